@@ -1,1 +1,1 @@
-//! content
+//! Content addressing: CIDs, blocks, UnixFS, CAR.

@@ -1,1 +1,11 @@
-//! protocol
+//! What all parties of the network must agree on, and nothing else.
+//!
+//! Pure: no I/O, no clock, no randomness of its own, no async. Time arrives as [`time::UnixMillis`], randomness as a
+//! generator that the caller seeds. Gateways, pinners, monitors and the simulation decide with the same functions.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod order;
+pub mod piece;
+pub mod time;
+pub mod token;
