@@ -58,7 +58,8 @@ impl PieceMeta {
         let mut len = [0; 8];
         len.copy_from_slice(&bytes[52..]);
         let codec = erasure::Codec::from_tag(bytes[48]).ok_or(PieceMetaError("unknown codec"))?;
-        let scheme = Scheme::new(codec, bytes[49], bytes[50]).map_err(|_| PieceMetaError("bad needed or total"))?;
+        let scheme =
+            Scheme::new(codec, bytes[49], bytes[50]).map_err(|_| PieceMetaError("bad needed or total"))?;
         let meta = Self {
             hash: PieceHash(hash),
             segment: SegmentId(segment),

@@ -35,7 +35,8 @@ pub fn sign(key: &SigningKey, domain: &str, payload: &[u8]) -> String {
 
 /// Checks a token of [`sign`] and returns its payload.
 pub fn verify(key: &VerifyingKey, domain: &str, token: &str) -> Result<Vec<u8>, TokenError> {
-    let mut bytes = data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| TokenError::Malformed)?;
+    let mut bytes =
+        data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| TokenError::Malformed)?;
     let at = bytes.len().checked_sub(SIGNATURE_LEN).ok_or(TokenError::Malformed)?;
     let signature = Signature::from_slice(&bytes[at..]).map_err(|_| TokenError::Malformed)?;
     bytes.truncate(at);

@@ -1,1 +1,10 @@
-//! service
+//! What every process of the network shares: configuration, time and randomness, process life, the one job loop,
+//! the HTTP server with its limits and error body, logs and metrics. It knows nothing of pieces or CIDs.
+
+pub mod clock;
+pub mod config;
+pub mod dice;
+pub mod http;
+pub mod job;
+pub mod lifecycle;
+pub mod telemetry;

@@ -1,0 +1,54 @@
+//! Background work: a job is a bounded, idempotent step; one loop runs them all.
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+/// What a step left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to do at once.
+    More,
+    /// Nothing to do until the next interval.
+    Idle,
+}
+
+/// A piece of background work. Steps are never interrupted; only the pause between them is.
+pub trait Job: Send + Sync + 'static {
+    /// Name in logs and metrics.
+    const NAME: &'static str;
+
+    /// Does one bounded unit of work.
+    fn step(&self) -> impl Future<Output = anyhow::Result<Progress>> + Send;
+}
+
+/// Runs a job until asked to stop: again at once while it has more, otherwise after `every`.
+pub async fn run<J: Job>(job: J, every: Duration, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let outcome = job.step().await;
+        metrics::counter!("job_steps_total", "job" => J::NAME, "outcome" => label(&outcome)).increment(1);
+        match outcome {
+            Ok(Progress::More) => {}
+            Ok(Progress::Idle) => pause(every, &stop).await,
+            Err(error) => {
+                tracing::error!(job = J::NAME, error = format!("{error:#}"), "job step failed");
+                pause(every, &stop).await;
+            }
+        }
+    }
+}
+
+fn label(outcome: &anyhow::Result<Progress>) -> &'static str {
+    match outcome {
+        Ok(Progress::More) => "more",
+        Ok(Progress::Idle) => "idle",
+        Err(_) => "error",
+    }
+}
+
+async fn pause(every: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(every) => {}
+    }
+}

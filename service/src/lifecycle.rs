@@ -1,0 +1,64 @@
+//! Life and death of a process: tasks are spawned here, the first signal asks them to stop, a second one or the end of
+//! the grace period ends the process without them.
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Owns the tasks of a process and the token that asks them to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lifecycle {
+    /// Cancelled when the process shall stop: finish what is begun, begin nothing.
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs a task that is waited for at the end.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Waits for SIGINT or SIGTERM (or for the stop token), then for the tasks, at most `grace` long.
+    /// Failure when tasks were still running then, or a second signal came.
+    pub async fn run(self, grace: Duration) -> anyhow::Result<ExitCode> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("stopping on interrupt"),
+            _ = terminate.recv() => tracing::info!("stopping on request"),
+            () = self.stop.cancelled() => {}
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        tokio::select! {
+            () = self.tasks.wait() => Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => { tracing::warn!("second signal, leaving at once"); Ok(ExitCode::FAILURE) }
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!(left = self.tasks.len(), "tasks still running after the grace period");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// Asks all tasks to stop and waits for them.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Makes a panic anywhere end the process: a broken invariant is met with a fresh start from durable state.
+pub fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        std::process::abort();
+    }));
+}
