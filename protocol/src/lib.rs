@@ -4,7 +4,9 @@
 //! generator that the caller seeds. Gateways, pinners, monitors and the simulation decide with the same functions.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod ids;
+pub mod node_proof;
 pub mod order;
 pub mod piece;
 pub mod time;

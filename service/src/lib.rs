@@ -7,4 +7,5 @@ pub mod dice;
 pub mod http;
 pub mod job;
 pub mod lifecycle;
+pub mod signer;
 pub mod telemetry;

@@ -1,1 +1,32 @@
-//! store
+//! The only SQL of the project: metadata of accounts, pins, blocks, segments, pieces and nodes, on SQLite or PostgreSQL.
+//!
+//! One text serves both engines (see `db`): `$1` binds, TEXT, BIGINT, DOUBLE PRECISION, `ON CONFLICT`, `RETURNING`.
+//! One file per family of tables; every function is one short transaction.
+
+mod accounts;
+mod commit;
+mod db;
+mod events;
+mod ledger;
+mod lookup;
+mod nodes;
+mod pieces;
+mod pins;
+mod repairs;
+mod rows;
+mod segments;
+
+pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
+pub use commit::{BlockAt, Committed, NewPiece, NewSegment, UploadMetadata};
+pub use db::{Db, DbOptions, StoreError};
+pub use events::Event;
+pub use ledger::{Earning, LedgerKind, LedgerLine};
+pub use lookup::{Located, SegmentInfo, SegmentPiece};
+pub use nodes::{Heartbeat, NewNode, NodeRow};
+pub use pieces::{HeldPiece, PieceSlot};
+pub use pins::{Pin, PinPage};
+pub use repairs::RepairJob;
+pub use segments::SegmentState;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What nodes earned. Every micro-unit is booked once: storage when a piece passes an audit, traffic when a window of
+//! redeemed orders is settled.
+
+use protocol::{ids::NodeId, time::UnixMillis};
+
+use crate::{
+    Db, StoreError,
+    db::{read, write},
+    pieces::PieceSlot,
+    rows::{parse, size, sql},
+};
+
+/// What an amount was earned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LedgerKind {
+    /// Byte-seconds of proven pieces.
+    Storage,
+    /// Bytes served to readers.
+    Egress,
+    /// Bytes served to repairs.
+    RepairEgress,
+}
+
+impl LedgerKind {
+    /// Its name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Egress => "egress",
+            Self::RepairEgress => "repair_egress",
+        }
+    }
+}
+
+/// A quantity to be booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earning {
+    /// What it was earned with.
+    pub kind: LedgerKind,
+    /// Byte-seconds or bytes.
+    pub quantity: u64,
+}
+
+/// One line of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerLine {
+    /// Who earned it.
+    pub node: NodeId,
+    /// Start of the hour.
+    pub hour: UnixMillis,
+    /// Name of the [`LedgerKind`].
+    pub kind: String,
+    /// Byte-seconds or bytes.
+    pub quantity: u64,
+    /// Micro-units of money.
+    pub micros: u64,
+}
+
+/// A piece that passed an audit: where, when it had last been verified, and its length in bytes.
+pub type Passed = (PieceSlot, UnixMillis, u64);
+
+// The no-op update takes the row's lock on PostgreSQL, so that two bookings never start from the same carry.
+const LOCK_CARRY: &str = "INSERT INTO ledger_carry (node_id, kind, carry) VALUES ($1, $2, 0) \
+     ON CONFLICT (node_id, kind) DO UPDATE SET carry = ledger_carry.carry RETURNING carry";
+const SET_CARRY: &str = "UPDATE ledger_carry SET carry = $3 WHERE node_id = $1 AND kind = $2";
+const BOOK: &str = "INSERT INTO ledger (node_id, hour_ms, kind, quantity, micros) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (node_id, hour_ms, kind) DO UPDATE SET quantity = ledger.quantity + excluded.quantity, \
+     micros = ledger.micros + excluded.micros";
+
+/// Books one earning inside a transaction. `amount` turns (quantity, carry) into (micro-units, new carry).
+macro_rules! book {
+    ($tx:ident, $node:expr, $hour:expr, $earning:expr, $amount:expr) => {{
+        let earning: Earning = $earning;
+        let node = $node.to_string();
+        let (carry,): (i64,) =
+            sqlx::query_as(LOCK_CARRY).bind(&node).bind(earning.kind.name()).fetch_one(&mut *$tx).await?;
+        let (micros, carry) = $amount(earning, size("carry", carry)?);
+        sqlx::query(SET_CARRY).bind(&node).bind(earning.kind.name()).bind(sql(carry)).execute(&mut *$tx).await?;
+        sqlx::query(BOOK)
+            .bind(&node)
+            .bind($hour.0)
+            .bind(earning.kind.name())
+            .bind(sql(earning.quantity))
+            .bind(sql(micros))
+            .execute(&mut *$tx)
+            .await?;
+    }};
+}
+
+impl Db {
+    /// Records passed audits of a node and books the storage they prove: each piece's bytes times the seconds since it
+    /// was last verified. A piece that another monitor verified meanwhile, or that was lost, earns nothing here.
+    /// Gives the byte-seconds booked.
+    pub async fn record_passed(
+        &self,
+        node: NodeId,
+        passed: &[Passed],
+        now: UnixMillis,
+        amount: impl Fn(Earning, u64) -> (u64, u64) + Send,
+    ) -> Result<u64, StoreError> {
+        const VERIFY: &str = "UPDATE pieces SET verified_ms = $4 \
+             WHERE segment_id = $1 AND piece_index = $2 AND node_id = $3 AND verified_ms = $5";
+        write!(self, tx => {
+            let mut byte_seconds: u64 = 0;
+            for (slot, verified, bytes) in passed {
+                let seconds = now.since(*verified).as_secs();
+                // What is left of a second stays with the piece, to be booked next time.
+                let until = *verified + std::time::Duration::from_secs(seconds);
+                let done = sqlx::query(VERIFY)
+                    .bind(slot.segment.to_string())
+                    .bind(i64::from(slot.index))
+                    .bind(node.to_string())
+                    .bind(until.0)
+                    .bind(verified.0)
+                    .execute(&mut *tx)
+                    .await?;
+                if done.rows_affected() > 0 {
+                    byte_seconds = byte_seconds.saturating_add(bytes.saturating_mul(seconds));
+                }
+            }
+            if byte_seconds > 0 {
+                let earning = Earning { kind: LedgerKind::Storage, quantity: byte_seconds };
+                book!(tx, node, now.hour(), earning, amount);
+            }
+            byte_seconds
+        })
+    }
+
+    /// Books the traffic of one window of redeemed orders; `false` when that window of that node was settled before.
+    pub async fn settle_window(
+        &self,
+        node: NodeId,
+        hour: UnixMillis,
+        earnings: &[Earning],
+        now: UnixMillis,
+        amount: impl Fn(Earning, u64) -> (u64, u64) + Send,
+    ) -> Result<bool, StoreError> {
+        const SETTLE: &str = "INSERT INTO settlements (node_id, hour_ms, settled_ms) VALUES ($1, $2, $3) \
+             ON CONFLICT (node_id, hour_ms) DO NOTHING";
+        write!(self, tx => {
+            let first = sqlx::query(SETTLE)
+                .bind(node.to_string())
+                .bind(hour.0)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected() > 0;
+            if first {
+                for earning in earnings {
+                    book!(tx, node, hour, *earning, amount);
+                }
+            }
+            first
+        })
+    }
+
+    /// A node's ledger, latest hour first.
+    pub async fn ledger(&self, node: NodeId, limit: u32) -> Result<Vec<LedgerLine>, StoreError> {
+        const SQL: &str = "SELECT node_id, hour_ms, kind, quantity, micros FROM ledger WHERE node_id = $1 \
+             ORDER BY hour_ms DESC, kind LIMIT $2";
+        let rows: Vec<(String, i64, String, i64, i64)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(node.to_string()).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        rows.into_iter()
+            .map(|(node, hour, kind, quantity, micros)| {
+                Ok(LedgerLine {
+                    node: parse("node id", &node)?,
+                    hour: UnixMillis(hour),
+                    kind,
+                    quantity: size("ledger quantity", quantity)?,
+                    micros: size("ledger amount", micros)?,
+                })
+            })
+            .collect()
+    }
+
+    /// All that a node has earned, in micro-units, by kind.
+    pub async fn earned(&self, node: NodeId) -> Result<Vec<(String, u64)>, StoreError> {
+        const SQL: &str = "SELECT kind, CAST(SUM(micros) AS BIGINT) FROM ledger WHERE node_id = $1 \
+             GROUP BY kind ORDER BY kind";
+        let rows: Vec<(String, i64)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(node.to_string()).fetch_all(pool).await)?;
+        rows.into_iter().map(|(kind, micros)| Ok((kind, size("ledger amount", micros)?))).collect()
+    }
+}

@@ -1,0 +1,231 @@
+//! Which node holds which piece, and which pieces nodes may drop.
+
+use std::collections::HashSet;
+
+use erasure::Scheme;
+use protocol::{
+    ids::{NodeId, PieceHash, SegmentId},
+    time::UnixMillis,
+};
+use sqlx::QueryBuilder;
+
+use crate::{
+    Db, StoreError,
+    db::{read, write},
+    rows::{ROWS_PER_STATEMENT, parse, scheme, size, small},
+};
+
+/// The name of a piece's place: a segment and an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PieceSlot {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which piece of it.
+    pub index: u8,
+}
+
+/// A piece that a node is recorded to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldPiece {
+    /// Its place.
+    pub slot: PieceSlot,
+    /// BLAKE3 of its bytes.
+    pub hash: PieceHash,
+    /// Coding of the segment.
+    pub scheme: Scheme,
+    /// Length of the segment.
+    pub segment_bytes: u64,
+    /// Length of the piece.
+    pub piece_bytes: u64,
+    /// When it was stored.
+    pub stored: UnixMillis,
+    /// When it last passed an audit (at first: when it was stored). It has earned until then.
+    pub verified: UnixMillis,
+}
+
+type HeldRow = (String, i64, String, String, i64, i64, i64, i64, i64, i64);
+
+impl Db {
+    /// Pieces of a node in order of hash, from `from` on. Hashes are random, so a run from a random point is a fair sample.
+    pub async fn held_pieces(
+        &self,
+        node: NodeId,
+        from: PieceHash,
+        limit: u32,
+    ) -> Result<Vec<HeldPiece>, StoreError> {
+        const SQL: &str = "SELECT p.segment_id, p.piece_index, p.hash, s.codec, s.needed, s.total, s.length_bytes, \
+             s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
+             WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
+        let rows: Vec<HeldRow> = read!(self, pool => {
+            sqlx::query_as(SQL)
+                .bind(node.to_string())
+                .bind(from.to_string())
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        rows.into_iter()
+            .map(|(segment, index, hash, codec, needed, total, length, piece, stored, verified)| {
+                Ok(HeldPiece {
+                    slot: PieceSlot { segment: parse("segment id", &segment)?, index: small("piece index", index)? },
+                    hash: parse("piece hash", &hash)?,
+                    scheme: scheme(&codec, needed, total)?,
+                    segment_bytes: size("segment length", length)?,
+                    piece_bytes: size("piece length", piece)?,
+                    stored: UnixMillis(stored),
+                    verified: UnixMillis(verified),
+                })
+            })
+            .collect()
+    }
+
+    /// Which of these hashes the node is recorded to hold.
+    pub async fn known_pieces(&self, node: NodeId, hashes: &[PieceHash]) -> Result<HashSet<PieceHash>, StoreError> {
+        let mut known = HashSet::new();
+        for part in hashes.chunks(ROWS_PER_STATEMENT) {
+            let rows: Vec<(String,)> = read!(self, pool => {
+                let mut query = QueryBuilder::new("SELECT hash FROM pieces WHERE node_id = ");
+                query.push_bind(node.to_string()).push(" AND hash IN (");
+                let mut list = query.separated(", ");
+                for hash in part {
+                    list.push_bind(hash.to_string());
+                }
+                query.push(")");
+                query.build_query_as().fetch_all(pool).await
+            })?;
+            for (hash,) in rows {
+                known.insert(parse("piece hash", &hash)?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Records that a piece is now on `to`, if it is still where the caller believed (`from`; `None`: nowhere). The old
+    /// holder is told to drop its copy. `false`: somebody else changed it meanwhile, or the segment is gone.
+    pub async fn move_piece(
+        &self,
+        slot: PieceSlot,
+        hash: PieceHash,
+        from: Option<NodeId>,
+        to: NodeId,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        const TAKE: &str = "UPDATE pieces SET node_id = $3, stored_ms = $4, verified_ms = $4 \
+             WHERE segment_id = $1 AND piece_index = $2 AND node_id IS NULL";
+        const SWAP: &str = "UPDATE pieces SET node_id = $3, stored_ms = $4, verified_ms = $4 \
+             WHERE segment_id = $1 AND piece_index = $2 AND node_id = $5";
+        write!(self, tx => {
+            let update = sqlx::query(if from.is_some() { SWAP } else { TAKE })
+                .bind(slot.segment.to_string())
+                .bind(i64::from(slot.index))
+                .bind(to.to_string())
+                .bind(now.0);
+            let update = match from {
+                Some(from) => update.bind(from.to_string()),
+                None => update,
+            };
+            let moved = update.execute(&mut *tx).await?.rows_affected() > 0;
+            if moved {
+                sqlx::query(FORGET_UNPIN).bind(to.to_string()).bind(hash.to_string()).execute(&mut *tx).await?;
+                if let Some(from) = from {
+                    sqlx::query(QUEUE_UNPIN)
+                        .bind(from.to_string())
+                        .bind(hash.to_string())
+                        .bind(now.0)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+            }
+            moved
+        })
+    }
+
+    /// Takes pieces away from a node that failed to prove them; it earns nothing more for them and may drop them.
+    /// Gives how many were still recorded there.
+    pub async fn lose_pieces(
+        &self,
+        node: NodeId,
+        pieces: &[(PieceSlot, PieceHash)],
+        now: UnixMillis,
+    ) -> Result<u64, StoreError> {
+        const SQL: &str =
+            "UPDATE pieces SET node_id = NULL WHERE segment_id = $1 AND piece_index = $2 AND node_id = $3";
+        write!(self, tx => {
+            let mut lost = 0;
+            for (slot, hash) in pieces {
+                lost += sqlx::query(SQL)
+                    .bind(slot.segment.to_string())
+                    .bind(i64::from(slot.index))
+                    .bind(node.to_string())
+                    .execute(&mut *tx)
+                    .await?
+                    .rows_affected();
+                sqlx::query(QUEUE_UNPIN)
+                    .bind(node.to_string())
+                    .bind(hash.to_string())
+                    .bind(now.0)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            lost
+        })
+    }
+
+    /// How many pieces a node is recorded to hold, and their bytes.
+    pub async fn holdings(&self, node: NodeId) -> Result<(u64, u64), StoreError> {
+        const SQL: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(s.piece_bytes), 0) AS BIGINT) FROM pieces p \
+             JOIN segments s ON s.id = p.segment_id WHERE p.node_id = $1";
+        let (pieces, bytes): (i64, i64) =
+            read!(self, pool => sqlx::query_as(SQL).bind(node.to_string()).fetch_one(pool).await)?;
+        Ok((size("piece count", pieces)?, size("piece bytes", bytes)?))
+    }
+
+    /// Pieces that a node may drop: queued, and not recorded as held there for any segment.
+    pub async fn queued_unpins(&self, node: NodeId, limit: u32) -> Result<Vec<PieceHash>, StoreError> {
+        const SQL: &str = "SELECT u.hash FROM unpins u WHERE u.node_id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM pieces p WHERE p.node_id = u.node_id AND p.hash = u.hash) ORDER BY u.hash LIMIT $2";
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(node.to_string()).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        rows.iter().map(|(hash,)| parse("piece hash", hash)).collect()
+    }
+
+    /// Queues pieces that a node holds and should not.
+    pub async fn queue_unpins(
+        &self,
+        node: NodeId,
+        hashes: &[PieceHash],
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        write!(self, tx => {
+            for hash in hashes {
+                sqlx::query(QUEUE_UNPIN)
+                    .bind(node.to_string())
+                    .bind(hash.to_string())
+                    .bind(now.0)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        })
+    }
+
+    /// Forgets queued pieces once the node has dropped them.
+    pub async fn finish_unpins(&self, node: NodeId, hashes: &[PieceHash]) -> Result<(), StoreError> {
+        write!(self, tx => {
+            for hash in hashes {
+                sqlx::query(FORGET_UNPIN).bind(node.to_string()).bind(hash.to_string()).execute(&mut *tx).await?;
+            }
+        })
+    }
+
+    /// How many pieces wait to be dropped, over all nodes.
+    pub async fn unpins_waiting(&self) -> Result<u64, StoreError> {
+        let (count,): (i64,) =
+            read!(self, pool => sqlx::query_as("SELECT COUNT(*) FROM unpins").fetch_one(pool).await)?;
+        size("unpin count", count)
+    }
+}
+
+pub(crate) const QUEUE_UNPIN: &str =
+    "INSERT INTO unpins (node_id, hash, queued_ms) VALUES ($1, $2, $3) ON CONFLICT (node_id, hash) DO NOTHING";
+const FORGET_UNPIN: &str = "DELETE FROM unpins WHERE node_id = $1 AND hash = $2";

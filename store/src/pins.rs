@@ -1,0 +1,139 @@
+//! Pins: an account's claim on a root CID. Files live while one pin does.
+
+use content::Cid;
+use protocol::time::UnixMillis;
+
+use crate::{
+    Db, StoreError,
+    db::{read, write},
+    rows::{millis, parse, size},
+};
+
+/// One pin, with what is known of its root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Whose it is.
+    pub account: String,
+    /// Root CID.
+    pub cid: Cid,
+    /// Name given by the account; may be empty.
+    pub name: String,
+    /// Bytes of the files in it.
+    pub size_bytes: u64,
+    /// Bytes of all its blocks.
+    pub dag_size_bytes: u64,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// When it ends by itself.
+    pub expires: Option<UnixMillis>,
+}
+
+/// A page of pins, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinPage {
+    /// The pins.
+    pub pins: Vec<Pin>,
+    /// Where the next page starts; `None` on the last one.
+    pub next: Option<(UnixMillis, String)>,
+}
+
+type PinRow = (String, String, String, i64, i64, i64, Option<i64>);
+
+fn pin(row: PinRow) -> Result<Pin, StoreError> {
+    let (account, cid, name, size_bytes, dag_size_bytes, created, expires) = row;
+    Ok(Pin {
+        account,
+        cid: parse("pin cid", &cid)?,
+        name,
+        size_bytes: size("pin size", size_bytes)?,
+        dag_size_bytes: size("dag size", dag_size_bytes)?,
+        created: UnixMillis(created),
+        expires: millis(expires),
+    })
+}
+
+impl Db {
+    /// One pin of an account.
+    pub async fn pin(&self, account: &str, cid: &Cid) -> Result<Option<Pin>, StoreError> {
+        const SQL: &str = "SELECT p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_ms, \
+             p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid WHERE p.account_id = $1 AND p.cid = $2";
+        let row: Option<PinRow> =
+            read!(self, pool => sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await)?;
+        row.map(pin).transpose()
+    }
+
+    /// An account's pins, newest first, from behind `cursor`.
+    pub async fn pins(
+        &self,
+        account: &str,
+        cursor: Option<&(UnixMillis, String)>,
+        limit: u32,
+    ) -> Result<PinPage, StoreError> {
+        const SQL: &str = "SELECT p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_ms, \
+             p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid \
+             WHERE p.account_id = $1 AND (p.created_ms, p.cid) < ($2, $3) \
+             ORDER BY p.created_ms DESC, p.cid DESC LIMIT $4";
+        let (created, cid) = cursor.map_or((i64::MAX, ""), |(created, cid)| (created.0, cid.as_str()));
+        let rows: Vec<PinRow> = read!(self, pool => {
+            sqlx::query_as(SQL)
+                .bind(account)
+                .bind(created)
+                .bind(cid)
+                .bind(i64::from(limit) + 1)
+                .fetch_all(pool)
+                .await
+        })?;
+        let mut pins: Vec<Pin> = rows.into_iter().map(pin).collect::<Result<_, _>>()?;
+        let more = pins.len() > limit as usize;
+        pins.truncate(limit as usize);
+        let next = pins.last().filter(|_| more).map(|last| (last.created, last.cid.to_string()));
+        Ok(PinPage { pins, next })
+    }
+
+    /// Removes a pin; segments that no other pinned root needs become collectable after `due`. `false`: no such pin.
+    pub async fn unpin(&self, account: &str, cid: &Cid, due: UnixMillis) -> Result<bool, StoreError> {
+        let cid = cid.to_string();
+        write!(self, tx => unpin!(tx, account, cid.as_str(), due))
+    }
+
+    /// Pins whose time is over, at most `limit`: (account, cid).
+    pub async fn expired_pins(&self, now: UnixMillis, limit: u32) -> Result<Vec<(String, Cid)>, StoreError> {
+        const SQL: &str = "SELECT account_id, cid FROM pins WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2";
+        let rows: Vec<(String, String)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        rows.into_iter().map(|(account, cid)| Ok((account, parse("pin cid", &cid)?))).collect()
+    }
+
+    /// Size of a pinned root; `None` when no pin holds it.
+    pub async fn root_size(&self, cid: &Cid) -> Result<Option<u64>, StoreError> {
+        const SQL: &str = "SELECT size_bytes FROM roots WHERE cid = $1";
+        let row: Option<(i64,)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(cid.to_string()).fetch_optional(pool).await)?;
+        row.map(|(bytes,)| size("root size", bytes)).transpose()
+    }
+}
+
+const DELETE_PIN: &str = "DELETE FROM pins WHERE account_id = $1 AND cid = $2 RETURNING size_bytes";
+const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
+const DELETE_ROOT: &str = "DELETE FROM roots WHERE cid = $1 AND NOT EXISTS (SELECT 1 FROM pins WHERE cid = $1)";
+const ORPHAN: &str = "UPDATE segments SET state = 'orphaned', due_ms = $2 WHERE state IN ('live', 'lost') \
+     AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
+     AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id AND o.cid <> $1)";
+const UNLINK: &str = "DELETE FROM root_segments WHERE cid = $1";
+
+macro_rules! unpin {
+    ($tx:ident, $account:expr, $cid:expr, $due:expr) => {{
+        let removed: Option<(i64,)> =
+            sqlx::query_as(DELETE_PIN).bind($account).bind($cid).fetch_optional(&mut *$tx).await?;
+        if let Some((bytes,)) = removed {
+            sqlx::query(CREDIT).bind($account).bind(bytes).execute(&mut *$tx).await?;
+            let last = sqlx::query(DELETE_ROOT).bind($cid).execute(&mut *$tx).await?.rows_affected() > 0;
+            if last {
+                sqlx::query(ORPHAN).bind($cid).bind($due.0).execute(&mut *$tx).await?;
+                sqlx::query(UNLINK).bind($cid).execute(&mut *$tx).await?;
+            }
+        }
+        removed.is_some()
+    }};
+}
+use unpin;

@@ -1,0 +1,43 @@
+//! Turning columns into the network's types and back.
+
+use std::str::FromStr;
+
+use erasure::{Codec, Scheme};
+use protocol::time::UnixMillis;
+
+use crate::StoreError;
+
+/// Rows of one multi-row statement: below every engine's limit of bound values (SQLite: 32,766) for our widest table.
+pub(crate) const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// Parses a text column.
+pub(crate) fn parse<T: FromStr>(what: &'static str, value: &str) -> Result<T, StoreError> {
+    value.parse().map_err(|_| StoreError::Malformed { what, value: value.to_string() })
+}
+
+/// A count or length as SQL has it. Nothing we store comes near the limit; what does is cut off there.
+pub(crate) fn sql(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A count or length from SQL.
+pub(crate) fn size(what: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Malformed { what, value: value.to_string() })
+}
+
+/// A small number from SQL: piece index, needed, total.
+pub(crate) fn small(what: &'static str, value: i64) -> Result<u8, StoreError> {
+    u8::try_from(value).map_err(|_| StoreError::Malformed { what, value: value.to_string() })
+}
+
+/// The coding of a segment from its three columns.
+pub(crate) fn scheme(codec: &str, needed: i64, total: i64) -> Result<Scheme, StoreError> {
+    let codec: Codec = parse("codec", codec)?;
+    Scheme::new(codec, small("needed", needed)?, small("total", total)?)
+        .map_err(|_| StoreError::Malformed { what: "scheme", value: format!("{needed}/{total}") })
+}
+
+/// An optional time.
+pub(crate) fn millis(value: Option<i64>) -> Option<UnixMillis> {
+    value.map(UnixMillis)
+}

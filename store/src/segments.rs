@@ -1,0 +1,114 @@
+//! Life of segments: walking over them, losing and finding them, collecting what nobody needs.
+
+use std::str::FromStr;
+
+use protocol::{ids::SegmentId, time::UnixMillis};
+
+use crate::{
+    Db, StoreError,
+    db::{read, write},
+    pieces::QUEUE_UNPIN,
+    rows::{parse, size},
+};
+
+/// Where a segment is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentState {
+    /// Its upload is in progress.
+    Pending,
+    /// Some pinned root needs it.
+    Live,
+    /// No pinned root needs it; it is collected when its time has come.
+    Orphaned,
+    /// Needed, but too few pieces are left.
+    Lost,
+}
+
+impl FromStr for SegmentState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "pending" => Ok(Self::Pending),
+            "live" => Ok(Self::Live),
+            "orphaned" => Ok(Self::Orphaned),
+            "lost" => Ok(Self::Lost),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Db {
+    /// Segment names in order, behind `after`, for walks over everything.
+    pub async fn segments_after(
+        &self,
+        after: Option<SegmentId>,
+        limit: u32,
+    ) -> Result<Vec<(SegmentId, SegmentState)>, StoreError> {
+        const SQL: &str = "SELECT id, state FROM segments WHERE id > $1 ORDER BY id LIMIT $2";
+        let after = after.map_or_else(String::new, |id| id.to_string());
+        let rows: Vec<(String, String)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
+        rows.iter().map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?))).collect()
+    }
+
+    /// Records that a live segment cannot be read any more, or that a lost one can again; `false`: nothing changed.
+    pub async fn set_lost(&self, id: SegmentId, lost: bool) -> Result<bool, StoreError> {
+        const LOSE: &str = "UPDATE segments SET state = 'lost' WHERE id = $1 AND state = 'live'";
+        const FIND: &str = "UPDATE segments SET state = 'live' WHERE id = $1 AND state = 'lost'";
+        let sql = if lost { LOSE } else { FIND };
+        write!(self, tx => sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?.rows_affected() > 0)
+    }
+
+    /// Segments that nobody needs and whose time has come.
+    pub async fn collectable_segments(&self, now: UnixMillis, limit: u32) -> Result<Vec<SegmentId>, StoreError> {
+        const SQL: &str = "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
+        let rows: Vec<(String,)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        rows.iter().map(|(id,)| parse("segment id", id)).collect()
+    }
+
+    /// Removes a segment with all that hangs on it, if it is still collectable; its pieces are queued to be dropped.
+    pub async fn collect_segment(&self, id: SegmentId, now: UnixMillis) -> Result<bool, StoreError> {
+        const DELETE: &str =
+            "DELETE FROM segments WHERE id = $1 AND state IN ('pending', 'orphaned') AND due_ms <= $2";
+        const HOLDERS: &str = "SELECT node_id, hash FROM pieces WHERE segment_id = $1 AND node_id IS NOT NULL";
+        let id = id.to_string();
+        write!(self, tx => {
+            let deleted = sqlx::query(DELETE).bind(&id).bind(now.0).execute(&mut *tx).await?.rows_affected() > 0;
+            if deleted {
+                let holders: Vec<(String, String)> =
+                    sqlx::query_as(HOLDERS).bind(&id).fetch_all(&mut *tx).await?;
+                for (node, hash) in holders {
+                    sqlx::query(QUEUE_UNPIN).bind(node).bind(hash).bind(now.0).execute(&mut *tx).await?;
+                }
+                for table in [
+                    "DELETE FROM pieces WHERE segment_id = $1",
+                    "DELETE FROM blocks WHERE segment_id = $1",
+                    "DELETE FROM repairs WHERE segment_id = $1",
+                    "DELETE FROM root_segments WHERE segment_id = $1",
+                ] {
+                    sqlx::query(table).bind(&id).execute(&mut *tx).await?;
+                }
+            }
+            deleted
+        })
+    }
+
+    /// How many segments there are in each state: (pending, live, orphaned, lost).
+    pub async fn segment_counts(&self) -> Result<[u64; 4], StoreError> {
+        const SQL: &str = "SELECT state, COUNT(*) FROM segments GROUP BY state";
+        let rows: Vec<(String, i64)> = read!(self, pool => sqlx::query_as(SQL).fetch_all(pool).await)?;
+        let mut counts = [0; 4];
+        for (state, count) in rows {
+            let slot = match parse("segment state", &state)? {
+                SegmentState::Pending => 0,
+                SegmentState::Live => 1,
+                SegmentState::Orphaned => 2,
+                SegmentState::Lost => 3,
+            };
+            counts[slot] = size("segment count", count)?;
+        }
+        Ok(counts)
+    }
+}
