@@ -1,87 +1,42 @@
-//! Coding of segments into pieces. (Shape only; the coding itself follows.)
+//! Erasure coding: cuts a segment into `needed` data pieces and `total - needed` recovery pieces of equal
+//! length, any `needed` of which give the segment back.
+//!
+//! Both codes are systematic (data pieces are plain slices of the segment) and work on columns: byte columns
+//! `[a, b)` of any piece, with `a` and `b` multiples of [`COLUMN`], depend on the same columns of `needed`
+//! other pieces and on nothing else. So a caller may code row by row while it streams, and rebuild just the
+//! columns it was asked for.
+//!
+//! The way through this crate: [`Scheme`] says which code; [`Layout`] says which byte of the segment is where;
+//! [`Encoder`] makes recovery pieces; [`Decoder`] rebuilds missing columns.
+//!
+//! This crate never does I/O, never starts a thread, and cannot tell a wrong piece from a right one: what goes
+//! into a [`Decoder`] must have been checked against the hash of its piece before.
+#![deny(unsafe_code)]
 
-/// Bytes of one unit of a row.
+mod check;
+mod codec;
+mod encode;
+mod error;
+mod gf8;
+mod layout;
+mod rebuild;
+mod rs16;
+mod scheme;
+#[cfg(test)]
+mod tests;
+
+pub use codec::{Codec, UnknownCodec};
+pub use encode::Encoder;
+pub use error::CodingError;
+pub use gf8::Kernel;
+pub use layout::{Layout, Row, Span, Spans};
+pub use rebuild::Decoder;
+pub use scheme::{NEEDED_MAX, Scheme, SchemeError, TOTAL_MAX};
+
+/// Bytes of one piece in one full row: 64 KiB, the length at which both codes run at their best (inputs and
+/// outputs of a row stay in a core's second-level cache), and a multiple of Bao's 16 KiB groups.
 pub const UNIT: usize = 64 * 1024;
 
-/// How a segment is coded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Codec {
-    /// GF(2^16), `reed-solomon-simd`.
-    Rs16,
-    /// GF(2^8), matrix code.
-    Gf8,
-}
-
-impl Codec {
-    /// The number that stands for it on disk.
-    pub fn tag(self) -> u8 {
-        match self {
-            Self::Rs16 => 1,
-            Self::Gf8 => 2,
-        }
-    }
-
-    /// The codec that a number stands for.
-    pub fn from_tag(tag: u8) -> Option<Self> {
-        match tag {
-            1 => Some(Self::Rs16),
-            2 => Some(Self::Gf8),
-            _ => None,
-        }
-    }
-}
-
-/// Shape of one coded segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct Scheme {
-    codec: Codec,
-    needed: u8,
-    total: u8,
-}
-
-/// A shape that cannot be coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SchemeError;
-
-impl Scheme {
-    /// Checks 1 <= needed < total.
-    pub fn new(codec: Codec, needed: u8, total: u8) -> Result<Self, SchemeError> {
-        if needed == 0 || needed >= total { Err(SchemeError) } else { Ok(Self { codec, needed, total }) }
-    }
-
-    /// The codec.
-    pub fn codec(self) -> Codec {
-        self.codec
-    }
-
-    /// How many pieces rebuild the segment.
-    pub fn needed(self) -> u8 {
-        self.needed
-    }
-
-    /// How many pieces there are.
-    pub fn total(self) -> u8 {
-        self.total
-    }
-
-    /// Geometry of a segment.
-    pub fn layout(self, segment_len: u64) -> Layout {
-        Layout { scheme: self, segment_len }
-    }
-}
-
-/// Geometry of one segment.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    scheme: Scheme,
-    segment_len: u64,
-}
-
-impl Layout {
-    /// Bytes of one piece.
-    pub fn piece_len(&self) -> u64 {
-        let row = u64::from(self.scheme.needed) * UNIT as u64;
-        let last = (self.segment_len % row).div_ceil(u64::from(self.scheme.needed)).next_multiple_of(64);
-        self.segment_len / row * UNIT as u64 + last
-    }
-}
+/// Columns are coded in steps of 64 bytes: one AVX-512 register, and the step in which reed-solomon-simd
+/// interleaves the halves of its 16-bit symbols.
+pub const COLUMN: usize = 64;
