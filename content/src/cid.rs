@@ -1,0 +1,350 @@
+//! The content identifier: the public name of a block and the check that bytes are what was asked for.
+//!
+//! A [`Cid`] is always version 1 inside. Version 0 (`Qm...`) is read everywhere and becomes its version 1
+//! twin, so two names of one block compare equal; nothing here writes version 0. Next in the flow:
+//! [`crate::block`].
+
+mod hash;
+mod ipld;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+pub use self::hash::{Codec, HashFn, UnknownHashFn};
+pub use self::ipld::DigestOver64;
+use crate::varint::{self, VarintError};
+
+/// Longest digest accepted. IPIP-0512 fixes it for identity CIDs; no hash function in use comes near.
+pub const DIGEST_MAX: usize = 128;
+
+/// Longest CID in bytes: version, two codes of at most nine bytes (multiformats limits varints so), the
+/// digest's length and the digest.
+pub const CID_BYTES_MAX: usize = 1 + 9 + 9 + 2 + DIGEST_MAX;
+
+/// First two bytes of a version 0 CID: sha2-256, 32 bytes.
+const V0_HEAD: [u8; 2] = [0x12, 0x20];
+
+/// A content identifier, canonical version 1.
+///
+/// Holds its own bytes inline, so that it is `Copy`, needs no allocation and gives its binary form for
+/// nothing. (`cid::Cid` has room for 64 digest bytes only; identity CIDs go to [`DIGEST_MAX`].) `Ord`, `Eq`
+/// and `Hash` are those of the binary form. `Display` and serde use base32 in lower case.
+#[derive(Clone, Copy)]
+pub struct Cid {
+    len: u8,
+    bytes: [u8; CID_BYTES_MAX],
+}
+
+/// Why something is not a CID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CidError {
+    /// The text is empty or longer than any CID.
+    #[error("a cid of {0} characters is impossible")]
+    Length(usize),
+    /// The text is in no known base, or breaks the rules of its base.
+    #[error("the cid is not valid multibase text")]
+    Base,
+    /// The version is not 1 (or, where version 0 is welcome, 0).
+    #[error("cid version {0} is unknown")]
+    Version(u64),
+    /// The version, a code or the length is not a proper varint.
+    #[error("the cid is malformed: {0}")]
+    Varint(#[from] VarintError),
+    /// A code takes more than nine bytes.
+    #[error("the cid has a code above 2^63")]
+    Code,
+    /// The digest has another length than the multihash says, or bytes follow it.
+    #[error("the cid holds {found} digest bytes where it announces {announced}")]
+    DigestLength {
+        /// Length the multihash announces.
+        announced: u64,
+        /// Bytes that are there.
+        found: usize,
+    },
+    /// The digest is longer than [`DIGEST_MAX`].
+    #[error("a digest of {0} bytes is longer than 128")]
+    DigestTooLong(u64),
+}
+
+/// Why bytes are not the block a CID names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The bytes hash to something else.
+    #[error("the bytes do not hash to {0}")]
+    Mismatch(Cid),
+    /// The hash function cannot be computed here, so nothing can be said.
+    #[error("{cid} uses hash function {code:#x}, which cannot be verified")]
+    UnknownHash {
+        /// The CID.
+        cid: Cid,
+        /// Its multihash code.
+        code: u64,
+    },
+    /// The digest is cut short (or longer than the function gives), so it proves too little.
+    #[error("{cid} has a digest of {len} bytes, which its hash function does not produce")]
+    DigestLength {
+        /// The CID.
+        cid: Cid,
+        /// Length of its digest.
+        len: usize,
+    },
+}
+
+impl Cid {
+    /// Names `bytes`: hashes them with `hash_fn` and says they are encoded as `codec`.
+    #[must_use]
+    pub fn of(codec: Codec, hash_fn: HashFn, bytes: &[u8]) -> Self {
+        Self::pack(codec.code(), hash_fn.code(), hash_fn.digest(bytes).as_ref())
+    }
+
+    /// Names a block whose SHA-256 was computed elsewhere, for callers that hash many leaves at once.
+    #[must_use]
+    pub fn from_sha2_256(codec: Codec, digest: [u8; 32]) -> Self {
+        Self::pack(codec.code(), HashFn::Sha2_256.code(), &digest)
+    }
+
+    /// A CID that carries `bytes` themselves. An error when they are more than [`DIGEST_MAX`].
+    pub fn identity(codec: Codec, bytes: &[u8]) -> Result<Self, CidError> {
+        if bytes.len() > DIGEST_MAX {
+            return Err(CidError::DigestTooLong(bytes.len() as u64));
+        }
+        Ok(Self::pack(codec.code(), hash::IDENTITY, bytes))
+    }
+
+    /// Reads the binary form, version 1 or 0, which must fill `bytes` exactly.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
+        let (cid, len) = Self::read(bytes)?;
+        if len == bytes.len() { Ok(cid) } else { Err(Self::excess(&cid, bytes.len() - len)) }
+    }
+
+    /// Reads the binary form, version 1 or 0, at the front of `bytes`; returns it with the bytes it takes
+    /// there (34 for version 0, whatever the length of its twin).
+    pub fn read(bytes: &[u8]) -> Result<(Self, usize), CidError> {
+        if bytes.starts_with(&V0_HEAD) {
+            let v0 = bytes.get(..34).unwrap_or(bytes);
+            return Ok((Self::from_v0_bytes(v0)?, 34));
+        }
+        Self::read_v1(bytes)
+    }
+
+    /// The binary form: version, codec, multihash. 36 bytes for sha2-256 and blake3.
+    #[inline]
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// How the block is encoded.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        Codec::from(self.parts().0)
+    }
+
+    /// Multihash code of the hash function, whether or not it is known here.
+    #[must_use]
+    pub fn hash_code(&self) -> u64 {
+        self.parts().1
+    }
+
+    /// The hash function, if it is one that [`Cid::verify`] can compute. `None` for identity too.
+    #[must_use]
+    pub fn hash_fn(&self) -> Option<HashFn> {
+        HashFn::from_code(self.hash_code())
+    }
+
+    /// The digest alone.
+    #[must_use]
+    pub fn digest(&self) -> &[u8] {
+        self.parts().2
+    }
+
+    /// The multihash: function, length and digest without version and codec. Blocks of different codecs over
+    /// the same bytes share it, so denylists and block stores key on it.
+    #[must_use]
+    pub fn multihash(&self) -> &[u8] {
+        &self.as_bytes()[1 + varint::len(self.parts().0)..]
+    }
+
+    /// Whether the CID carries its data itself.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.hash_code() == hash::IDENTITY
+    }
+
+    /// The data that an identity CID carries.
+    #[must_use]
+    pub fn identity_bytes(&self) -> Option<&[u8]> {
+        let (_, code, digest) = self.parts();
+        (code == hash::IDENTITY).then_some(digest)
+    }
+
+    /// Checks that `bytes` are the block this CID names.
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), VerifyError> {
+        let (_, code, digest) = self.parts();
+        if code == hash::IDENTITY {
+            return if digest == bytes { Ok(()) } else { Err(VerifyError::Mismatch(*self)) };
+        }
+        let hash_fn = HashFn::from_code(code).ok_or(VerifyError::UnknownHash { cid: *self, code })?;
+        // A digest cut to a few bytes would match almost anything.
+        if digest.len() != hash_fn.digest_len() {
+            return Err(VerifyError::DigestLength { cid: *self, len: digest.len() });
+        }
+        if hash_fn.digest(bytes).as_ref() == digest { Ok(()) } else { Err(VerifyError::Mismatch(*self)) }
+    }
+
+    fn from_v1_bytes(bytes: &[u8]) -> Result<Self, CidError> {
+        let (cid, len) = Self::read_v1(bytes)?;
+        if len == bytes.len() { Ok(cid) } else { Err(Self::excess(&cid, bytes.len() - len)) }
+    }
+
+    fn from_v0_bytes(bytes: &[u8]) -> Result<Self, CidError> {
+        let digest = bytes.strip_prefix(&V0_HEAD).ok_or(CidError::Base)?;
+        let digest: [u8; 32] =
+            digest.try_into().map_err(|_| CidError::DigestLength { announced: 32, found: digest.len() })?;
+        Ok(Self::from_sha2_256(Codec::DagPb, digest))
+    }
+
+    fn read_v1(bytes: &[u8]) -> Result<(Self, usize), CidError> {
+        let (version, version_len) = varint::read(bytes)?;
+        if version != 1 {
+            return Err(CidError::Version(version));
+        }
+        let (codec, codec_len) = varint::read(&bytes[version_len..])?;
+        let (code, code_len) = varint::read(&bytes[version_len + codec_len..])?;
+        if codec >> 63 != 0 || code >> 63 != 0 {
+            return Err(CidError::Code);
+        }
+        let head = version_len + codec_len + code_len;
+        let (announced, announced_len) = varint::read(&bytes[head..])?;
+        let start = head + announced_len;
+        let digest_len = usize::try_from(announced).unwrap_or(usize::MAX);
+        if digest_len > DIGEST_MAX {
+            return Err(CidError::DigestTooLong(announced));
+        }
+        let whole = bytes
+            .get(..start + digest_len)
+            .ok_or(CidError::DigestLength { announced, found: bytes.len() - start })?;
+        Ok((Self::copy_of(whole), whole.len()))
+    }
+
+    /// Writes the binary form. The digest must be at most [`DIGEST_MAX`] long.
+    fn pack(codec: u64, code: u64, digest: &[u8]) -> Self {
+        let mut head = [0_u8; CID_BYTES_MAX];
+        let mut len = 0;
+        for mut value in [1, codec, code, digest.len() as u64] {
+            while value >= 0x80 {
+                head[len] = (value & 0x7f | 0x80).to_le_bytes()[0];
+                value >>= 7;
+                len += 1;
+            }
+            head[len] = value.to_le_bytes()[0];
+            len += 1;
+        }
+        head[len..len + digest.len()].copy_from_slice(digest);
+        Self { len: short(len + digest.len()), bytes: head }
+    }
+
+    fn copy_of(whole: &[u8]) -> Self {
+        let mut bytes = [0; CID_BYTES_MAX];
+        bytes[..whole.len()].copy_from_slice(whole);
+        Self { len: short(whole.len()), bytes }
+    }
+
+    /// Codec, multihash code and digest.
+    #[inline]
+    fn parts(&self) -> (u64, u64, &[u8]) {
+        let bytes = self.as_bytes();
+        let mut at = 1;
+        let mut next = || {
+            let (value, len) = varint::read(&bytes[at..]).expect("checked when the cid was made");
+            at += len;
+            value
+        };
+        let (codec, code, _digest_len) = (next(), next(), next());
+        (codec, code, &bytes[at..])
+    }
+
+    fn excess(cid: &Self, excess: usize) -> CidError {
+        let len = cid.digest().len();
+        CidError::DigestLength { announced: len as u64, found: len + excess }
+    }
+}
+
+fn short(len: usize) -> u8 {
+    u8::try_from(len).expect("CID_BYTES_MAX is below 256")
+}
+
+impl FromStr for Cid {
+    type Err = CidError;
+
+    fn from_str(text: &str) -> Result<Self, CidError> {
+        text::parse(text)
+    }
+}
+
+impl fmt::Display for Cid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(text::Base32::of(self.as_bytes()).as_str())
+    }
+}
+
+impl fmt::Debug for Cid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq for Cid {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Cid {}
+
+impl PartialOrd for Cid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Cid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl serde::Serialize for Cid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text::Base32::of(self.as_bytes()).as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Cid {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Cid;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a cid")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Cid, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
