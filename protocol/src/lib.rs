@@ -7,5 +7,6 @@
 pub mod ids;
 pub mod order;
 pub mod piece;
+pub mod region;
 pub mod time;
 pub mod token;
