@@ -7,6 +7,9 @@
 pub mod ids;
 pub mod order;
 pub mod piece;
+pub mod placement;
+pub mod redundancy;
 pub mod region;
+pub mod rules;
 pub mod time;
 pub mod token;
