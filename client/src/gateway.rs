@@ -7,8 +7,8 @@ use ed25519_dalek::SigningKey;
 use http::{Method, Request, header};
 use protocol::{
     api::{
-        EnrolAnswer, EnrolRequest, HeartbeatAnswer, HeartbeatRequest, LocateAnswer, LocateRequest, RedeemAnswer,
-        RedeemRequest,
+        EnrolAnswer, EnrolRequest, HeartbeatAnswer, HeartbeatRequest, LocateAnswer, LocateRequest,
+        RedeemAnswer, RedeemRequest,
     },
     node_proof::{NODE_PROOF_HEADER, prove},
 };
@@ -63,7 +63,11 @@ impl GatewayClient {
     }
 
     /// Says that the node is there and how it is.
-    pub async fn heartbeat(&self, key: &SigningKey, beat: &HeartbeatRequest) -> Result<HeartbeatAnswer, CallError> {
+    pub async fn heartbeat(
+        &self,
+        key: &SigningKey,
+        beat: &HeartbeatRequest,
+    ) -> Result<HeartbeatAnswer, CallError> {
         self.signed(key, "/v1/nodes/heartbeat", beat).await
     }
 
@@ -97,7 +101,8 @@ impl GatewayClient {
             }
             None => Body::empty(),
         };
-        let request = builder.body(body).map_err(|error| CallError::Send(SendError::Connect(error.to_string())))?;
+        let request =
+            builder.body(body).map_err(|error| CallError::Send(SendError::Connect(error.to_string())))?;
         self.transport.call_json(request, timeout, JSON_MAX).await
     }
 }

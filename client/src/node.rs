@@ -37,7 +37,13 @@ pub struct NodeClient {
     transport: Transport,
 }
 
-fn request(method: Method, url: &str, path: &str, order: Option<&str>, body: Body) -> Result<Request<Body>, CallError> {
+fn request(
+    method: Method,
+    url: &str,
+    path: &str,
+    order: Option<&str>,
+    body: Body,
+) -> Result<Request<Body>, CallError> {
     let uri: Uri = format!("{}{path}", url.trim_end_matches('/'))
         .parse()
         .map_err(|error| CallError::Send(SendError::Connect(format!("bad url {url}: {error}"))))?;

@@ -105,7 +105,6 @@ impl Transport {
         // The second installation of the same provider fails harmlessly: several parts of one process come here.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder()
-            
             .tcp_nodelay(true)
             .connect_timeout(timeouts.connect)
             .read_timeout(timeouts.idle)
@@ -224,4 +223,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-

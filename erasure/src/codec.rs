@@ -23,6 +23,19 @@ impl Codec {
             Self::Gf8 => "gf8",
         }
     }
+
+    /// The number that stands for it in fixed-size records.
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::Rs16 => 1,
+            Self::Gf8 => 2,
+        }
+    }
+
+    /// The codec that a number of [`Codec::tag`] stands for.
+    pub fn from_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.tag() == tag)
+    }
 }
 
 impl fmt::Display for Codec {

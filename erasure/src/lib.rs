@@ -31,7 +31,7 @@ pub use error::CodingError;
 pub use gf8::Kernel;
 pub use layout::{Layout, Row, Span, Spans};
 pub use rebuild::Decoder;
-pub use scheme::{NEEDED_MAX, Scheme, SchemeError, TOTAL_MAX};
+pub use scheme::{NEEDED_MAX, ParseSchemeError, Scheme, SchemeError, TOTAL_MAX};
 
 /// Bytes of one piece in one full row: 64 KiB, the length at which both codes run at their best (inputs and
 /// outputs of a row stay in a core's second-level cache), and a multiple of Bao's 16 KiB groups.

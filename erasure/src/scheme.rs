@@ -1,5 +1,7 @@
 //! The shape of a coded segment: which code, how many pieces are needed, how many there are.
 
+use std::{fmt, str::FromStr};
+
 use crate::{Codec, Layout};
 
 /// Most data pieces a scheme may have.
@@ -74,5 +76,46 @@ impl Scheme {
     /// Geometry of a segment of `segment_len` bytes under this scheme.
     pub const fn layout(self, segment_len: u64) -> Layout {
         Layout::new(self.needed, segment_len)
+    }
+}
+
+/// Prints as `gf8/8/20`: codec, needed, total.
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.codec, self.needed, self.total)
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = ParseSchemeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSchemeError> {
+        let parse = || {
+            let mut parts = text.split('/');
+            let (codec, needed, total) = (parts.next()?, parts.next()?, parts.next()?);
+            let scheme = Self::new(codec.parse().ok()?, needed.parse().ok()?, total.parse().ok()?).ok()?;
+            parts.next().is_none().then_some(scheme)
+        };
+        parse().ok_or_else(|| ParseSchemeError(text.to_owned()))
+    }
+}
+
+/// Text that is not a scheme of this version.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a coding scheme: {0:?}")]
+pub struct ParseSchemeError(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_prints_and_parses() {
+        let scheme = Scheme::new(Codec::Gf8, 8, 20).unwrap();
+        assert_eq!(scheme.to_string(), "gf8/8/20");
+        assert_eq!("gf8/8/20".parse(), Ok(scheme));
+        for wrong in ["", "gf8", "gf8/8", "gf8/20/8", "gf8/8/20/1", "xor/8/20"] {
+            assert!(wrong.parse::<Scheme>().is_err(), "{wrong}");
+        }
     }
 }

@@ -65,7 +65,8 @@ pub fn check(
         return Err(NodeProofError::Clock(at, now));
     }
     let key = VerifyingKey::from_bytes(&id.0).map_err(|_| NodeProofError::BadSignature)?;
-    key.verify_strict(&message(method, path, at, body), &signature).map_err(|_| NodeProofError::BadSignature)?;
+    key.verify_strict(&message(method, path, at, body), &signature)
+        .map_err(|_| NodeProofError::BadSignature)?;
     Ok(id)
 }
 
@@ -87,7 +88,10 @@ mod tests {
         assert_eq!(check("POST", "/v1/nodes/enrol", now, b"body"), Err(NodeProofError::BadSignature));
         assert_eq!(check("GET", "/v1/nodes/heartbeat", now, b"body"), Err(NodeProofError::BadSignature));
         let later = now + CLOCK_SKEW_MAX + Duration::from_secs(1);
-        assert_eq!(check("POST", "/v1/nodes/heartbeat", later, b"body"), Err(NodeProofError::Clock(now, later)));
+        assert_eq!(
+            check("POST", "/v1/nodes/heartbeat", later, b"body"),
+            Err(NodeProofError::Clock(now, later))
+        );
         assert_eq!(super::check("..", "GET", "/", now, b""), Err(NodeProofError::Malformed));
     }
 }

@@ -124,8 +124,11 @@ impl Db {
         let write = pool(1).connect_with(connect.clone()).await?;
         // A database in memory belongs to one connection.
         let in_memory = options.url.contains(":memory:");
-        let read =
-            if in_memory { write.clone() } else { pool(options.connections_max).connect_with(connect).await? };
+        let read = if in_memory {
+            write.clone()
+        } else {
+            pool(options.connections_max).connect_with(connect).await?
+        };
         Ok(Self::Sqlite { write, read })
     }
 

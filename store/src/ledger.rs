@@ -75,7 +75,12 @@ macro_rules! book {
         let (carry,): (i64,) =
             sqlx::query_as(LOCK_CARRY).bind(&node).bind(earning.kind.name()).fetch_one(&mut *$tx).await?;
         let (micros, carry) = $amount(earning, size("carry", carry)?);
-        sqlx::query(SET_CARRY).bind(&node).bind(earning.kind.name()).bind(sql(carry)).execute(&mut *$tx).await?;
+        sqlx::query(SET_CARRY)
+            .bind(&node)
+            .bind(earning.kind.name())
+            .bind(sql(carry))
+            .execute(&mut *$tx)
+            .await?;
         sqlx::query(BOOK)
             .bind(&node)
             .bind($hour.0)

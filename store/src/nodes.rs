@@ -289,8 +289,7 @@ impl Db {
                 "UPDATE nodes SET reconcile_ms = $3 WHERE id = $1 AND reconcile_ms = $2",
             ),
         };
-        let rows: Vec<(String, i64)> =
-            read!(self, pool => sqlx::query_as(due).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, i64)> = read!(self, pool => sqlx::query_as(due).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }

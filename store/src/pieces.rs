@@ -67,7 +67,10 @@ impl Db {
         rows.into_iter()
             .map(|(segment, index, hash, codec, needed, total, length, piece, stored, verified)| {
                 Ok(HeldPiece {
-                    slot: PieceSlot { segment: parse("segment id", &segment)?, index: small("piece index", index)? },
+                    slot: PieceSlot {
+                        segment: parse("segment id", &segment)?,
+                        index: small("piece index", index)?,
+                    },
                     hash: parse("piece hash", &hash)?,
                     scheme: scheme(&codec, needed, total)?,
                     segment_bytes: size("segment length", length)?,
@@ -80,7 +83,11 @@ impl Db {
     }
 
     /// Which of these hashes the node is recorded to hold.
-    pub async fn known_pieces(&self, node: NodeId, hashes: &[PieceHash]) -> Result<HashSet<PieceHash>, StoreError> {
+    pub async fn known_pieces(
+        &self,
+        node: NodeId,
+        hashes: &[PieceHash],
+    ) -> Result<HashSet<PieceHash>, StoreError> {
         let mut known = HashSet::new();
         for part in hashes.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<(String,)> = read!(self, pool => {
@@ -226,6 +233,5 @@ impl Db {
     }
 }
 
-pub(crate) const QUEUE_UNPIN: &str =
-    "INSERT INTO unpins (node_id, hash, queued_ms) VALUES ($1, $2, $3) ON CONFLICT (node_id, hash) DO NOTHING";
+pub(crate) const QUEUE_UNPIN: &str = "INSERT INTO unpins (node_id, hash, queued_ms) VALUES ($1, $2, $3) ON CONFLICT (node_id, hash) DO NOTHING";
 const FORGET_UNPIN: &str = "DELETE FROM unpins WHERE node_id = $1 AND hash = $2";

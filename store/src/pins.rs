@@ -57,8 +57,7 @@ impl Db {
     pub async fn pin(&self, account: &str, cid: &Cid) -> Result<Option<Pin>, StoreError> {
         const SQL: &str = "SELECT p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_ms, \
              p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid WHERE p.account_id = $1 AND p.cid = $2";
-        let row: Option<PinRow> =
-            read!(self, pool => sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await)?;
+        let row: Option<PinRow> = read!(self, pool => sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await)?;
         row.map(pin).transpose()
     }
 
@@ -98,9 +97,9 @@ impl Db {
 
     /// Pins whose time is over, at most `limit`: (account, cid).
     pub async fn expired_pins(&self, now: UnixMillis, limit: u32) -> Result<Vec<(String, Cid)>, StoreError> {
-        const SQL: &str = "SELECT account_id, cid FROM pins WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2";
-        let rows: Vec<(String, String)> =
-            read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        const SQL: &str =
+            "SELECT account_id, cid FROM pins WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2";
+        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.into_iter().map(|(account, cid)| Ok((account, parse("pin cid", &cid)?))).collect()
     }
 
@@ -115,7 +114,8 @@ impl Db {
 
 const DELETE_PIN: &str = "DELETE FROM pins WHERE account_id = $1 AND cid = $2 RETURNING size_bytes";
 const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
-const DELETE_ROOT: &str = "DELETE FROM roots WHERE cid = $1 AND NOT EXISTS (SELECT 1 FROM pins WHERE cid = $1)";
+const DELETE_ROOT: &str =
+    "DELETE FROM roots WHERE cid = $1 AND NOT EXISTS (SELECT 1 FROM pins WHERE cid = $1)";
 const ORPHAN: &str = "UPDATE segments SET state = 'orphaned', due_ms = $2 WHERE state IN ('live', 'lost') \
      AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
      AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id AND o.cid <> $1)";

@@ -45,8 +45,7 @@ impl Db {
              WHERE not_before_ms <= $1 AND claimed_until_ms <= $1 ORDER BY urgency_days, segment_id LIMIT $2";
         const CLAIM: &str = "UPDATE repairs SET claimed_by = $3, claimed_until_ms = $4 \
              WHERE segment_id = $1 AND claimed_until_ms = $2";
-        let rows: Vec<(String, i64, i64)> =
-            read!(self, pool => sqlx::query_as(DUE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, i64, i64)> = read!(self, pool => sqlx::query_as(DUE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -86,7 +85,11 @@ impl Db {
     }
 
     /// Gives a repair back to the queue, not to be tried again before `not_before`.
-    pub async fn postpone_repair(&self, segment: SegmentId, not_before: UnixMillis) -> Result<(), StoreError> {
+    pub async fn postpone_repair(
+        &self,
+        segment: SegmentId,
+        not_before: UnixMillis,
+    ) -> Result<(), StoreError> {
         const SQL: &str = "UPDATE repairs SET not_before_ms = $2, attempts = attempts + 1, claimed_until_ms = 0, \
              claimed_by = NULL WHERE segment_id = $1";
         write!(self, tx => {

@@ -47,9 +47,10 @@ impl Db {
     ) -> Result<Vec<(SegmentId, SegmentState)>, StoreError> {
         const SQL: &str = "SELECT id, state FROM segments WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map_or_else(String::new, |id| id.to_string());
-        let rows: Vec<(String, String)> =
-            read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
-        rows.iter().map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?))).collect()
+        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
+        rows.iter()
+            .map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?)))
+            .collect()
     }
 
     /// Records that a live segment cannot be read any more, or that a lost one can again; `false`: nothing changed.
@@ -61,10 +62,14 @@ impl Db {
     }
 
     /// Segments that nobody needs and whose time has come.
-    pub async fn collectable_segments(&self, now: UnixMillis, limit: u32) -> Result<Vec<SegmentId>, StoreError> {
-        const SQL: &str = "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
-        let rows: Vec<(String,)> =
-            read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+    pub async fn collectable_segments(
+        &self,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<SegmentId>, StoreError> {
+        const SQL: &str =
+            "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
+        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
@@ -72,7 +77,8 @@ impl Db {
     pub async fn collect_segment(&self, id: SegmentId, now: UnixMillis) -> Result<bool, StoreError> {
         const DELETE: &str =
             "DELETE FROM segments WHERE id = $1 AND state IN ('pending', 'orphaned') AND due_ms <= $2";
-        const HOLDERS: &str = "SELECT node_id, hash FROM pieces WHERE segment_id = $1 AND node_id IS NOT NULL";
+        const HOLDERS: &str =
+            "SELECT node_id, hash FROM pieces WHERE segment_id = $1 AND node_id IS NOT NULL";
         let id = id.to_string();
         write!(self, tx => {
             let deleted = sqlx::query(DELETE).bind(&id).bind(now.0).execute(&mut *tx).await?.rows_affected() > 0;
