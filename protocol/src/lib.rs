@@ -4,12 +4,15 @@
 //! generator that the caller seeds. Gateways, pinners, monitors and the simulation decide with the same functions.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod ids;
 pub mod order;
 pub mod piece;
 pub mod placement;
+pub mod proof;
 pub mod redundancy;
 pub mod region;
 pub mod rules;
+pub mod ticket;
 pub mod time;
 pub mod token;
