@@ -5,13 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod ids;
 pub mod node_proof;
 pub mod order;
 pub mod piece;
 pub mod placement;
+pub mod proof;
 pub mod redundancy;
 pub mod region;
 pub mod rules;
+pub mod ticket;
 pub mod time;
 pub mod token;
