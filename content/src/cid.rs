@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use self::hash::{Codec, HashFn, UnknownHashFn};
 pub use self::ipld::DigestOver64;
@@ -29,15 +30,22 @@ pub const CID_BYTES_MAX: usize = 1 + 9 + 9 + 2 + DIGEST_MAX;
 /// First two bytes of a version 0 CID: sha2-256, 32 bytes.
 const V0_HEAD: [u8; 2] = [0x12, 0x20];
 
+/// How many bytes a CID holds inline: all of a 32-byte digest under any codec up to 2^21, in 40 bytes of memory.
+const INLINE_MAX: usize = 38;
+
 /// A content identifier, canonical version 1.
 ///
-/// Holds its own bytes inline, so that it is `Copy`, needs no allocation and gives its binary form for
-/// nothing. (`cid::Cid` has room for 64 digest bytes only; identity CIDs go to [`DIGEST_MAX`].) `Ord`, `Eq`
-/// and `Hash` are those of the binary form. `Display` and serde use base32 in lower case.
-#[derive(Clone, Copy)]
-pub struct Cid {
-    len: u8,
-    bytes: [u8; CID_BYTES_MAX],
+/// It holds its own binary form, so giving it costs nothing; `Ord`, `Eq` and `Hash` are those of that form.
+/// Cloning copies 40 bytes for every CID in ordinary use; only long digests (sha2-512, identity) are shared on
+/// the heap. It is not `Copy` because identity CIDs go to 128 bytes of data, and 150 bytes in every link, error
+/// and map would be paid for all. `Display` and serde use base32 in lower case.
+#[derive(Clone)]
+pub struct Cid(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_MAX] },
+    Shared(Arc<[u8]>),
 }
 
 /// Why something is not a CID.
@@ -136,7 +144,10 @@ impl Cid {
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Shared(bytes) => bytes,
+        }
     }
 
     /// How the block is encoded.
@@ -187,14 +198,18 @@ impl Cid {
     pub fn verify(&self, bytes: &[u8]) -> Result<(), VerifyError> {
         let (_, code, digest) = self.parts();
         if code == hash::IDENTITY {
-            return if digest == bytes { Ok(()) } else { Err(VerifyError::Mismatch(*self)) };
+            return if digest == bytes { Ok(()) } else { Err(VerifyError::Mismatch(self.clone())) };
         }
-        let hash_fn = HashFn::from_code(code).ok_or(VerifyError::UnknownHash { cid: *self, code })?;
+        let hash_fn = HashFn::from_code(code).ok_or(VerifyError::UnknownHash { cid: self.clone(), code })?;
         // A digest cut to a few bytes would match almost anything.
         if digest.len() != hash_fn.digest_len() {
-            return Err(VerifyError::DigestLength { cid: *self, len: digest.len() });
+            return Err(VerifyError::DigestLength { cid: self.clone(), len: digest.len() });
         }
-        if hash_fn.digest(bytes).as_ref() == digest { Ok(()) } else { Err(VerifyError::Mismatch(*self)) }
+        if hash_fn.digest(bytes).as_ref() == digest {
+            Ok(())
+        } else {
+            Err(VerifyError::Mismatch(self.clone()))
+        }
     }
 
     fn from_v1_bytes(bytes: &[u8]) -> Result<Self, CidError> {
@@ -246,13 +261,19 @@ impl Cid {
             len += 1;
         }
         head[len..len + digest.len()].copy_from_slice(digest);
-        Self { len: short(len + digest.len()), bytes: head }
+        Self::copy_of(&head[..len + digest.len()])
     }
 
+    /// Keeps a binary form that was checked.
     fn copy_of(whole: &[u8]) -> Self {
-        let mut bytes = [0; CID_BYTES_MAX];
-        bytes[..whole.len()].copy_from_slice(whole);
-        Self { len: short(whole.len()), bytes }
+        let mut bytes = [0; INLINE_MAX];
+        match (u8::try_from(whole.len()), bytes.get_mut(..whole.len())) {
+            (Ok(len), Some(inline)) => {
+                inline.copy_from_slice(whole);
+                Self(Repr::Inline { len, bytes })
+            }
+            _ => Self(Repr::Shared(Arc::from(whole))),
+        }
     }
 
     /// Codec, multihash code and digest.
@@ -273,10 +294,6 @@ impl Cid {
         let len = cid.digest().len();
         CidError::DigestLength { announced: len as u64, found: len + excess }
     }
-}
-
-fn short(len: usize) -> u8 {
-    u8::try_from(len).expect("CID_BYTES_MAX is below 256")
 }
 
 impl FromStr for Cid {

@@ -23,7 +23,7 @@ const LINK_NAME: u32 = 2;
 const LINK_TSIZE: u32 = 3;
 
 /// A link to another block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link<'a> {
     /// What is linked. A version 0 CID in the block appears as its version 1 twin.
     pub cid: Cid,

@@ -36,7 +36,7 @@ const MTIME_NANOS: u32 = 2;
 const BLOCKSIZES_MAX: usize = BLOCK_MAX / 8;
 
 /// What a link points at: a CID and how much is under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The block the link names.
     pub cid: Cid,

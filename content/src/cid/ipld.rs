@@ -20,7 +20,8 @@ impl TryFrom<Cid> for ::cid::Cid {
     type Error = DigestOver64;
 
     fn try_from(cid: Cid) -> Result<Self, DigestOver64> {
-        let multihash = Multihash::wrap(cid.hash_code(), cid.digest()).map_err(|_| DigestOver64(cid))?;
+        let multihash =
+            Multihash::wrap(cid.hash_code(), cid.digest()).map_err(|_| DigestOver64(cid.clone()))?;
         Ok(Self::new_v1(cid.codec().code(), multihash))
     }
 }
@@ -33,7 +34,7 @@ mod tests {
     fn there_and_back() {
         for hash_fn in [HashFn::Sha2_256, HashFn::Sha2_512, HashFn::Blake3] {
             let cid = Cid::of(Codec::DagCbor, hash_fn, b"x");
-            let theirs = ::cid::Cid::try_from(cid).unwrap();
+            let theirs = ::cid::Cid::try_from(cid.clone()).unwrap();
             assert_eq!(theirs.to_string(), cid.to_string());
             assert_eq!(Cid::from(theirs), cid);
         }

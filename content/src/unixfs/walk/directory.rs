@@ -21,7 +21,7 @@ pub struct NameLookup<'n> {
 }
 
 /// What a block says about a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The entry.
     Found(Target),
@@ -43,7 +43,7 @@ pub struct Listing<'a> {
 /// An entry of a directory. Its name comes from whoever made the directory and may be anything, `..` and names
 /// with slashes included: check it with [`check_name`](crate::unixfs::directory::check_name) before it meets a
 /// file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry<'a> {
     /// The name.
     pub name: &'a str,
@@ -60,7 +60,7 @@ impl<'n> NameLookup<'n> {
 
     /// Looks into the next block.
     pub fn step(&mut self, block: &Block) -> Result<Step, WalkError> {
-        self.look(block).map_err(|reason| WalkError { cid: block.cid, reason })
+        self.look(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
     }
 
     fn look(&mut self, block: &Block) -> Result<Step, Reason> {
@@ -75,7 +75,7 @@ impl<'n> NameLookup<'n> {
         let mut found = None;
         dagpb::scan(&block.bytes, |link| {
             if found.is_none() && link.name.unwrap_or_default() == self.name {
-                found = Some(target(&link));
+                found = Some(target(link));
             }
         })?;
         Ok(found.map_or(Step::Absent, Step::Found))
@@ -93,7 +93,7 @@ impl<'n> NameLookup<'n> {
                     if rest.is_empty() {
                         answer = Step::Fetch(link.cid);
                     } else if rest == self.name {
-                        answer = Step::Found(target(&link));
+                        answer = Step::Found(target(link));
                     }
                 }
                 Some(_) => {}
@@ -110,7 +110,7 @@ impl<'n> NameLookup<'n> {
 
 /// Lists one block of a directory.
 pub fn list(block: &Block) -> Result<Listing<'_>, WalkError> {
-    listing(block).map_err(|reason| WalkError { cid: block.cid, reason })
+    listing(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
 }
 
 fn listing(block: &Block) -> Result<Listing<'_>, Reason> {
@@ -127,7 +127,7 @@ fn listing(block: &Block) -> Result<Listing<'_>, Reason> {
                 None => return stray = stray.or(Some(whole)),
             },
         };
-        out.entries.push(DirEntry { name, target: target(&link) });
+        out.entries.push(DirEntry { name, target: target(link) });
     })?;
     if let Some(name) = stray {
         return Err(Reason::ShardLink(name.to_owned()));
@@ -166,6 +166,6 @@ fn layout(block: &Block) -> Result<Layout, Reason> {
     }
 }
 
-fn target(link: &Link<'_>) -> Target {
+fn target(link: Link<'_>) -> Target {
     Target { cid: link.cid, dag_size_bytes: link.tsize.unwrap_or(0) }
 }
