@@ -6,6 +6,7 @@ use proptest::{prelude::*, sample::subsequence};
 
 use crate::{COLUMN, Codec, CodingError, Decoder, Encoder, Kernel, Scheme, SchemeError, UNIT, UnknownCodec};
 
+mod allocation;
 mod golden;
 mod refusals;
 
