@@ -1,4 +1,5 @@
-//! The kernel for any processor: safe code on 64-bit words that compilers turn into whatever vectors there are.
+//! The kernel for any processor: safe code on 64-bit words that compilers turn into whatever vectors there
+//! are.
 //!
 //! A product is the sum of the input's doublings that the coefficient's bits select. The doublings of a block
 //! of input are made once and serve all outputs; they and the block stay in the first-level cache.
