@@ -1,7 +1,7 @@
 //! `UnixFS`: files, directories and symbolic links as blocks.
 //!
 //! This file is the message that sits in the data of a dag-pb node, and nothing more: its rules across links
-//! are in [`walk`]. Writing starts at [`file`] for the bytes of one file and at [`tree`] for many files under
+//! are in [`walk`]. Writing starts at [`mod@file`] for the bytes of one file and at [`tree`] for many files under
 //! paths; [`directory`] is one directory, [`hamt`] the layout of those too large for one block, and
 //! [`profile`] the parameters that two parties must share to compute the same CID. Reading is [`walk`].
 

@@ -2,7 +2,7 @@
 
 use ::cid::multihash::Multihash;
 
-use super::Cid;
+use super::{Cid, pack};
 
 /// A digest that the IPLD crates have no room for: more than 64 bytes, which only identity CIDs reach.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub struct DigestOver64(pub Cid);
 impl From<::cid::Cid> for Cid {
     fn from(cid: ::cid::Cid) -> Self {
         let multihash = cid.hash();
-        Self::pack(cid.codec(), multihash.code(), multihash.digest())
+        pack(cid.codec(), multihash.code(), multihash.digest())
     }
 }
 

@@ -71,6 +71,7 @@ fn what_is_no_cid_is_refused() {
     assert_eq!(upper.parse::<Cid>().unwrap().to_string(), good);
     // 46 characters that begin as version 0 and hold something else.
     assert!(format!("Qm{}", "1".repeat(44)).parse::<Cid>().is_err());
+    assert_eq!(Cid::from_bytes(&[1, 0x55, 0, 0, 0, 0]), Err(CidError::Excess(2)));
     assert_eq!(Cid::from_bytes(&[2, 0x55, 0, 0]), Err(CidError::Version(2)));
     assert_eq!(Cid::from_bytes(&[0, 0x55, 0, 0]), Err(CidError::Version(0)));
     assert!(Cid::from_bytes(&[1, 0xd5, 0, 0, 0]).is_err(), "a code in long form");
@@ -191,4 +192,12 @@ proptest! {
             prop_assert_eq!(parsed, Err(CidError::Code));
         }
     }
+}
+
+#[test]
+fn long_digests_do_not_cost_the_short_ones() {
+    assert_eq!(size_of::<Cid>(), 40);
+    let long = Cid::of(Codec::Raw, HashFn::Sha2_512, b"");
+    assert_eq!(long.clone(), long);
+    assert_eq!(long.as_bytes().len(), 68);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Reason, WalkError, message};
 use crate::block::Block;
 use crate::cid::Cid;
-use crate::dagpb::{self, Link};
+use crate::dagpb::{self, RawLink};
 use crate::unixfs::hamt::{self, Fanout};
 use crate::unixfs::{DataType, Target};
 
@@ -73,7 +73,7 @@ impl<'n> NameLookup<'n> {
 
     fn look_in_basic(&self, block: &Block) -> Result<Step, Reason> {
         let mut found = None;
-        dagpb::scan(&block.bytes, |link| {
+        dagpb::scan_raw(&block.bytes, |link| {
             if found.is_none() && link.name.unwrap_or_default() == self.name {
                 found = Some(target(link));
             }
@@ -86,12 +86,12 @@ impl<'n> NameLookup<'n> {
         let wanted = hamt::bucket(hamt::hash(self.name), spent, fanout).ok_or(Reason::TooDeep)?;
         let mut answer = Step::Absent;
         let mut stray = None;
-        dagpb::scan(&block.bytes, |link| {
+        dagpb::scan_raw(&block.bytes, |link| {
             let name = link.name.unwrap_or_default();
             match fanout.split(name) {
                 Some((bucket, rest)) if bucket == wanted && answer == Step::Absent => {
                     if rest.is_empty() {
-                        answer = Step::Fetch(link.cid);
+                        answer = Step::Fetch(link.cid.keep());
                     } else if rest == self.name {
                         answer = Step::Found(target(link));
                     }
@@ -117,12 +117,12 @@ fn listing(block: &Block) -> Result<Listing<'_>, Reason> {
     let layout = layout(block)?;
     let mut out = Listing::default();
     let mut stray = None;
-    dagpb::scan(&block.bytes, |link| {
+    dagpb::scan_raw(&block.bytes, |link| {
         let whole = link.name.unwrap_or_default();
         let name = match layout {
             Layout::Basic => whole,
             Layout::Shard(fanout) => match fanout.split(whole) {
-                Some((_, "")) => return out.shards.push(link.cid),
+                Some((_, "")) => return out.shards.push(link.cid.keep()),
                 Some((_, name)) => name,
                 None => return stray = stray.or(Some(whole)),
             },
@@ -166,6 +166,6 @@ fn layout(block: &Block) -> Result<Layout, Reason> {
     }
 }
 
-fn target(link: Link<'_>) -> Target {
-    Target { cid: link.cid, dag_size_bytes: link.tsize.unwrap_or(0) }
+fn target(link: RawLink<'_>) -> Target {
+    Target { cid: link.cid.keep(), dag_size_bytes: link.tsize.unwrap_or(0) }
 }
