@@ -12,6 +12,7 @@ pub mod order;
 pub mod piece;
 pub mod placement;
 pub mod proof;
+pub mod ranking;
 pub mod redundancy;
 pub mod region;
 pub mod rules;

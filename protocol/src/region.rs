@@ -49,13 +49,13 @@ pub struct Place {
     pub coordinates: Option<Coordinates>,
 }
 
-// Points near the middle of the people of each region, to a degree: enough to order regions by distance.
+// Points near the middle of each region's people and data centres, to a degree: enough to order regions by distance.
 const CENTROIDS: &[(Region, f64, f64)] = &[
     (Region::AF, 5.0, 20.0),
     (Region::AN, -80.0, 0.0),
-    (Region::AS, 28.0, 100.0),
+    (Region::AS, 22.0, 108.0),
     (Region::EU, 50.0, 10.0),
-    (Region::NA, 39.0, -95.0),
+    (Region::NA, 40.0, -88.0),
     (Region::OC, -31.0, 148.0),
     (Region::SA, -15.0, -58.0),
     (Region::constant("af-east"), 0.0, 37.0),
