@@ -13,6 +13,7 @@ pub mod piece;
 pub mod placement;
 pub mod proof;
 pub mod ranking;
+pub mod record;
 pub mod redundancy;
 pub mod region;
 pub mod rules;

@@ -221,6 +221,8 @@ impl Blocks {
     fn start(&self, places: Vec<Found>) -> Fetch {
         let cids: Vec<Cid> = places.iter().map(|place| place.cid.clone()).collect();
         let this = self.clone();
+        // Held until the fetch is entered below, so that it cannot be taken out before.
+        let mut fetches = self.shared.fetches.lock();
         let task = tokio::spawn(async move {
             let outcome = this.gather_group(&places).await;
             let mut fetches = this.shared.fetches.lock();
@@ -233,7 +235,6 @@ impl Blocks {
             .map(|joined| joined.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("fetch ended: {error}")))))
             .boxed()
             .shared();
-        let mut fetches = self.shared.fetches.lock();
         for cid in cids {
             fetches.insert(cid, fetch.clone());
         }
@@ -245,30 +246,34 @@ impl Blocks {
         let room = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.shared.config.in_flight_bytes);
         let room = self.shared.budget.clone().acquire_many_owned(room).await;
         let room = room.map_err(|_| ReadError::Unavailable("shutting down".into()))?;
-        let blocks = match self.read_places(places).await {
-            Ok(blocks) => blocks,
+        let blocks = if let Ok(blocks) = self.read_places(places).await {
+            blocks
+        } else {
             // Pieces move: what was remembered about them may be stale, so ask once more before giving up.
-            Err(_) => {
-                let cids: Vec<Cid> = places.iter().map(|place| place.cid.clone()).collect();
-                for cid in &cids {
-                    self.shared.places.invalidate(cid);
-                }
-                let mut fresh = self.places(&cids).await?;
-                if fresh.len() < cids.len() {
-                    return Err(ReadError::NotFound(cids[0].clone()));
-                }
-                fresh.sort_by_key(|place| (place.segment.id, place.offset));
-                let mut blocks = HashMap::new();
-                for run in fresh.chunk_by(|a, b| a.segment.id == b.segment.id) {
-                    blocks.extend(self.read_places(run).await?);
-                }
-                blocks
-            }
+            self.read_afresh(places).await?
         };
         for (cid, bytes) in &blocks {
             self.shared.memory.insert(cid.clone(), bytes.clone());
         }
         Ok(Arc::new(Group { blocks, _room: room }))
+    }
+
+    /// Forgets where blocks were, asks again and reads them there.
+    async fn read_afresh(&self, places: &[Found]) -> Result<HashMap<Cid, Bytes>, ReadError> {
+        let cids: Vec<Cid> = places.iter().map(|place| place.cid.clone()).collect();
+        for cid in &cids {
+            self.shared.places.invalidate(cid);
+        }
+        let mut fresh = self.places(&cids).await?;
+        if fresh.len() < cids.len() {
+            return Err(ReadError::NotFound(cids[0].clone()));
+        }
+        fresh.sort_by_key(|place| (place.segment.id, place.offset));
+        let mut blocks = HashMap::new();
+        for run in fresh.chunk_by(|a, b| a.segment.id == b.segment.id) {
+            blocks.extend(self.read_places(run).await?);
+        }
+        Ok(blocks)
     }
 
     /// Gathers and verifies blocks of one segment.

@@ -9,10 +9,10 @@ mod listing;
 mod locate;
 mod resolve;
 
-pub use blocks::{Blocks, BlocksConfig};
+pub use blocks::{Blocks, BlocksConfig, Held};
 pub use error::ReadError;
 pub use file_stream::stream_file;
-pub use http::{ContentRequest, RequestError, respond};
+pub use http::{ContentRequest, RequestError, add_cors, respond};
 pub use locate::{Found, LocateError, LocateFuture, Locator};
 pub use resolve::{Resolved, resolve};
 

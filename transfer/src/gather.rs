@@ -123,7 +123,7 @@ impl Gather {
             return Err(GatherError::Range { segment: segment.id, start: hull.start, end: hull.end });
         }
         let layout = segment.scheme.layout(segment.segment_len);
-        let mut reading = Reading::new(self, segment, layout, hull);
+        let mut reading = Reading::new(self, segment, &layout, hull);
         reading.run().await?;
         let slices = reading.rebuilt();
         Ok(ranges.iter().map(|range| assemble(&layout, &slices, range)).collect())
@@ -132,7 +132,7 @@ impl Gather {
     /// Several whole pieces, verified, keyed by index: for repair. Gives exactly `needed` of them.
     pub async fn read_pieces(&self, segment: &Arc<SegmentSource>) -> Result<Vec<(u8, Vec<u8>)>, GatherError> {
         let layout = segment.scheme.layout(segment.segment_len);
-        let mut reading = Reading::new(self, segment, layout, 0..0);
+        let mut reading = Reading::new(self, segment, &layout, 0..0);
         reading.columns = 0..layout.piece_len();
         reading.degraded = true;
         reading.run().await?;
@@ -174,7 +174,6 @@ impl Gather {
 struct Reading<'a> {
     gather: &'a Gather,
     segment: &'a Arc<SegmentSource>,
-    layout: Layout,
     /// The columns that rebuild everything that is wanted.
     columns: Range<u64>,
     /// What is wanted of each data piece.
@@ -188,7 +187,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(gather: &'a Gather, segment: &'a Arc<SegmentSource>, layout: Layout, hull: Range<u64>) -> Self {
+    fn new(gather: &'a Gather, segment: &'a Arc<SegmentSource>, layout: &Layout, hull: Range<u64>) -> Self {
         let columns = layout.columns(hull.clone());
         let wanted: Vec<(u8, Range<u64>)> = (0..segment.scheme.needed())
             .filter_map(|piece| layout.piece_range(piece, hull.clone()).map(|range| (piece, range)))
@@ -204,7 +203,6 @@ impl<'a> Reading<'a> {
         Self {
             gather,
             segment,
-            layout,
             columns,
             wanted,
             slices: HashMap::new(),

@@ -246,7 +246,9 @@ impl Attempts {
                 self.took.push(took);
                 // A second copy of a piece that is durable elsewhere is garbage; the node's reconciliation drops it.
                 if let Some(others) = self.under_way.remove(&piece) {
-                    others.iter().for_each(|(_, other)| other.abort());
+                    for (_, other) in &others {
+                        other.abort();
+                    }
                     self.durable.push(Stored { index: self.pieces[piece].index, node: target.node });
                 }
             }
