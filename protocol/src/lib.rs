@@ -13,6 +13,7 @@ pub mod proof;
 pub mod ranking;
 pub mod redundancy;
 pub mod region;
+pub mod reputation;
 pub mod rules;
 pub mod ticket;
 pub mod time;
