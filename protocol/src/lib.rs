@@ -16,6 +16,7 @@ pub mod ranking;
 pub mod record;
 pub mod redundancy;
 pub mod region;
+pub mod reputation;
 pub mod rules;
 pub mod ticket;
 pub mod time;
