@@ -157,7 +157,7 @@ pub(super) fn load(path: &Path, bytes_max: u64) -> Result<Option<(Fingerprint, D
 }
 
 /// The whole file, or `None` when it no longer has the size that was seen.
-fn read_exactly(file: &File, size_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_exactly(file: &File, size_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
     // Room for one byte more, so that reading finds the end without growing.

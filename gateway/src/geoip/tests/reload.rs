@@ -11,7 +11,7 @@ use service::job::{Job as _, Progress};
 use tempfile::TempDir;
 
 use super::{
-    super::{GeoIpReload, LoadError, Reload},
+    super::{GeoIpReload, LoadError, Reload, database::read_exactly},
     *,
 };
 
@@ -224,4 +224,14 @@ fn a_file_overwritten_in_place_during_reloads_is_never_seen_torn() {
         reload_under_lookups(&geoip, places, |_| {});
         done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_file_that_grew_or_shrank_while_it_was_read_is_not_taken() {
+    let (_dir, path) = in_germany();
+    let size = fs::metadata(&path).unwrap().len();
+    let read = |size_bytes| read_exactly(&File::open(&path).unwrap(), size_bytes).unwrap();
+    assert_eq!(read(size), Some(fs::read(&path).unwrap()));
+    assert_eq!(read(size - 1), None, "it grew");
+    assert_eq!(read(size + 1), None, "it shrank");
 }
