@@ -5,6 +5,7 @@
 mod app;
 mod auth;
 mod config;
+pub mod geoip;
 mod locate;
 mod nodes;
 mod routes;
