@@ -7,12 +7,14 @@
 pub mod audit;
 pub mod ids;
 pub mod order;
+pub mod pay;
 pub mod piece;
 pub mod placement;
 pub mod proof;
 pub mod ranking;
 pub mod redundancy;
 pub mod region;
+pub mod repair;
 pub mod reputation;
 pub mod rules;
 pub mod ticket;
