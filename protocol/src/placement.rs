@@ -183,7 +183,9 @@ struct Draw<'a> {
     candidates: &'a [Candidate],
     /// Net, operator and region of every piece that has a place: of holders and of those chosen.
     placed: Vec<(Net, Operator, Region)>,
-    region_cap: u16,
+    wanted: usize,
+    /// Pieces per region while those wanted are drawn, and while the spares are.
+    region_caps: [u16; 2],
     chosen: Vec<usize>,
 }
 
@@ -197,9 +199,10 @@ impl<'a> Draw<'a> {
                 regions.push(region);
             }
         }
+        let cap = |total: usize| u16::try_from(total.div_ceil(regions.len().max(1))).unwrap_or(u16::MAX);
         let total = request.wanted.saturating_add(placed.len());
-        let cap = total.div_ceil(regions.len().max(1));
-        Self { candidates, placed, region_cap: u16::try_from(cap).unwrap_or(u16::MAX), chosen: Vec::new() }
+        let region_caps = [cap(total), cap(total.saturating_add(request.spares))];
+        Self { candidates, placed, wanted: request.wanted, region_caps, chosen: Vec::new() }
     }
 
     fn enter(&self, arrival: u64, index: usize) -> Racer {
@@ -212,7 +215,8 @@ impl<'a> Draw<'a> {
     }
 
     fn offence(&self, racer: &Racer) -> Offence {
-        let over = (racer.in_region + 1).saturating_sub(self.region_cap);
+        let cap = self.region_caps[usize::from(self.chosen.len() >= self.wanted)];
+        let over = racer.in_region.saturating_add(1).saturating_sub(cap);
         (racer.in_net, racer.in_operator, over)
     }
 
