@@ -102,7 +102,11 @@ impl Packer {
 
 impl UploadHandle {
     /// Adds a block. `room` is given back when the block has been copied into a segment.
-    pub(crate) async fn add(&self, block: Block, room: Option<OwnedSemaphorePermit>) -> Result<(), UploadError> {
+    pub(crate) async fn add(
+        &self,
+        block: Block,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), UploadError> {
         if let Some(error) = self.failure.get() {
             return Err(error.clone());
         }
@@ -211,7 +215,9 @@ impl Packing {
         let unknown: Vec<Cid> = batch
             .iter()
             .filter_map(|message| match message {
-                Message::Block { block, .. } if !self.placed.contains_key(&block.cid) => Some(block.cid.clone()),
+                Message::Block { block, .. } if !self.placed.contains_key(&block.cid) => {
+                    Some(block.cid.clone())
+                }
                 _ => None,
             })
             .collect();
@@ -346,8 +352,7 @@ impl Packing {
         self.undurable.remove(&segment);
         match outcome {
             Ok(sealed) => {
-                let members: Vec<u64> =
-                    self.members.get(&segment).into_iter().flatten().copied().collect();
+                let members: Vec<u64> = self.members.get(&segment).into_iter().flatten().copied().collect();
                 for id in &members {
                     if let Some(upload) = self.uploads.get_mut(id) {
                         upload.waiting_for.remove(&segment);
@@ -374,7 +379,8 @@ impl Packing {
             if !is_ready {
                 continue;
             }
-            let Some(Upload { finish: Some((pin, reply)), blocks, segments, .. }) = self.uploads.remove(id) else {
+            let Some(Upload { finish: Some((pin, reply)), blocks, segments, .. }) = self.uploads.remove(id)
+            else {
                 continue;
             };
             let metadata = UploadMetadata {

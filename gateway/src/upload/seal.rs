@@ -82,15 +82,16 @@ impl Sealer {
     fn choose(&self, segment_len: u64) -> Result<(erasure::Scheme, usize, Vec<Target>), UploadError> {
         let candidates = self.nodes.candidates();
         let usable = candidates.iter().filter(|node| node.score > 0.0).count();
-        let too_few =
-            || UploadError::TooFewNodes { usable, needed: usize::from(self.rules.total_min) };
+        let too_few = || UploadError::TooFewNodes { usable, needed: usize::from(self.rules.total_min) };
         let planned = self.rules.total_for(usable).ok_or_else(too_few)?;
         let invalid = |error: erasure::SchemeError| UploadError::NotStored(error.to_string());
         let scheme = erasure::Scheme::new(self.codec, planned.needed, planned.total).map_err(invalid)?;
         let piece_len = scheme.layout(segment_len).piece_len();
-        let with_space = candidates.iter().filter(|node| node.score > 0.0 && node.free_bytes >= piece_len).count();
+        let with_space =
+            candidates.iter().filter(|node| node.score > 0.0 && node.free_bytes >= piece_len).count();
         let redundancy = self.rules.total_for(with_space).ok_or(UploadError::NoSpace)?;
-        let scheme = erasure::Scheme::new(self.codec, redundancy.needed, redundancy.total).map_err(invalid)?;
+        let scheme =
+            erasure::Scheme::new(self.codec, redundancy.needed, redundancy.total).map_err(invalid)?;
         let request = placement::Request {
             wanted: usize::from(redundancy.total),
             spares: SPARES,
