@@ -61,6 +61,9 @@ CREATE TABLE nodes (
     -- Pieces up to this hash were looked at by the present walk over an offline or disqualified node's pieces.
     sweep_cursor   TEXT
 );
+CREATE INDEX nodes_by_probe ON nodes (probe_ms, id);
+CREATE INDEX nodes_by_audit ON nodes (audit_ms, id);
+CREATE INDEX nodes_by_reconcile ON nodes (reconcile_ms, id);
 
 -- pending: pieces are durable, the upload is not finished; live: some pinned root needs it;
 -- orphaned: no root does, collected after due_ms; lost: too few pieces left to read it.
@@ -125,7 +128,7 @@ CREATE TABLE pins (
 );
 CREATE INDEX pins_by_time ON pins (account_id, created_ms, cid);
 CREATE INDEX pins_by_cid ON pins (cid);
-CREATE INDEX pins_by_expiry ON pins (expires_ms);
+CREATE INDEX pins_by_expiry ON pins (expires_ms) WHERE expires_ms IS NOT NULL;
 
 CREATE TABLE repairs (
     segment_id       TEXT PRIMARY KEY,
@@ -137,7 +140,7 @@ CREATE TABLE repairs (
     claimed_by       TEXT,
     claimed_until_ms BIGINT NOT NULL
 );
-CREATE INDEX repairs_by_urgency ON repairs (urgency_days);
+CREATE INDEX repairs_by_urgency ON repairs (urgency_days, segment_id);
 
 -- Pieces that a node holds and need no longer hold: told to it when it can be reached.
 CREATE TABLE unpins (

@@ -8,7 +8,7 @@ use protocol::{
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::parse,
+    rows::{parse, text},
 };
 
 /// One decision.
@@ -42,7 +42,7 @@ impl Db {
                     .bind(&event.kind)
                     .bind(event.node.map(|node| node.to_string()))
                     .bind(event.segment.map(|segment| segment.to_string()))
-                    .bind(&event.details)
+                    .bind(text(&event.details))
                     .execute(&mut *tx)
                     .await?;
             }
