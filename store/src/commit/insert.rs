@@ -183,9 +183,8 @@ macro_rules! release_lost {
                 let mut query = QueryBuilder::new("UPDATE segments SET state = 'orphaned', due_ms = ");
                 query.push_bind($lease.0).push(" WHERE id IN ");
                 push_list(&mut query, segments);
-                query.push(
-                    " AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)",
-                );
+                query
+                    .push(" AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)");
                 query.build().execute(&mut *$tx).await?;
             }
         }

@@ -8,7 +8,8 @@ macro_rules! lock_known {
         let mut known = Known::default();
         let accounts: BTreeSet<&str> = $drafts.iter().map(|draft| draft.upload.account.as_str()).collect();
         for part in accounts.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
-            let mut query = QueryBuilder::new("SELECT id, quota_bytes, used_bytes FROM accounts WHERE id IN ");
+            let mut query =
+                QueryBuilder::new("SELECT id, quota_bytes, used_bytes FROM accounts WHERE id IN ");
             push_list(&mut query, part);
             query.push(" ORDER BY id").push($db.for_update());
             let rows: Vec<(String, i64, i64)> = query.build_query_as().fetch_all(&mut *$tx).await?;
@@ -49,7 +50,8 @@ macro_rules! lock_known {
         let pinned: Vec<&Draft<'_>> =
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();
         for part in pinned.chunks(ROWS_PER_STATEMENT) {
-            let mut query = QueryBuilder::new("SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (");
+            let mut query =
+                QueryBuilder::new("SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (");
             query.push_values(part, |mut row, draft| {
                 row.push_bind(draft.upload.account.clone()).push_bind(draft.root.clone());
             });
