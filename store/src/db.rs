@@ -205,8 +205,9 @@ impl Db {
             Self::Sqlite { write, .. } => {
                 // Migrations of SQLite take no lock against another process: whoever comes second fails on a table that
                 // exists, and finds the work done when it looks again.
+                let mut connection = write.acquire().await?;
                 let mut tries = 0;
-                while let Err(error) = MIGRATIONS.run(write).await {
+                while let Err(error) = MIGRATIONS.run_direct(None, &mut *connection, false).await {
                     tries += 1;
                     if tries == MIGRATE_TRIES {
                         return Err(error.into());
@@ -219,7 +220,7 @@ impl Db {
                 let mut connection = pool.acquire().await?;
                 connection.close_on_drop();
                 sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-                MIGRATIONS.run(&mut *connection).await?;
+                MIGRATIONS.run_direct(None, &mut *connection, false).await?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use protocol::{ids::NodeId, time::UnixMillis};
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
@@ -67,7 +67,7 @@ pub type Passed = (PieceSlot, UnixMillis, u64);
 
 /// What a passed audit proves: the piece was held from one moment to another.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(crate) struct Span {
     from: UnixMillis,
     until: UnixMillis,
     byte_seconds: u64,
@@ -75,15 +75,39 @@ struct Span {
 
 impl Span {
     /// What is left of a second stays with the piece, to be booked next time.
-    fn of((_, verified, bytes): &Passed, now: UnixMillis) -> Self {
+    pub(crate) fn of((_, verified, bytes): &Passed, now: UnixMillis) -> Self {
         let seconds = now.since(*verified).as_secs();
         let until = *verified + Duration::from_secs(seconds);
         Self { from: *verified, until, byte_seconds: bytes.saturating_mul(seconds) }
     }
 }
 
-fn place(slot: PieceSlot) -> (String, i64) {
+pub(crate) fn place(slot: PieceSlot) -> (String, i64) {
     (slot.segment.to_string(), i64::from(slot.index))
+}
+
+/// Moves the pieces of these spans to their ends, those that are still at their starts; gives their places.
+pub(crate) fn prove_spans<DB: Database>(node: NodeId, spans: &[((String, i64), Span)]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query =
+        QueryBuilder::new("WITH spans (node_id, segment_id, piece_index, from_ms, until_ms) AS (");
+    query.push_values(spans, |mut row, ((segment, index), span)| {
+        row.push_bind(node.to_string())
+            .push_bind(segment.clone())
+            .push_bind(*index)
+            .push_bind(span.from.0)
+            .push_bind(span.until.0);
+    });
+    query.push(
+        ") UPDATE pieces SET verified_ms = spans.until_ms FROM spans \
+         WHERE pieces.segment_id = spans.segment_id AND pieces.piece_index = spans.piece_index \
+         AND pieces.node_id = spans.node_id AND pieces.verified_ms = spans.from_ms \
+         RETURNING pieces.segment_id, pieces.piece_index",
+    );
+    query
 }
 
 // The no-op update takes the row's lock on PostgreSQL, so that two bookings never start from the same carry.
@@ -137,23 +161,7 @@ impl Db {
         write!(self, tx => {
             let mut byte_seconds: u64 = 0;
             for part in spans.chunks(ROWS_PER_STATEMENT) {
-                let mut query = QueryBuilder::new(
-                    "WITH spans (node_id, segment_id, piece_index, from_ms, until_ms) AS (",
-                );
-                query.push_values(part, |mut row, ((segment, index), span)| {
-                    row.push_bind(node.to_string())
-                        .push_bind(segment.clone())
-                        .push_bind(*index)
-                        .push_bind(span.from.0)
-                        .push_bind(span.until.0);
-                });
-                query.push(
-                    ") UPDATE pieces SET verified_ms = spans.until_ms FROM spans \
-                     WHERE pieces.segment_id = spans.segment_id AND pieces.piece_index = spans.piece_index \
-                     AND pieces.node_id = spans.node_id AND pieces.verified_ms = spans.from_ms \
-                     RETURNING pieces.segment_id, pieces.piece_index",
-                );
-                let proven: Vec<(String, i64)> = query.build_query_as().fetch_all(&mut *tx).await?;
+                let proven: Vec<(String, i64)> = prove_spans(node, part).build_query_as().fetch_all(&mut *tx).await?;
                 let proven: HashSet<(String, i64)> = proven.into_iter().collect();
                 for (_, span) in part.iter().filter(|(place, _)| proven.contains(place)) {
                     byte_seconds = byte_seconds.saturating_add(span.byte_seconds);
@@ -176,11 +184,11 @@ impl Db {
         now: UnixMillis,
         amount: impl Fn(Earning, u64) -> (u64, u64) + Send + Sync,
     ) -> Result<bool, StoreError> {
+        const SETTLE: &str = "INSERT INTO settlements (node_id, hour_ms, settled_ms) VALUES ($1, $2, $3) \
+             ON CONFLICT (node_id, hour_ms) DO NOTHING";
         // Every booking of a node locks its carries in one order.
         let mut earnings = earnings.to_vec();
         earnings.sort_by_key(|earning| earning.kind.name());
-        const SETTLE: &str = "INSERT INTO settlements (node_id, hour_ms, settled_ms) VALUES ($1, $2, $3) \
-             ON CONFLICT (node_id, hour_ms) DO NOTHING";
         write!(self, tx => {
             let first = sqlx::query(SETTLE)
                 .bind(node.to_string())

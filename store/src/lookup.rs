@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use content::Cid;
 use erasure::Scheme;
 use protocol::ids::{NodeId, PieceHash, SegmentId};
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     BlockAt, Db, SegmentState, StoreError,
@@ -51,6 +51,33 @@ pub struct SegmentPiece {
 type BlockRow = (String, String, i64, i64, String);
 type SegmentRow = (String, String, i64, i64, i64, String, i64, String, Option<String>);
 
+/// Every place of these blocks.
+pub(crate) fn places_of<DB: Database>(cids: &[Cid]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new(
+        "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state FROM blocks b \
+         JOIN segments s ON s.id = b.segment_id WHERE b.cid IN ",
+    );
+    push_list(&mut query, cids);
+    query
+}
+
+/// Every piece of these segments, each with its segment.
+pub(crate) fn pieces_of<DB: Database>(ids: &[SegmentId]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new(
+        "SELECT s.id, s.codec, s.needed, s.total, s.length_bytes, s.state, p.piece_index, p.hash, p.node_id \
+         FROM segments s JOIN pieces p ON p.segment_id = s.id WHERE s.id IN ",
+    );
+    push_list(&mut query, ids);
+    query.push(" ORDER BY s.id, p.piece_index");
+    query
+}
+
 impl Db {
     /// Which of these blocks are stored for some pinned root, and where. A block in a lost segment is given only when it
     /// lies nowhere else and `lost_too` asks for it.
@@ -58,12 +85,7 @@ impl Db {
         let mut found: HashMap<Cid, (BlockAt, bool)> = HashMap::new();
         for part in cids.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<BlockRow> = read!(self, pool => {
-                let mut query = QueryBuilder::new(
-                    "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state FROM blocks b \
-                     JOIN segments s ON s.id = b.segment_id WHERE b.cid IN ",
-                );
-                push_list(&mut query, part);
-                query.build_query_as().fetch_all(pool).await
+                places_of(part).build_query_as().fetch_all(pool).await
             })?;
             for (cid, segment, offset, length, state) in rows {
                 let lost = match parse("segment state", &state)? {
@@ -103,13 +125,7 @@ impl Db {
         for part in ids.chunks(ROWS_PER_STATEMENT) {
             // One statement, so that a segment that is collected meanwhile is there with all its pieces or not at all.
             let rows: Vec<SegmentRow> = read!(self, pool => {
-                let mut query = QueryBuilder::new(
-                    "SELECT s.id, s.codec, s.needed, s.total, s.length_bytes, s.state, p.piece_index, p.hash, \
-                     p.node_id FROM segments s JOIN pieces p ON p.segment_id = s.id WHERE s.id IN ",
-                );
-                push_list(&mut query, part);
-                query.push(" ORDER BY s.id, p.piece_index");
-                query.build_query_as().fetch_all(pool).await
+                pieces_of(part).build_query_as().fetch_all(pool).await
             })?;
             for (id, codec, needed, total, length, state, index, hash, node) in rows {
                 let piece = SegmentPiece {

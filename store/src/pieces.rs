@@ -7,7 +7,7 @@ use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
     time::UnixMillis,
 };
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
@@ -46,6 +46,26 @@ pub struct HeldPiece {
 
 type HeldRow = (String, i64, String, String, i64, i64, i64, i64, i64, i64);
 
+/// Pieces of node `$1` from hash `$2` on.
+pub(crate) const HELD_FROM: &str = "SELECT p.segment_id, p.piece_index, p.hash, s.codec, s.needed, s.total, s.length_bytes, \
+     s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
+     WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
+
+/// Takes these places away from a node.
+pub(crate) fn take_away<DB: Database>(node: NodeId, pieces: &[(PieceSlot, PieceHash)]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("UPDATE pieces SET node_id = NULL WHERE node_id = ");
+    query.push_bind(node.to_string()).push(" AND (segment_id, piece_index) IN (");
+    query.push_values(pieces, |mut row, (slot, _)| {
+        row.push_bind(slot.segment.to_string()).push_bind(i64::from(slot.index));
+    });
+    query.push(")");
+    query
+}
+
 impl Db {
     /// Pieces of a node in order of hash, from `from` on. Hashes are random, so a run from a random point is a fair sample.
     pub async fn held_pieces(
@@ -54,11 +74,8 @@ impl Db {
         from: PieceHash,
         limit: u32,
     ) -> Result<Vec<HeldPiece>, StoreError> {
-        const SQL: &str = "SELECT p.segment_id, p.piece_index, p.hash, s.codec, s.needed, s.total, s.length_bytes, \
-             s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
-             WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
         let rows: Vec<HeldRow> = read!(self, pool => {
-            sqlx::query_as(SQL)
+            sqlx::query_as(HELD_FROM)
                 .bind(node.to_string())
                 .bind(from.to_string())
                 .bind(i64::from(limit))
@@ -151,13 +168,7 @@ impl Db {
         write!(self, tx => {
             let mut lost = 0;
             for part in pieces.chunks(ROWS_PER_STATEMENT) {
-                let mut query = QueryBuilder::new("UPDATE pieces SET node_id = NULL WHERE node_id = ");
-                query.push_bind(node.to_string()).push(" AND (segment_id, piece_index) IN (");
-                query.push_values(part, |mut row, (slot, _)| {
-                    row.push_bind(slot.segment.to_string()).push_bind(i64::from(slot.index));
-                });
-                query.push(")");
-                lost += query.build().execute(&mut *tx).await?.rows_affected();
+                lost += take_away(node, part).build().execute(&mut *tx).await?.rows_affected();
             }
             queue_unpins!(tx, pieces.iter().map(|(_, hash)| (node, *hash)).collect::<Vec<_>>(), now);
             lost

@@ -1,7 +1,7 @@
 //! The repair queue: segments that need pieces rebuilt, most urgent first, each in work at one monitor at a time.
 
 use protocol::{ids::SegmentId, time::UnixMillis};
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
@@ -16,6 +16,17 @@ pub struct RepairJob {
     pub segment: SegmentId,
     /// How often it was tried before.
     pub attempts: u32,
+}
+
+/// Repairs that nobody has in work, the most urgent first.
+pub(crate) fn due_repairs<DB: Database>(now: UnixMillis, limit: u32) -> QueryBuilder<DB>
+where
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("SELECT segment_id, attempts FROM repairs WHERE not_before_ms <= ");
+    query.push_bind(now.0).push(" AND claimed_until_ms <= ").push_bind(now.0);
+    query.push(" ORDER BY urgency_days, segment_id LIMIT ").push_bind(i64::from(limit));
+    query
 }
 
 impl Db {
@@ -43,11 +54,7 @@ impl Db {
         limit: u32,
     ) -> Result<Vec<RepairJob>, StoreError> {
         let rows: Vec<(String, i64)> = write!(self, tx => {
-            let mut due = QueryBuilder::new(
-                "SELECT segment_id, attempts FROM repairs WHERE not_before_ms <= ",
-            );
-            due.push_bind(now.0).push(" AND claimed_until_ms <= ").push_bind(now.0);
-            due.push(" ORDER BY urgency_days, segment_id LIMIT ").push_bind(i64::from(limit));
+            let mut due = due_repairs(now, limit);
             due.push(self.skip_locked());
             let rows: Vec<(String, i64)> = due.build_query_as().fetch_all(&mut *tx).await?;
             let segments: Vec<&str> = rows.iter().map(|(segment, _)| segment.as_str()).collect();

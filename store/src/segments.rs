@@ -48,6 +48,10 @@ impl FromStr for SegmentState {
     }
 }
 
+/// Segments that nobody needs by `$1`.
+pub(crate) const COLLECTABLE: &str =
+    "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
+
 impl Db {
     /// Segment names in order, behind `after`, for walks over everything.
     pub async fn segments_after(
@@ -77,9 +81,7 @@ impl Db {
         now: UnixMillis,
         limit: u32,
     ) -> Result<Vec<SegmentId>, StoreError> {
-        const SQL: &str =
-            "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
-        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 

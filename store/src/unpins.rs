@@ -31,13 +31,15 @@ macro_rules! queue_unpins {
 
 pub(crate) use queue_unpins;
 
+/// What node `$1` may drop.
+pub(crate) const QUEUED: &str = "SELECT u.hash FROM unpins u WHERE u.node_id = $1 AND NOT EXISTS \
+     (SELECT 1 FROM pieces p WHERE p.node_id = u.node_id AND p.hash = u.hash) ORDER BY u.hash LIMIT $2";
+
 impl Db {
     /// Pieces that a node may drop: queued, and not recorded as held there for any segment.
     pub async fn queued_unpins(&self, node: NodeId, limit: u32) -> Result<Vec<PieceHash>, StoreError> {
-        const SQL: &str = "SELECT u.hash FROM unpins u WHERE u.node_id = $1 AND NOT EXISTS \
-             (SELECT 1 FROM pieces p WHERE p.node_id = u.node_id AND p.hash = u.hash) ORDER BY u.hash LIMIT $2";
         let rows: Vec<(String,)> = read!(self, pool => {
-            sqlx::query_as(SQL).bind(node.to_string()).bind(i64::from(limit)).fetch_all(pool).await
+            sqlx::query_as(QUEUED).bind(node.to_string()).bind(i64::from(limit)).fetch_all(pool).await
         })?;
         rows.iter().map(|(hash,)| parse("piece hash", hash)).collect()
     }

@@ -1,7 +1,7 @@
 //! Which monitor visits which node when: claims on recurring visits, and how far walks over a gone node have come.
 
 use protocol::{ids::NodeId, time::UnixMillis};
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
@@ -31,6 +31,18 @@ impl Visit {
     }
 }
 
+/// Nodes whose visit is due, the longest due first.
+pub(crate) fn due_visits<DB: Database>(visit: Visit, now: UnixMillis, limit: u32) -> QueryBuilder<DB>
+where
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let column = visit.column();
+    let mut query = QueryBuilder::new("SELECT id FROM nodes WHERE ");
+    query.push(column).push(" <= ").push_bind(now.0);
+    query.push(" ORDER BY ").push(column).push(", id LIMIT ").push_bind(i64::from(limit));
+    query
+}
+
 impl Db {
     /// Claims up to `limit` nodes whose visit is due, the longest due first, and sets their next one to `next`. No two
     /// callers get the same node.
@@ -41,16 +53,14 @@ impl Db {
         next: UnixMillis,
         limit: u32,
     ) -> Result<Vec<NodeId>, StoreError> {
-        let column = visit.column();
         let claimed: Vec<(String,)> = write!(self, tx => {
-            let mut due = QueryBuilder::new("SELECT id FROM nodes WHERE ");
-            due.push(column).push(" <= ").push_bind(now.0).push(" ORDER BY ").push(column);
-            due.push(", id LIMIT ").push_bind(i64::from(limit)).push(self.skip_locked());
+            let mut due = due_visits(visit, now, limit);
+            due.push(self.skip_locked());
             let rows: Vec<(String,)> = due.build_query_as().fetch_all(&mut *tx).await?;
             let ids: Vec<&str> = rows.iter().map(|(id,)| id.as_str()).collect();
             for part in ids.chunks(ROWS_PER_STATEMENT) {
                 let mut claim = QueryBuilder::new("UPDATE nodes SET ");
-                claim.push(column).push(" = ").push_bind(next.0).push(" WHERE id IN ");
+                claim.push(visit.column()).push(" = ").push_bind(next.0).push(" WHERE id IN ");
                 push_list(&mut claim, part);
                 claim.build().execute(&mut *tx).await?;
             }
