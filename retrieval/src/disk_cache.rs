@@ -140,15 +140,25 @@ impl DiskCache {
         let dir = LockedDir::acquire(dir)?;
         let recovered = recover::recover(dir.path(), &bounds)?;
         let (writer, shared) = Writer::new(dir, bounds, disk, config.retry_after, recovered);
+        let (cache, jobs) = Self::with_queue(shared, config, bounds);
+        thread::Builder::new().name("disk-cache".into()).spawn(move || writer.run(jobs))?;
+        Ok(cache)
+    }
+
+    /// The handle, and the end of its queue where the writer goes.
+    fn with_queue(
+        shared: Arc<Shared>,
+        config: &DiskCacheConfig,
+        bounds: Bounds,
+    ) -> (Self, mpsc::Receiver<Job>) {
         let (jobs, receiver) = mpsc::channel(config.queue_blocks_max.clamp(1, Semaphore::MAX_PERMITS));
-        thread::Builder::new().name("disk-cache".into()).spawn(move || writer.run(receiver))?;
         let reads = Arc::new(Semaphore::new(config.reads_max.clamp(1, Semaphore::MAX_PERMITS)));
         let queue_bytes_max = config.queue_bytes_max.max(BLOCK_MAX as u64);
-        Ok(Self { shared, jobs, reads, bounds, queue_bytes_max })
+        (Self { shared, jobs, reads, bounds, queue_bytes_max }, receiver)
     }
 
     /// The bytes that `cid` names, if they are here. They are read and verified on a blocking thread of the tokio
-    /// runtime this must be called in; a block that is not what it should be is dropped.
+    /// runtime this must be called in; a block that is not what it should be is dropped. May be given up at any await.
     pub async fn get(&self, cid: &Cid) -> Option<Bytes> {
         let found = record::key(cid).and_then(|key| Some((key, self.shared.state.lock().find(key)?)));
         let Some((key, (place, file))) = found else {

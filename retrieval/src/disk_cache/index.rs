@@ -37,14 +37,17 @@ pub(super) struct Index {
     slots: Vec<Slot>,
     len: usize,
     len_max: usize,
-    placement: RandomState,
+    /// Secret of the process that decides where keys go; the second half is odd.
+    placement: [u64; 2],
 }
 
 impl Index {
     /// An empty index that will hold at most `len_max` entries.
     pub(super) fn new(len_max: usize) -> Self {
         let slots = vec![EMPTY; SLOTS_MIN.min(slots_for(len_max))];
-        Self { slots, len: 0, len_max, placement: RandomState::new() }
+        let random = RandomState::new();
+        let placement = [random.hash_one(0), random.hash_one(1) | 1];
+        Self { slots, len: 0, len_max, placement }
     }
 
     /// Number of entries.
@@ -158,10 +161,13 @@ impl Index {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
-    /// Where the search for `key` starts: its hash scaled to the number of slots.
+    /// Where the search for `key` starts: its hash, both halves of a product folded into one, scaled to the number
+    /// of slots.
     fn home(&self, key: u64) -> usize {
-        let scaled = (u128::from(self.placement.hash_one(key)) * self.slots.len() as u128) >> 64;
-        usize::try_from(scaled).expect("less than the number of slots")
+        let [mask, factor] = self.placement;
+        let product = u128::from(key ^ mask) * u128::from(factor);
+        let folded = (product >> 64) ^ (product & u128::from(u64::MAX));
+        usize::try_from((folded * self.slots.len() as u128) >> 64).expect("less than the number of slots")
     }
 }
 

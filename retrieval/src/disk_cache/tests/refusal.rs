@@ -1,9 +1,17 @@
 //! When the disk refuses, or the directory goes away, caching rests and reading goes on.
 
-use std::{fs, sync::atomic::Ordering, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{SMALL, block, bytes_in, has, limited_disk, offer_all, open_small, patient};
-use crate::disk_cache::{DiskCache, DiskCacheConfig, block_file::Disk};
+use crate::disk_cache::{
+    DiskCache, DiskCacheConfig,
+    bounds::Bounds,
+    state::{Shared, State},
+};
 
 #[tokio::test]
 async fn a_full_disk_pauses_writing_until_there_is_room() {
@@ -105,21 +113,36 @@ async fn the_directory_may_vanish() {
 
 #[tokio::test]
 async fn a_full_queue_drops_what_is_offered() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = DiskCacheConfig { queue_blocks_max: 1, ..patient() };
-    let cache = DiskCache::open_within(dir.path(), &config, SMALL, Disk::default()).unwrap();
-    for id in 0..2000 {
-        cache.offer(block(id, 10));
+    // Nobody takes from these queues.
+    let shared = || Arc::new(Shared::new(State::new(&SMALL)));
+    let few = DiskCacheConfig { queue_blocks_max: 3, ..patient() };
+    let (cache, _jobs) = DiskCache::with_queue(shared(), &few, SMALL);
+    let blocks: Vec<_> = (0..5).map(|id| block(id, 100)).collect();
+    offer_all(&cache, &blocks);
+    assert_eq!(cache.stats().dropped, 2);
+    assert_eq!(cache.shared.queued_bytes.load(Ordering::Relaxed), 300);
+
+    let narrow = DiskCacheConfig { queue_bytes_max: 3 << 20, ..patient() };
+    let bounds = Bounds::new(&narrow).unwrap();
+    let (cache, _jobs) = DiskCache::with_queue(shared(), &narrow, bounds);
+    let sizes = [1 << 20, 1 << 20, 1 << 20, 1, 0];
+    for (id, len) in (0..).zip(sizes) {
+        cache.offer(block(id, len));
     }
-    cache.flush().await;
-    let stats = cache.stats();
-    assert_eq!(stats.admitted + stats.dropped + stats.rejected, 2000);
-    // Two large blocks are more than the least that is let in.
-    let config = DiskCacheConfig { queue_bytes_max: 0, ..DiskCacheConfig::default() };
+    assert_eq!(cache.stats().dropped, 1, "a byte too many, and an empty block");
+    assert_eq!(cache.shared.queued_bytes.load(Ordering::Relaxed), 3 << 20);
+}
+
+#[tokio::test]
+async fn one_block_is_let_into_any_queue() {
     let dir = tempfile::tempdir().unwrap();
+    let config = DiskCacheConfig { queue_bytes_max: 0, queue_blocks_max: 0, ..DiskCacheConfig::default() };
     let cache = DiskCache::open(dir.path(), &config).unwrap();
-    let large = block(1, content::BLOCK_MAX);
-    cache.offer(large.clone());
-    cache.flush().await;
-    assert!(has(&cache, &large).await);
+    for id in 0..3 {
+        let large = block(id, content::BLOCK_MAX);
+        cache.offer(large.clone());
+        cache.flush().await;
+        assert!(has(&cache, &large).await);
+    }
+    assert_eq!(cache.shared.queued_bytes.load(Ordering::Relaxed), 0);
 }
