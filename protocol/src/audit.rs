@@ -1,9 +1,10 @@
 //! Audits: what a node is asked, what it answers, and what follows from the answer.
 //!
-//! A monitor sends one [`Batch`] of challenges per visit. All that is random in it is one nonce: which chunk of a piece is
-//! asked for follows from nonce, hash and length, so a node cannot know it beforehand and both sides compute the same.
-//! The node answers each challenge with a proof ([`crate::proof`]) or with what is wrong. [`judge`] turns a visit into an
-//! [`Outcome`]: only a failed verdict costs a pin. What verdicts do to a node's standing is in [`crate::reputation`].
+//! A monitor sends one [`Batch`] of challenges per visit. All that is random in it is one nonce: which chunk
+//! of a piece is asked for follows from nonce, hash and length, so a node cannot know it beforehand and both
+//! sides compute the same. The node answers each challenge with a proof ([`crate::proof`]) or with what is
+//! wrong. [`judge`] turns a visit into an [`Outcome`]: only a failed verdict costs a pin. What verdicts do to
+//! a node's standing is in [`crate::reputation`].
 
 use std::ops::Range;
 
@@ -36,8 +37,9 @@ pub enum Fault {
     WrongBytes,
     /// The node says that it does not have the piece.
     NotFound,
-    /// The node says that its copy has gone bad. The pin is lost like with any fault, but the node's score suffers less than
-    /// by a lie ([`crate::reputation::ReputationRules::admitted_weight`]), so that scrubbing and owning up pays.
+    /// The node says that its copy has gone bad. The pin is lost like with any fault, but the node's score
+    /// suffers less than by a lie ([`crate::reputation::ReputationRules::admitted_weight`]), so that
+    /// scrubbing and owning up pays.
     Admitted,
     /// The node took the connection and then did not answer in time, again and again.
     TimedOut,
@@ -74,7 +76,8 @@ pub enum Reply<'a> {
 pub enum Outcome {
     /// The node was not there. This never costs what a wrong answer costs.
     Offline,
-    /// The node stalled. Its pieces are checked again one by one ([`Containment`]); until then nothing is held against it.
+    /// The node stalled. Its pieces are checked again one by one ([`Containment`]); until then nothing is
+    /// held against it.
     Contained,
     /// Something else went wrong, perhaps on our side.
     Unknown,
@@ -118,7 +121,8 @@ impl Challenge {
 const CHUNK: usize = 1 << 10;
 
 impl Answers {
-    /// Answers a challenge from a stored piece and its outboard; a copy that has gone bad is found here and admitted.
+    /// Answers a challenge from a stored piece and its outboard; a copy that has gone bad is found here and
+    /// admitted.
     ///
     /// Returns the error behind an answer other than a proof, for the node's log.
     pub fn answer(
@@ -144,8 +148,8 @@ impl Answers {
     }
 }
 
-/// Judges a visit. An answer that is not of the agreed form says nothing about any piece, so it is unknown: the node may
-/// run another version. (It can hide no loss behind that for long; unknowns suspend.)
+/// Judges a visit. An answer that is not of the agreed form says nothing about any piece, so it is unknown:
+/// the node may run another version. (It can hide no loss behind that for long; unknowns suspend.)
 pub fn judge(batch: &Batch, reply: Reply<'_>) -> Outcome {
     match reply {
         Reply::Unreachable => Outcome::Offline,

@@ -1,14 +1,15 @@
 //! Which nodes get the pieces of a segment.
 //!
-//! Nodes are drawn at random, weighted by their score, under rules that keep one fault from taking many pieces: pieces of
-//! one segment go to distinct nodes always, and to distinct nets, operators and spread-out regions as far as the nodes
-//! there are allow it. When they do not, the rules give way in this order: the cap per region, then one piece per
-//! operator, then one piece per net; and each gives way evenly (two operators get ten pieces each, not nineteen and
-//! one). A node that already holds a piece of the segment is never chosen.
+//! Nodes are drawn at random, weighted by their score, under rules that keep one fault from taking many
+//! pieces: pieces of one segment go to distinct nodes always, and to distinct nets, operators and spread-out
+//! regions as far as the nodes there are allow it. When they do not, the rules give way in this order: the
+//! cap per region, then one piece per operator, then one piece per net; and each gives way evenly (two
+//! operators get ten pieces each, not nineteen and one). A node that already holds a piece of the segment is
+//! never chosen.
 //!
-//! The draw is a race of exponential clocks (Efraimidis and Spirakis, 2006): candidate `i` arrives at `-ln(u) / score`,
-//! and going through the arrivals in order is drawing without replacement with those weights, also when some arrivals
-//! are turned away.
+//! The draw is a race of exponential clocks (Efraimidis and Spirakis, 2006): candidate `i` arrives at `-ln(u)
+//! / score`, and going through the arrivals in order is drawing without replacement with those weights, also
+//! when some arrivals are turned away.
 
 use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
 
@@ -45,7 +46,8 @@ impl Net {
 
 /// Who runs a node: the first 64 bits of the BLAKE3 hash of the operator's name or account.
 ///
-/// Two operators that share a number by chance are only kept apart from each other's pieces, which does no harm.
+/// Two operators that share a number by chance are only kept apart from each other's pieces, which does no
+/// harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Operator(pub u64);
 
@@ -123,12 +125,12 @@ type Offence = (u16, u16, u16);
 
 /// Draws distinct nodes for the pieces of a segment; returns indices into `candidates`.
 ///
-/// The first `wanted` are for the pieces, the others are spares, all in the order in which they were drawn: earlier ones
-/// keep the rules better. There are fewer of them when fewer nodes can take a piece; whether that is enough is up to the
-/// caller.
+/// The first `wanted` are for the pieces, the others are spares, all in the order in which they were drawn:
+/// earlier ones keep the rules better. There are fewer of them when fewer nodes can take a piece; whether
+/// that is enough is up to the caller.
 ///
-/// It takes one pass over the candidates and a heap of their arrivals. Only if the rules have to give way, or turn very
-/// many away, each further choice is another pass.
+/// It takes one pass over the candidates and a heap of their arrivals. Only if the rules have to give way, or
+/// turn very many away, each further choice is another pass.
 pub fn choose(candidates: &[Candidate], request: &Request<'_>, rng: &mut (impl Rng + ?Sized)) -> Vec<usize> {
     let mut race = race(candidates, request, rng);
     let goal = request.wanted.saturating_add(request.spares).min(race.len());
@@ -152,7 +154,8 @@ pub fn choose(candidates: &[Candidate], request: &Request<'_>, rng: &mut (impl R
     draw.chosen
 }
 
-/// With more arrivals turned away than this, passes over the rest are cheaper than taking them from the heap one by one.
+/// With more arrivals turned away than this, passes over the rest are cheaper than taking them from the heap
+/// one by one.
 const TURNED_AWAY_PER_CHOICE: usize = 16;
 
 /// Arrival times of all that may be drawn at all. The bits of positive floats order like the floats.

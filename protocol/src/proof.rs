@@ -1,12 +1,14 @@
 //! Proofs that bytes are part of a piece: Bao slices with groups of 16 KiB.
 //!
-//! A piece is named by its BLAKE3 hash, which is the root of a tree of hashes over its 1 KiB chunks. A slice carries a byte
-//! range of the piece (rounded out to chunks) together with just the inner hashes that tie it to the root, in pre-order:
-//! what `bao_tree::io::sync::encode_ranges_validated` writes for one range. Whoever checks it needs the hash and length of
-//! the piece, nothing else, and notices a wrong byte within 16 KiB.
+//! A piece is named by its BLAKE3 hash, which is the root of a tree of hashes over its 1 KiB chunks. A slice
+//! carries a byte range of the piece (rounded out to chunks) together with just the inner hashes that tie it
+//! to the root, in pre-order: what `bao_tree::io::sync::encode_ranges_validated` writes for one range.
+//! Whoever checks it needs the hash and length of the piece, nothing else, and notices a wrong byte within 16
+//! KiB.
 //!
-//! The node keeps the inner hashes of whole groups beside the piece: its outboard, in post-order, 0.39 % of its size.
-//! [`SliceDecoder`] checks a slice as it arrives; [`OutboardBuilder`] makes an outboard as a piece arrives.
+//! The node keeps the inner hashes of whole groups beside the piece: its outboard, in post-order, 0.39 % of
+//! its size. [`SliceDecoder`] checks a slice as it arrives; [`OutboardBuilder`] makes an outboard as a piece
+//! arrives.
 
 use std::{io, ops::Range};
 
@@ -27,8 +29,8 @@ pub use outboard::OutboardBuilder;
 
 /// Bytes of a BLAKE3 chunk: the smallest part that can be proven.
 pub const CHUNK_LEN: u64 = 1024;
-/// Bytes of a group of chunks: what an outboard keeps hashes of, and what is checked at once. (With 1 KiB groups outboards
-/// would be 16 times as large and checking four times as slow.)
+/// Bytes of a group of chunks: what an outboard keeps hashes of, and what is checked at once. (With 1 KiB
+/// groups outboards would be 16 times as large and checking four times as slow.)
 pub const GROUP_LEN: u64 = GROUP as u64;
 const GROUP: usize = 16 << 10;
 /// Bytes of an inner node: the hashes of its two children.
@@ -132,7 +134,8 @@ pub fn verify_slice(
 
 /// Checks a slice and writes exactly the bytes of `range` to `out`, which must be as long.
 ///
-/// Whole groups are read straight into `out` and checked there; after an error `out` holds nothing to rely on.
+/// Whole groups are read straight into `out` and checked there; after an error `out` holds nothing to rely
+/// on.
 pub fn verify_slice_into(
     hash: PieceHash,
     piece_len: u64,
@@ -157,8 +160,8 @@ pub fn verify_slice_into(
     }
 }
 
-/// Writes the slice for `range` of a piece, checking what is read against the piece's hash on the way: a node whose disk
-/// has gone bad finds out here and sends nothing wrong.
+/// Writes the slice for `range` of a piece, checking what is read against the piece's hash on the way: a node
+/// whose disk has gone bad finds out here and sends nothing wrong.
 ///
 /// `outboard` is what [`outboard()`] or [`OutboardBuilder`] made of the piece.
 pub fn encode_slice(
@@ -237,8 +240,8 @@ impl Subtree {
         self.start + self.len
     }
 
-    /// The two halves of more than one chunk: the left one holds the largest power of two of chunks that leaves something
-    /// for the right one (BLAKE3 paper, section 2.1).
+    /// The two halves of more than one chunk: the left one holds the largest power of two of chunks that
+    /// leaves something for the right one (BLAKE3 paper, section 2.1).
     fn split(self) -> (Self, Self) {
         let left_len = self.len.div_ceil(CHUNK_LEN).next_power_of_two() / 2 * CHUNK_LEN;
         let left = Self { start: self.start, len: left_len };
@@ -273,7 +276,8 @@ impl Asked {
     }
 }
 
-/// Hash of a subtree of at most a group. The whole piece, when that is so short, is hashed as BLAKE3 does everywhere.
+/// Hash of a subtree of at most a group. The whole piece, when that is so short, is hashed as BLAKE3 does
+/// everywhere.
 fn hash_leaf(start: u64, data: &[u8], is_root: bool) -> ChainingValue {
     if is_root {
         *blake3::hash(data).as_bytes()

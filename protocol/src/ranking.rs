@@ -1,10 +1,10 @@
 //! Which node a read is sent to: an order of the nodes, best first, for one key and one reader.
 //!
-//! Nodes are sorted by, in this order: whether they can be trusted to answer ([`Readiness`]); how far their region is from
-//! the reader's, own region first; whether they are over their share of their region's load (bounded load, Mirrokni,
-//! Thorup and Zadimoghaddam, 2018); and a weighted rendezvous hash of key and node (Thaler and Ravishankar, 1998), so that
-//! each key has its own favourite in each region, the region's caches hold different things, and a node that comes or goes
-//! moves only its own keys.
+//! Nodes are sorted by, in this order: whether they can be trusted to answer ([`Readiness`]); how far their
+//! region is from the reader's, own region first; whether they are over their share of their region's load
+//! (bounded load, Mirrokni, Thorup and Zadimoghaddam, 2018); and a weighted rendezvous hash of key and node
+//! (Thaler and Ravishankar, 1998), so that each key has its own favourite in each region, the region's caches
+//! hold different things, and a node that comes or goes moves only its own keys.
 //!
 //! The same inputs give the same order in every gateway: nothing is drawn at random.
 
@@ -57,7 +57,8 @@ pub struct Ranked {
     pub index: usize,
     /// How likely it is to answer.
     pub readiness: Readiness,
-    /// Distance of its region from the reader in kilometres; 0 in the reader's own region, infinite if unknown.
+    /// Distance of its region from the reader in kilometres; 0 in the reader's own region, infinite if
+    /// unknown.
     pub distance_km: f64,
     /// Whether it has more than its share of its region's load.
     pub over_share: bool,
@@ -77,7 +78,8 @@ pub fn rank(
     out
 }
 
-/// [`rank`] into a list that is used again: it is cleared first, and nothing is allocated once it is long enough.
+/// [`rank`] into a list that is used again: it is cleared first, and nothing is allocated once it is long
+/// enough.
 pub fn rank_into(
     key: &[u8],
     reader: &Place,
@@ -148,7 +150,8 @@ impl RegionLoad {
 /// How many regions are told apart; all further ones share the last place.
 const REGIONS_MAX: usize = 32;
 
-/// The regions of the nodes at hand; on the stack, because a gateway ranks tens of thousands of times a second.
+/// The regions of the nodes at hand; on the stack, because a gateway ranks tens of thousands of times a
+/// second.
 struct Regions {
     list: [RegionLoad; REGIONS_MAX],
     len: usize,
@@ -188,8 +191,8 @@ impl Regions {
     }
 }
 
-/// Mixes 64 bits so that each bit of the result depends on all of them; a bijection. (The finalizer of `SplitMix64`: Steele,
-/// Lea and Flood, 2014, with the constants of Stafford's variant 13.)
+/// Mixes 64 bits so that each bit of the result depends on all of them; a bijection. (The finalizer of
+/// `SplitMix64`: Steele, Lea and Flood, 2014, with the constants of Stafford's variant 13.)
 fn mix(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -210,8 +213,8 @@ fn node_seed(node: &NodeId) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// Score of weighted rendezvous hashing: the node with the highest one wins a share of the keys that is its share of the
-/// weights (Schindelhauer and Schomaker, 2005, logarithmic method).
+/// Score of weighted rendezvous hashing: the node with the highest one wins a share of the keys that is its
+/// share of the weights (Schindelhauer and Schomaker, 2005, logarithmic method).
 fn rendezvous(mixed: u64, weight: f64) -> f64 {
     // 53 bits, in the middle between two steps: never 0 and never 1.
     let uniform = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;

@@ -1,6 +1,8 @@
-//! Regions, countries and points on the globe: where a node or a reader is, and how far apart two of them are.
+//! Regions, countries and points on the globe: where a node or a reader is, and how far apart two of them
+//! are.
 //!
-//! Facts and geometry only. It never looks an address up: the caller asks a GeoIP table and passes on what that said.
+//! Facts and geometry only. It never looks an address up: the caller asks a GeoIP table and passes on what
+//! that said.
 
 use std::{fmt, str::FromStr};
 
@@ -49,7 +51,8 @@ pub struct Place {
     pub coordinates: Option<Coordinates>,
 }
 
-// Points near the middle of each region's people and data centres, to a degree: enough to order regions by distance.
+// Points near the middle of each region's people and data centres, to a degree: enough to order regions by
+// distance.
 const CENTROIDS: &[(Region, f64, f64)] = &[
     (Region::AF, 5.0, 20.0),
     (Region::AN, -80.0, 0.0),
@@ -237,7 +240,8 @@ impl Place {
     }
 }
 
-/// Orders regions for a reader: its own first, then by distance from it to their centroids, unknown ones last.
+/// Orders regions for a reader: its own first, then by distance from it to their centroids, unknown ones
+/// last.
 pub fn sort_by_distance(from: &Place, regions: &mut [Region]) {
     let point = from.point();
     let distance = |region: &Region| -> f64 {

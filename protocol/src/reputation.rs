@@ -1,12 +1,12 @@
 //! How much a node is trusted, from what its audits came to.
 //!
-//! Three scores are kept. The audit score falls with every lost piece and alone can end in disqualification, and only after
-//! the node has been suspended for a time in which it could recover. The scores for unknown results and for being
-//! online can suspend, and never more. A suspended node gets no new pieces; it keeps, serves and is paid for those it
-//! has, and is audited more often.
+//! Three scores are kept. The audit score falls with every lost piece and alone can end in disqualification,
+//! and only after the node has been suspended for a time in which it could recover. The scores for unknown
+//! results and for being online can suspend, and never more. A suspended node gets no new pieces; it keeps,
+//! serves and is paid for those it has, and is audited more often.
 //!
-//! Nothing here looks at more than one node: the caller asks the breaker ([`crate::repair::Round`]) first, and does
-//! not record what may be the network's own fault.
+//! Nothing here looks at more than one node: the caller asks the breaker ([`crate::repair::Round`]) first,
+//! and does not record what may be the network's own fault.
 
 use serde::{Deserialize, Serialize};
 
@@ -75,8 +75,8 @@ pub struct Tally {
     pub failed: u32,
     /// Pieces that the node owned up to have lost.
     pub admitted: u32,
-    /// Visits that left at least one challenge without a result, by a fault that may be the node's. One per visit, however
-    /// many challenges it had: one bad moment is one bad moment.
+    /// Visits that left at least one challenge without a result, by a fault that may be the node's. One per
+    /// visit, however many challenges it had: one bad moment is one bad moment.
     pub unknown: u32,
     /// Visits without such a challenge.
     pub known: u32,
@@ -141,10 +141,11 @@ impl Reputation {
         }
     }
 
-    /// Takes in what visits came to. Returns the former standing if it has changed: worth a log line and a notice to the
-    /// operator.
+    /// Takes in what visits came to. Returns the former standing if it has changed: worth a log line and a
+    /// notice to the operator.
     pub fn record(&mut self, tally: &Tally, now: UnixMillis, rules: &ReputationRules) -> Option<Standing> {
-        // Failures before successes, so that a batch is never judged more harshly than its challenges in any other order.
+        // Failures before successes, so that a batch is never judged more harshly than its challenges in any
+        // other order.
         let (memory, weight) = (rules.memory, rules.weight);
         self.audit.fail(tally.failed, memory, weight);
         self.audit.fail(tally.admitted, memory, weight * rules.admitted_weight);
@@ -160,7 +161,8 @@ impl Reputation {
         (self.standing != before).then_some(before)
     }
 
-    /// The weight with which the node is drawn for new pieces, 0..=1 ([`crate::placement::Candidate::score`]).
+    /// The weight with which the node is drawn for new pieces, 0..=1
+    /// ([`crate::placement::Candidate::score`]).
     pub fn placement_weight(&self, rules: &ReputationRules) -> f64 {
         match self.standing {
             Standing::Good => 1.0,
@@ -188,7 +190,8 @@ impl Reputation {
         Standing::Suspended { since, reason }
     }
 
-    /// Each reason begins under one bound and ends at a higher one, so that a score at the bound does not flap.
+    /// Each reason begins under one bound and ends at a higher one, so that a score at the bound does not
+    /// flap.
     fn gravest_reason(&self, now: UnixMillis, rules: &ReputationRules) -> Option<SuspendReason> {
         let current = match self.standing {
             Standing::Suspended { reason, .. } => Some(reason),

@@ -1,8 +1,10 @@
-//! Tickets: leave for one reader to fetch one file or directory from one node, which is paid for the bytes it sends.
+//! Tickets: leave for one reader to fetch one file or directory from one node, which is paid for the bytes it
+//! sends.
 //!
-//! A gateway that redirects a read signs a ticket and puts it into the URL; the node checks it and keeps it with the bytes
-//! it sent, to be settled like an order. Tickets are short because they ride in URLs: the node's name is signed but not
-//! sent, since whoever checks a ticket knows which node it was shown to. A ticket of a SHA-256 CID has 176 letters.
+//! A gateway that redirects a read signs a ticket and puts it into the URL; the node checks it and keeps it
+//! with the bytes it sent, to be settled like an order. Tickets are short because they ride in URLs: the
+//! node's name is signed but not sent, since whoever checks a ticket knows which node it was shown to. A
+//! ticket of a SHA-256 CID has 176 letters.
 
 use std::time::Duration;
 
@@ -64,8 +66,8 @@ pub enum TicketError {
 impl Ticket {
     /// The signed, printable form.
     ///
-    /// Numbers beyond what the form can hold are signed as the most it can hold: such a ticket allows less, never more. A CID
-    /// that is empty or too long makes a ticket that nobody accepts.
+    /// Numbers beyond what the form can hold are signed as the most it can hold: such a ticket allows less,
+    /// never more. A CID that is empty or too long makes a ticket that nobody accepts.
     pub fn sign(&self, key: &SigningKey) -> String {
         let issued = u64::try_from(self.issued.0).unwrap_or(0).min(SIX_BYTES_MAX);
         let lifetime = u32::try_from(self.expires.since(self.issued).as_millis()).unwrap_or(u32::MAX);

@@ -1,7 +1,8 @@
-//! Pieces of a node that stalled: neither passed nor failed until the whole piece has been asked for again, some times.
+//! Pieces of a node that stalled: neither passed nor failed until the whole piece has been asked for again,
+//! some times.
 //!
-//! A node that has lost a piece could let every audit of it run into the timeout. One that is merely overloaded does
-//! that too, but not for a day and for the same piece.
+//! A node that has lost a piece could let every audit of it run into the timeout. One that is merely
+//! overloaded does that too, but not for a day and for the same piece.
 
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ pub struct AuditRules {
 }
 
 impl Default for AuditRules {
-    /// Every 5 minutes 100 challenges: 28,800 a day, which finds a loss of 1 in 10,000 pieces within a day at 94 %, for
-    /// 1.6 GB of proofs a month and node. Contained pieces: three tries six hours apart, as Storj's satellites do.
+    /// Every 5 minutes 100 challenges: 28,800 a day, which finds a loss of 1 in 10,000 pieces within a day at
+    /// 94 %, for 1.6 GB of proofs a month and node. Contained pieces: three tries six hours apart, as Storj's
+    /// satellites do.
     fn default() -> Self {
         Self {
             interval: Duration::from_mins(5),
@@ -87,7 +89,8 @@ pub struct Containment {
 }
 
 impl Containment {
-    /// Contains a piece of a batch on which its node stalled. The first check is due at once: it mostly clears the matter.
+    /// Contains a piece of a batch on which its node stalled. The first check is due at once: it mostly
+    /// clears the matter.
     pub fn new(piece: PieceHash, now: UnixMillis) -> Self {
         Self { piece, since: now, tries: 0, next: now }
     }

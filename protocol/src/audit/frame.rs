@@ -1,8 +1,11 @@
 //! The bytes of a batch of challenges and of its answers.
 //!
-//! Request: `paq1`, nonce (32), count (2), then per challenge hash (32) and piece length (4).
-//! Response: `par1`, count (2), then per answer a tag (1) and, after tag 0, length (2) and bytes of the proof.
-//! Numbers are little-endian. Parsers account for every byte, allocate no more than what has arrived, and never panic.
+//! - Request: `paq1`, nonce (32), count (2), then per challenge hash (32) and piece length (4).
+//! - Response: `par1`, count (2), then per answer a tag (1) and, after tag 0, length (2) and bytes of the
+//!   proof.
+//!
+//! Numbers are little-endian. Parsers account for every byte, allocate no more than what has arrived, and
+//! never panic.
 
 use super::Challenge;
 use crate::{ids::PieceHash, piece::SEGMENT_MAX, proof::CHUNK_LEN};
@@ -11,7 +14,8 @@ use crate::{ids::PieceHash, piece::SEGMENT_MAX, proof::CHUNK_LEN};
 pub const CHALLENGES_MAX: usize = 1024;
 /// Longest piece: a whole segment (when one piece is enough to rebuild it).
 pub const PIECE_LEN_MAX: u64 = SEGMENT_MAX;
-/// Longest proof of one chunk: the chunk, and two hashes on each of the 16 levels above it in the longest piece.
+/// Longest proof of one chunk: the chunk, and two hashes on each of the 16 levels above it in the longest
+/// piece.
 pub const PROOF_LEN_MAX: usize = 1024 + 16 * 64;
 const _: () = assert!(PIECE_LEN_MAX / CHUNK_LEN <= 1 << 16);
 
@@ -109,7 +113,8 @@ impl Batch {
         4 + 32 + 2 + CHALLENGES_MAX * CHALLENGE_LEN
     }
 
-    /// Longest body that the answers to this batch can have: what a monitor reads at most, and what the order allows.
+    /// Longest body that the answers to this batch can have: what a monitor reads at most, and what the order
+    /// allows.
     pub fn answers_len_max(&self) -> usize {
         4 + 2 + self.challenges.len() * (1 + 2 + PROOF_LEN_MAX)
     }
@@ -128,7 +133,8 @@ impl Answers {
         Ok(Self(body))
     }
 
-    /// Adds the answer to the next challenge. A proof that is too long to be one is sent as [`Answer::Error`].
+    /// Adds the answer to the next challenge. A proof that is too long to be one is sent as
+    /// [`Answer::Error`].
     pub fn push(&mut self, answer: &Answer<'_>) {
         match answer {
             Answer::Proof(slice) => match u16::try_from(slice.len()) {

@@ -173,15 +173,19 @@ fn answer() -> impl Strategy<Value = Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn batches_round_trip(nonce: [u8; 32], pieces in proptest::collection::vec((any::<[u8; 32]>(), 1..=PIECE_LEN_MAX), 0..50)) {
-        let challenges = pieces.iter().map(|&(hash, piece_len)| Challenge { hash: PieceHash(hash), piece_len });
+    fn batches_round_trip(
+        nonce: [u8; 32], pieces in proptest::collection::vec((any::<[u8; 32]>(), 1..=PIECE_LEN_MAX), 0..50)
+    ) {
+        let challenge = |(hash, piece_len)| Challenge { hash: PieceHash(hash), piece_len };
+        let challenges = pieces.into_iter().map(challenge);
         let batch = Batch { nonce, challenges: challenges.collect() };
         prop_assert_eq!(Batch::decode(&batch.encode().unwrap()), Ok(batch));
     }
 
     #[test]
     fn answers_round_trip(proofs in proptest::collection::vec(answer(), 0..50)) {
-        let list: Vec<_> = proofs.iter().map(|p| p.as_deref().map_or(Answer::Corrupt, Answer::Proof)).collect();
+        let proofs = proofs.iter().map(Option::as_deref);
+        let list: Vec<_> = proofs.map(|proof| proof.map_or(Answer::Corrupt, Answer::Proof)).collect();
         let mut answers = Answers::new(list.len()).unwrap();
         for answer in &list {
             answers.push(answer);
@@ -194,7 +198,9 @@ proptest! {
 
     /// Whatever bytes arrive, parsing ends, and what is accepted is written in exactly one way.
     #[test]
-    fn parsing_is_total(body in proptest::collection::vec(any::<u8>(), 0..400), kind: bool, count in 0_u16..4) {
+    fn parsing_is_total(
+        body in proptest::collection::vec(any::<u8>(), 0..400), kind: bool, count in 0_u16..4
+    ) {
         let magic: &[u8] = if kind { b"par1" } else { b"paq1" };
         let framed = [magic, &count.to_le_bytes(), &body].concat();
         for bytes in [&body, &framed] {

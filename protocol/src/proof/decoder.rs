@@ -1,4 +1,5 @@
-//! Checking of a slice while it arrives. It does no I/O and waits for nothing: bytes are handed in as they come.
+//! Checking of a slice while it arrives. It does no I/O and waits for nothing: bytes are handed in as they
+//! come.
 
 use std::ops::Range;
 
@@ -16,8 +17,9 @@ struct Expected {
 
 /// Takes a slice in parts of any size, checks it, and leaves the bytes of the range in a buffer.
 ///
-/// The buffer `B` is the caller's, as long as the range, and is given back by [`SliceDecoder::finish`]. Bytes go to their
-/// place in it once, before they are checked; [`SliceDecoder::verified_len`] tells how many of them may be used.
+/// The buffer `B` is the caller's, as long as the range, and is given back by [`SliceDecoder::finish`]. Bytes
+/// go to their place in it once, before they are checked; [`SliceDecoder::verified_len`] tells how many of
+/// them may be used.
 #[derive(Debug)]
 pub struct SliceDecoder<B> {
     out: B,
@@ -111,8 +113,8 @@ impl<B: AsMut<[u8]>> SliceDecoder<B> {
         Ok(())
     }
 
-    /// Where all the bytes of the next part go: the hashes of two children, or a leaf, which goes straight to its place if
-    /// all of it was asked for.
+    /// Where all the bytes of the next part go: the hashes of two children, or a leaf, which goes straight to
+    /// its place if all of it was asked for.
     fn whole(&mut self, subtree: Subtree) -> &mut [u8] {
         if !self.asked.is_leaf(subtree) {
             return &mut self.pair;

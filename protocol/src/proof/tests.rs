@@ -135,8 +135,8 @@ fn another_range_length_or_piece_is_refused() {
     for other in [19 * KIB..20 * KIB, 21 * KIB..22 * KIB, 20 * KIB..22 * KIB, 0..KIB, 16 * KIB..32 * KIB] {
         assert!(piece.verify(&other, &slice).is_err(), "{other:?}");
     }
-    // Lengths with another shape of tree on the way to the range. (One that differs only in the last chunk, elsewhere, gives
-    // the same slice: a slice proves bytes and their place, not the length.)
+    // Lengths with another shape of tree on the way to the range. (One that differs only in the last chunk,
+    // elsewhere, gives the same slice: a slice proves bytes and their place, not the length.)
     for len in [20 * KIB + 1, 32 * KIB, 64 * KIB + 1, 1 << 40] {
         let result = verify_slice(piece.hash, len, range.clone(), &slice[..]);
         assert!(result.is_err(), "{len}");
@@ -244,7 +244,8 @@ proptest! {
 
     #[test]
     fn garbage_never_panics_and_never_passes(
-        len: u64, start: u64, size in 1_u64..100_000, garbage in proptest::collection::vec(any::<u8>(), 0..3000)
+        len: u64, start: u64, size in 1_u64..100_000,
+        garbage in proptest::collection::vec(any::<u8>(), 0..3000)
     ) {
         let range = start..start.saturating_add(size);
         prop_assert!(verify_slice(PieceHash([1; 32]), len, range, &garbage[..]).is_err());

@@ -9,8 +9,8 @@ use crate::time::UnixMillis;
 
 /// Averages over a node's requests in which older ones count less and less, and its failures in a row.
 ///
-/// A sum decays by half in each half-life; an average is a quotient of two such sums. So it does not matter how often
-/// somebody looks, and health that several gateways keep can be told in a few numbers.
+/// A sum decays by half in each half-life; an average is a quotient of two such sums. So it does not matter
+/// how often somebody looks, and health that several gateways keep can be told in a few numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     successes: f64,
@@ -84,8 +84,8 @@ impl Health {
         Some(self.last_failure + span)
     }
 
-    /// How likely the node is to answer a key. `mixed` is the hash of key and node: of a node on probation the keys that it
-    /// gets change every second, so that no key is stuck with it.
+    /// How likely the node is to answer a key. `mixed` is the hash of key and node: of a node on probation
+    /// the keys that it gets change every second, so that no key is stuck with it.
     pub(super) fn readiness(&self, mixed: u64, now: UnixMillis, rules: &RankingRules) -> Readiness {
         let second = now.0.div_euclid(1000).cast_unsigned();
         let its_turn = || mix(mixed ^ mix(second)).is_multiple_of(rules.probe_one_in.max(1));

@@ -16,8 +16,8 @@ pub struct RankingRules {
     /// After this time a latency counts half.
     #[serde(with = "humantime_serde")]
     pub latency_half_life: Duration,
-    /// A node starts, and after long silence is again, as if it had had this many requests, all of them fine and at
-    /// `latency_good`.
+    /// A node starts, and after long silence is again, as if it had had this many requests, all of them fine
+    /// and at `latency_good`.
     pub prior: f64,
     /// Up to this latency nodes are not told apart.
     #[serde(with = "humantime_serde")]
@@ -37,20 +37,22 @@ pub struct RankingRules {
     /// The longest time a node is down after a failure.
     #[serde(with = "humantime_serde")]
     pub down_for_max: Duration,
-    /// A node that was down, or that fails often, gets one in so many of its keys, until it has proven itself.
+    /// A node that was down, or that fails often, gets one in so many of its keys, until it has proven
+    /// itself.
     pub probe_one_in: u64,
     /// By which share a node may be above its part of its region's load before it is passed over.
     pub load_slack: f64,
-    /// With fewer requests than this in flight a node is never passed over: so few are no load, and moving them costs caches.
+    /// With fewer requests than this in flight a node is never passed over: so few are no load, and moving
+    /// them costs caches.
     pub load_free: u32,
     /// With so many requests in flight a node is strained.
     pub in_flight_max: u32,
 }
 
 impl Default for RankingRules {
-    /// Half-life of a minute for failures as in Sia's host picking; load slack of a quarter as in Google's use of bounded
-    /// loads. The rest is chosen: a node that dies is left alone after three failed requests, tried again after 5 s, and so
-    /// on up to every 2 min.
+    /// Half-life of a minute for failures as in Sia's host picking; load slack of a quarter as in Google's
+    /// use of bounded loads. The rest is chosen: a node that dies is left alone after three failed requests,
+    /// tried again after 5 s, and so on up to every 2 min.
     fn default() -> Self {
         Self {
             success_half_life: Duration::from_mins(1),

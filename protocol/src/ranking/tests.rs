@@ -115,6 +115,15 @@ fn a_node_above_its_share_is_passed_over() {
 }
 
 #[test]
+fn a_full_node_that_is_down_is_down() {
+    let mut nodes = nodes(2, Region::EU);
+    nodes[0].health = down();
+    nodes[0].in_flight = rules().in_flight_max;
+    nodes[1].in_flight = rules().in_flight_max;
+    assert!((0..50).all(|number| order(number, &nodes) == [1, 0]));
+}
+
+#[test]
 fn a_failing_node_is_pushed_back_left_alone_and_tried_again() {
     let rules = rules();
     let mut health = Health::new();
@@ -235,7 +244,10 @@ proptest! {
         let first_down = ranked.iter().position(|index| !is_up(index)).unwrap_or(ranked.len());
         prop_assert!(!ranked[first_down..].iter().any(is_up));
         // Nodes that are ready are served from the reader's region if one of them is there.
-        let ready = |index: &usize| is_up(index) && nodes[*index].health.failures_in_row() == 0 && nodes[*index].in_flight < 512;
+        let ready = |index: &usize| {
+            let node = &nodes[*index];
+            is_up(index) && node.health.failures_in_row() == 0 && node.in_flight < 512
+        };
         if ranked.iter().any(|index| ready(index) && nodes[*index].region == Region::EU) {
             prop_assert_eq!(nodes[ranked[0]].region, Region::EU);
         }
@@ -248,7 +260,9 @@ proptest! {
         let mut distinct = nodes;
         distinct.sort_by_key(|node| node.node);
         distinct.dedup_by_key(|node| node.node);
-        let names = |nodes: &[RouteNode]| order(number, nodes).iter().map(|&i| nodes[i].node).collect::<Vec<_>>();
+        let names = |nodes: &[RouteNode]| -> Vec<NodeId> {
+            order(number, nodes).iter().map(|&index| nodes[index].node).collect()
+        };
         let before = names(&distinct);
         let by = turn % distinct.len().max(1);
         distinct.rotate_left(by);
@@ -274,7 +288,9 @@ proptest! {
     fn the_readiest_is_never_left_for_a_down_one(seed: u32) {
         let mut nodes = nodes(10, Region::EU);
         let up = usize::try_from(seed).unwrap() % 10;
-        nodes.iter_mut().enumerate().filter(|(index, _)| *index != up).for_each(|(_, node)| node.health = down());
+        for (_, node) in nodes.iter_mut().enumerate().filter(|(index, _)| *index != up) {
+            node.health = down();
+        }
         prop_assert_eq!(order(seed, &nodes)[0], up);
     }
 }

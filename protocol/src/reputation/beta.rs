@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Faded counts of successes (`alpha`) and failures (`beta`).
 ///
-/// With memory `l` and weight `w`, a success makes them `l * alpha + w` and `l * beta`, a failure `l * alpha` and
-/// `l * beta + w`. The sum tends to `w / (1 - l)`: with 0.999, about the last thousand results count.
+/// With memory `l` and weight `w`, a success makes them `l * alpha + w` and `l * beta`, a failure `l * alpha`
+/// and `l * beta + w`. The sum tends to `w / (1 - l)`: with 0.999, about the last thousand results count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beta {
     /// Faded count of successes.

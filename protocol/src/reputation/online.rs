@@ -44,8 +44,9 @@ impl OnlineHistory {
         }
     }
 
-    /// The mean over the windows of the span of the share of checks at which the node was there; each window counts the
-    /// same, however many checks it had. The window that is still open does not count. `None` when there is no other.
+    /// The mean over the windows of the span of the share of checks at which the node was there; each window
+    /// counts the same, however many checks it had. The window that is still open does not count. `None` when
+    /// there is no other.
     pub fn score(&self, now: UnixMillis, rules: &ReputationRules) -> Option<f64> {
         let current = number(now, rules);
         let span = current.saturating_sub(rules.online_windows())..current;

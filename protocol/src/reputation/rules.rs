@@ -19,8 +19,9 @@ pub struct ReputationRules {
     pub weight: f64,
     /// Weight of a failure that the node owned up to, as a share of `weight`.
     ///
-    /// With half the weight, a node that owns up to everything is disqualified when it loses 7.7 % of its pieces instead of
-    /// 4 %: it gains little by dressing deleted pieces up as decay, and loses the pay for each of them all the same.
+    /// With half the weight, a node that owns up to everything is disqualified when it loses 7.7 % of its
+    /// pieces instead of 4 %: it gains little by dressing deleted pieces up as decay, and loses the pay for
+    /// each of them all the same.
     pub admitted_weight: f64,
     /// A node starts with this faded count of successes.
     pub alpha_start: f64,
@@ -61,9 +62,10 @@ pub struct ReputationRules {
 }
 
 impl Default for ReputationRules {
-    /// Memory, weight, start, the bounds for disqualification, unknowns and being online, and the conditions of vetting are
-    /// those that Storj's satellites have run with for years: never disqualified at 2 % of pieces lost, always at 3.5 % and
-    /// more, after 41 failures in a row at most. Suspension at 0.98 comes before that; unknowns are counted per visit.
+    /// Memory, weight, start, the bounds for disqualification, unknowns and being online, and the conditions
+    /// of vetting are those that Storj's satellites have run with for years: never disqualified at 2 % of
+    /// pieces lost, always at 3.5 % and more, after 41 failures in a row at most. Suspension at 0.98 comes
+    /// before that; unknowns are counted per visit.
     fn default() -> Self {
         Self {
             memory: 0.999,

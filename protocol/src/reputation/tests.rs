@@ -251,7 +251,8 @@ fn tally() -> impl Strategy<Value = Tally> {
 proptest! {
     #[test]
     fn a_batch_is_its_results_one_by_one(
-        alpha in 0.0_f64..2000.0, beta in 0.0_f64..2000.0, memory in 0.5_f64..=1.0, times in 0_u32..500, good: bool
+        alpha in 0.0_f64..2000.0, beta in 0.0_f64..2000.0, memory in 0.5_f64..=1.0, times in 0_u32..500,
+        good: bool
     ) {
         let mut batch = Beta { alpha, beta };
         let mut single = batch;
@@ -270,7 +271,9 @@ proptest! {
 
     /// Failures first is the mildest order there is.
     #[test]
-    fn no_order_of_the_same_results_scores_higher(results in proptest::collection::vec(any::<bool>(), 1..60)) {
+    fn no_order_of_the_same_results_scores_higher(
+        results in proptest::collection::vec(any::<bool>(), 1..60)
+    ) {
         let rules = rules();
         let good = u32::try_from(results.iter().filter(|&&good| good).count()).unwrap();
         let mut batch = rules.audit_start();
@@ -283,9 +286,12 @@ proptest! {
         prop_assert!(batch.score() >= other.score() - 1e-12);
     }
 
-    /// Whatever is thrown at a node, it is out only by failed audits, after a suspension for them as long as the grace.
+    /// Whatever is thrown at a node, it is out only by failed audits, after a suspension for them as long as
+    /// the grace.
     #[test]
-    fn nobody_is_out_without_failures_and_grace(visits in proptest::collection::vec((tally(), 0_u64..100), 1..60)) {
+    fn nobody_is_out_without_failures_and_grace(
+        visits in proptest::collection::vec((tally(), 0_u64..100), 1..60)
+    ) {
         let rules = rules();
         let mut node = new();
         let mut away = new();
