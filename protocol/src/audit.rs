@@ -140,8 +140,8 @@ impl Answers {
                 Ok(())
             }
             Err(error) => {
-                let io = matches!(error, proof::EncodeError::Io(_));
-                self.push(if io { &Answer::Error } else { &Answer::Corrupt });
+                let unread = matches!(error, proof::EncodeError::Read(_) | proof::EncodeError::Write(_));
+                self.push(if unread { &Answer::Error } else { &Answer::Corrupt });
                 Err(error)
             }
         }

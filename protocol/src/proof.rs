@@ -12,15 +12,12 @@
 
 use std::{io, ops::Range};
 
-use bao_tree::{
-    BaoTree, BlockSize, ByteRanges,
-    io::{EncodeError as BaoError, outboard::PostOrderOutboard, round_up_to_chunks},
-};
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::ids::PieceHash;
 
 mod decoder;
+mod encoder;
 mod outboard;
 
 pub use bao_tree::io::sync::ReadAt;
@@ -35,8 +32,6 @@ pub const GROUP_LEN: u64 = GROUP as u64;
 const GROUP: usize = 16 << 10;
 /// Bytes of an inner node: the hashes of its two children.
 const PAIR_LEN: usize = 64;
-
-const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 
 /// Why a slice proves nothing.
 #[derive(Debug, thiserror::Error)]
@@ -95,25 +90,12 @@ pub enum EncodeError {
     /// The stored bytes or the outboard do not have the piece's hash (or are too short): bit rot.
     #[error("stored piece does not match its hash")]
     Corrupt,
-    /// The bytes could not be read or the slice not be written.
-    #[error("cannot encode slice: {0}")]
-    Io(#[source] io::Error),
-}
-
-impl From<BaoError> for EncodeError {
-    fn from(error: BaoError) -> Self {
-        match error {
-            BaoError::ParentHashMismatch(_) | BaoError::LeafHashMismatch(_) | BaoError::SizeMismatch => {
-                Self::Corrupt
-            }
-            // A file that ends before the piece does.
-            BaoError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Corrupt,
-            BaoError::Io(error) => Self::Io(error),
-            BaoError::ParentWrite(_) | BaoError::LeafWrite(_) => {
-                Self::Io(io::ErrorKind::ConnectionReset.into())
-            }
-        }
-    }
+    /// The piece or its outboard could not be read.
+    #[error("cannot read stored piece: {0}")]
+    Read(#[source] io::Error),
+    /// The slice could not be written.
+    #[error("cannot write slice: {0}")]
+    Write(#[source] io::Error),
 }
 
 /// Checks a slice and returns exactly the bytes of `range`.
@@ -175,11 +157,16 @@ pub fn encode_slice(
     if check_range(range, piece_len).is_err() {
         return Err(EncodeError::Range { start: range.start, end: range.end, piece_len });
     }
-    let tree = BaoTree::new(piece_len, BLOCK_SIZE);
-    let outboard = PostOrderOutboard { root: blake3::Hash::from_bytes(hash.0), tree, data: outboard };
-    let chunks = round_up_to_chunks(&ByteRanges::from(range.clone()));
-    bao_tree::io::sync::encode_ranges_validated(data, outboard, &chunks, encoded)?;
-    Ok(())
+    let mut encoder = encoder::Encoder {
+        data,
+        outboard,
+        encoded,
+        asked: Asked::new(range),
+        piece_len,
+        group: Vec::new(),
+        part: Vec::new(),
+    };
+    encoder.subtree(Subtree { start: 0, len: piece_len }, 0, &hash.0)
 }
 
 /// Name and outboard of a piece that is in memory.
@@ -287,6 +274,13 @@ fn hash_leaf(start: u64, data: &[u8], is_root: bool) -> ChainingValue {
         hasher.update(data);
         hasher.finalize_non_root()
     }
+}
+
+fn split_pair(pair: &[u8; PAIR_LEN]) -> (ChainingValue, ChainingValue) {
+    let (mut left, mut right) = ([0; 32], [0; 32]);
+    left.copy_from_slice(&pair[..32]);
+    right.copy_from_slice(&pair[32..]);
+    (left, right)
 }
 
 fn hash_pair(left: &ChainingValue, right: &ChainingValue, is_root: bool) -> ChainingValue {

@@ -94,8 +94,9 @@ pub fn rank_into(
     for (index, node) in nodes.iter().enumerate() {
         let region = regions.of(node.region);
         let mixed = mix(key ^ node_seed(&node.node));
-        let readiness = node.readiness(mixed, now, rules);
-        let weight = node.health.weight(now, rules) * node.capacity.max(0.0);
+        let success = node.health.success(now, rules);
+        let readiness = node.readiness(success, mixed, now, rules);
+        let weight = node.health.weight(success, now, rules) * node.capacity.max(0.0);
         out.push(Ranked {
             index,
             readiness,
@@ -119,13 +120,13 @@ impl Ranked {
 }
 
 impl RouteNode {
-    fn readiness(&self, mixed: u64, now: UnixMillis, rules: &RankingRules) -> Readiness {
+    fn readiness(&self, success: f64, mixed: u64, now: UnixMillis, rules: &RankingRules) -> Readiness {
         if !self.online || self.capacity.is_nan() || self.capacity <= 0.0 {
             return Readiness::Down;
         }
         let full = self.in_flight >= rules.in_flight_max;
         let least = if full { Readiness::Strained } else { Readiness::Ready };
-        self.health.readiness(mixed, now, rules).max(least)
+        self.health.readiness(success, mixed, now, rules).max(least)
     }
 }
 

@@ -34,8 +34,11 @@ pub fn encode(pins: &[PinRecord]) -> Block {
             .into(),
         )
     });
-    let record = Ipld::Map([("v".to_string(), Ipld::Integer(1)), ("pins".to_string(), Ipld::List(pins.collect()))].into());
-    let bytes = serde_ipld_dagcbor::to_vec(&record).expect("maps of strings, links and integers always encode");
+    let record = Ipld::Map(
+        [("v".to_string(), Ipld::Integer(1)), ("pins".to_string(), Ipld::List(pins.collect()))].into(),
+    );
+    let bytes =
+        serde_ipld_dagcbor::to_vec(&record).expect("maps of strings, links and integers always encode");
     Block::of(Codec::DagCbor, HashFn::Sha2_256, bytes.into())
 }
 
@@ -49,7 +52,8 @@ fn link(cid: &Cid) -> Ipld {
 
 /// Reads a block of [`encode`].
 pub fn decode(bytes: &[u8]) -> Result<Vec<PinRecord>, RecordError> {
-    let record: Ipld = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| RecordError(error.to_string()))?;
+    let record: Ipld =
+        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| RecordError(error.to_string()))?;
     let wrong = |what: &str| RecordError(what.to_string());
     let Ipld::Map(mut record) = record else { return Err(wrong("not a map")) };
     if record.get("v") != Some(&Ipld::Integer(1)) {
@@ -60,11 +64,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<PinRecord>, RecordError> {
         .map(|pin| {
             let Ipld::Map(mut pin) = pin else { return Err(wrong("pin is not a map")) };
             match (pin.remove("cid"), pin.remove("account"), pin.remove("created")) {
-                (Some(Ipld::Link(cid)), Some(Ipld::String(account)), Some(Ipld::Integer(created))) => Ok(PinRecord {
-                    root: cid.into(),
-                    account,
-                    created: UnixMillis(i64::try_from(created).map_err(|_| wrong("time out of range"))?),
-                }),
+                (Some(Ipld::Link(cid)), Some(Ipld::String(account)), Some(Ipld::Integer(created))) => {
+                    Ok(PinRecord {
+                        root: cid.into(),
+                        account,
+                        created: UnixMillis(i64::try_from(created).map_err(|_| wrong("time out of range"))?),
+                    })
+                }
                 _ => Err(wrong("pin lacks a field")),
             }
         })

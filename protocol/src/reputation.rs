@@ -60,6 +60,16 @@ impl Standing {
         matches!(self, Self::Vetting | Self::Good)
     }
 
+    /// Its name in APIs and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vetting => "vetting",
+            Self::Good => "good",
+            Self::Suspended { .. } => "suspended",
+            Self::Disqualified => "disqualified",
+        }
+    }
+
     /// Whether it is suspended.
     pub fn is_suspended(self) -> bool {
         matches!(self, Self::Suspended { .. })

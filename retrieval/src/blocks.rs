@@ -102,8 +102,10 @@ impl Blocks {
             .weigher(|_: &Cid, bytes: &Bytes| u32::try_from(bytes.len() + ENTRY_BYTES).unwrap_or(u32::MAX))
             .max_capacity(config.memory_bytes)
             .build();
-        let places =
-            moka::sync::Cache::builder().max_capacity(config.places_max).time_to_live(config.place_ttl).build();
+        let places = moka::sync::Cache::builder()
+            .max_capacity(config.places_max)
+            .time_to_live(config.place_ttl)
+            .build();
         let budget = Arc::new(Semaphore::new(config.in_flight_bytes as usize));
         let fetches = Mutex::default();
         Self { shared: Arc::new(Inner { locator, gather, memory, places, fetches, budget, clock, config }) }
@@ -232,7 +234,9 @@ impl Blocks {
             outcome
         });
         let fetch = task
-            .map(|joined| joined.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("fetch ended: {error}")))))
+            .map(|joined| {
+                joined.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("fetch ended: {error}"))))
+            })
             .boxed()
             .shared();
         for cid in cids {

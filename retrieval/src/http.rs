@@ -82,7 +82,11 @@ async fn answer(blocks: &Blocks, request: &ContentRequest) -> Result<Response, R
             let name = format!("{}.bin", resolved.block.cid);
             let bytes = resolved.block.bytes.clone();
             let mut response = small_response(request, etag, "application/vnd.ipld.raw", IMMUTABLE, bytes);
-            set(response.headers_mut(), header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""));
+            set(
+                response.headers_mut(),
+                header::CONTENT_DISPOSITION,
+                &format!("attachment; filename=\"{name}\""),
+            );
             response
         }
         Err(error) => return Err(error.into()),
@@ -142,7 +146,8 @@ async fn file_response(
     let range = match conditions::range(&request.headers, &etag, size) {
         Ok(range) => range,
         Err(conditions::Unsatisfiable) => {
-            let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "range is outside of the file\n".into());
+            let mut response =
+                text(StatusCode::RANGE_NOT_SATISFIABLE, "range is outside of the file\n".into());
             set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(response);
         }
@@ -239,8 +244,12 @@ fn not_modified(etag: &str) -> Response {
 /// An error as plain text, never to be cached.
 fn failure(error: &ReadError) -> Response {
     let status = match error {
-        ReadError::NotFound(_) | ReadError::NoLink { .. } | ReadError::NotADirectory(_) => StatusCode::NOT_FOUND,
-        ReadError::Malformed(_) | ReadError::UnsupportedHash(_) | ReadError::TooLarge(_) => StatusCode::BAD_REQUEST,
+        ReadError::NotFound(_) | ReadError::NoLink { .. } | ReadError::NotADirectory(_) => {
+            StatusCode::NOT_FOUND
+        }
+        ReadError::Malformed(_) | ReadError::UnsupportedHash(_) | ReadError::TooLarge(_) => {
+            StatusCode::BAD_REQUEST
+        }
         ReadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = text(status, format!("{error}\n"));

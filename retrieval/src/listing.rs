@@ -15,8 +15,18 @@ const ENTRIES_MAX: usize = 2_000;
 const SHARDS_MAX: usize = 400;
 
 /// What must not stand bare in a path of a URL.
-const NOT_IN_PATH: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'/');
+const NOT_IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'/');
 
 /// The page for a directory at `path`.
 pub(crate) async fn render(blocks: &Blocks, directory: &Block, path: &str) -> Result<String, ReadError> {
@@ -58,7 +68,11 @@ fn page(path: &str, rows: &[(String, u64)], complete: bool) -> String {
     }
     html.push_str("</table>");
     if !complete {
-        let _ = write!(html, "<p>Only the first {} entries are shown; all can be read by their names.</p>", rows.len());
+        let _ = write!(
+            html,
+            "<p>Only the first {} entries are shown; all can be read by their names.</p>",
+            rows.len()
+        );
     }
     html.push_str("</body></html>\n");
     html

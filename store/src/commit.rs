@@ -39,7 +39,7 @@ pub struct NewPiece {
 }
 
 /// Where a block lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockAt {
     /// The block.
     pub cid: Cid,
@@ -216,11 +216,11 @@ macro_rules! insert_graphs {
             query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
             query.build().execute(&mut *$tx).await?;
         }
-        let blocks: Vec<BlockAt> = accepted.iter().flat_map(|upload| upload.blocks.iter().copied()).collect();
+        let blocks: Vec<&BlockAt> = accepted.iter().flat_map(|upload| &upload.blocks).collect();
         for part in blocks.chunks(ROWS_PER_STATEMENT) {
             let mut query =
                 QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
-            query.push_values(part, |mut row, block: &BlockAt| {
+            query.push_values(part, |mut row, block: &&BlockAt| {
                 row.push_bind(block.cid.to_string())
                     .push_bind(block.segment.to_string())
                     .push_bind(sql(block.offset_bytes))

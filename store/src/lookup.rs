@@ -80,7 +80,7 @@ impl Db {
                 };
                 let better = found.get(&block.cid).is_none_or(|(_, known_lost)| *known_lost && !lost);
                 if better && (!lost || lost_too) {
-                    found.insert(block.cid, (block, lost));
+                    found.insert(block.cid.clone(), (block, lost));
                 }
             }
         }

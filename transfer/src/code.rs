@@ -33,7 +33,11 @@ impl CodedPiece {
 /// Codes the segment in `segment` into all its pieces. Data pieces are slices of the segment's own buffer; recovery
 /// pieces share one buffer of `pool`. Row by row, so that what was just coded is hashed while it is in the cache.
 /// CPU-bound: call it on a blocking thread.
-pub fn code_segment(scheme: Scheme, mut segment: PooledBytes, pool: &Pool) -> Result<Vec<CodedPiece>, CodingError> {
+pub fn code_segment(
+    scheme: Scheme,
+    mut segment: PooledBytes,
+    pool: &Pool,
+) -> Result<Vec<CodedPiece>, CodingError> {
     let layout = scheme.layout(segment.as_ref().len() as u64);
     let piece_len = memory(layout.piece_len());
     segment.vec().resize(memory(layout.padded_len()), 0);

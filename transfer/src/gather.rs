@@ -149,7 +149,8 @@ impl Gather {
         let piece_len = segment.scheme.layout(segment.segment_len).piece_len();
         let answer_max = memory(proof::encoded_len(piece_len, &range));
         let started = Instant::now();
-        let answer = self.nodes.get(&source.order, range.clone(), answer_max, self.config.slice_timeout).await;
+        let answer =
+            self.nodes.get(&source.order, range.clone(), answer_max, self.config.slice_timeout).await;
         let verified = answer.and_then(|encoded| {
             proof::verify_slice(source.order.hash, piece_len, range.clone(), &encoded[..])
                 .map_err(|error| CallError::BadAnswer(error.to_string()))
@@ -217,7 +218,8 @@ impl<'a> Reading<'a> {
         for (piece, range) in self.wanted.clone() {
             let source = self.segment.pieces.iter().position(|source| source.index == piece);
             // A node that just failed is not worth waiting for when others can stand in.
-            let usable = source.filter(|at| !self.gather.peers.is_pushed_back(self.segment.pieces[*at].order.node));
+            let usable =
+                source.filter(|at| !self.gather.peers.is_pushed_back(self.segment.pieces[*at].order.node));
             match usable {
                 Some(at) => {
                     if range == self.columns {
@@ -307,8 +309,12 @@ impl<'a> Reading<'a> {
 
     /// The slices of all wanted data pieces, the missing ones decoded.
     fn rebuilt(mut self) -> HashMap<u8, Slice> {
-        let missing: Vec<u8> =
-            self.wanted.iter().map(|(piece, _)| *piece).filter(|piece| !self.slices.contains_key(piece)).collect();
+        let missing: Vec<u8> = self
+            .wanted
+            .iter()
+            .map(|(piece, _)| *piece)
+            .filter(|piece| !self.slices.contains_key(piece))
+            .collect();
         if missing.is_empty() {
             return self.slices;
         }

@@ -53,7 +53,10 @@ impl Peers {
     /// Whether the node failed so recently that others should be asked first.
     pub fn is_pushed_back(&self, node: NodeId) -> bool {
         let now = Instant::now();
-        self.nodes.read().get(&node).is_some_and(|peer| peer.pushed_back_until.is_some_and(|until| until > now))
+        self.nodes
+            .read()
+            .get(&node)
+            .is_some_and(|peer| peer.pushed_back_until.is_some_and(|until| until > now))
     }
 
     /// For sorting: who to ask first comes first. Nodes never asked come before slow ones, so that they get a chance.
@@ -61,7 +64,11 @@ impl Peers {
         let pushed_back = self.is_pushed_back(node);
         let latency = self.nodes.read().get(&node).and_then(|peer| peer.latency_ms).unwrap_or(0.0);
         // Microseconds; the cast saturates.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and only sorts")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and only sorts"
+        )]
         (pushed_back, (latency * 1000.0) as u64)
     }
 

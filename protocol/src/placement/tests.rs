@@ -73,6 +73,19 @@ fn full_nodes_and_nodes_without_score_are_never_chosen() {
 }
 
 #[test]
+fn a_node_that_is_listed_twice_is_chosen_once() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let once = apart(10, 2);
+    let twice = [&once[..], &once[..]].concat();
+    let mut nodes: Vec<_> =
+        choose(&twice, &request(20), &mut rng).iter().map(|&index| twice[index].node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 10);
+    assert_eq!(choose(&twice, &request(20), &mut rng).len(), 10);
+}
+
+#[test]
 fn one_machine_is_enough_for_a_network() {
     // Twenty nodes of one operator on one address, as on a developer's machine.
     let mut rng = ChaCha8Rng::seed_from_u64(2);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use blake3::hazmat::ChainingValue;
 
-use super::{Asked, PAIR_LEN, ProofError, Subtree, check_range, hash_leaf, hash_pair};
+use super::{Asked, PAIR_LEN, ProofError, Subtree, check_range, hash_leaf, hash_pair, split_pair};
 use crate::ids::PieceHash;
 
 /// A part of the slice that is expected, with the hash that it must have.
@@ -92,7 +92,7 @@ impl<B: AsMut<[u8]>> SliceDecoder<B> {
         self.filled = 0;
         let is_root = subtree.len == self.piece_len;
         let is_leaf = self.asked.is_leaf(subtree);
-        let (left, right) = halves(&self.pair);
+        let (left, right) = split_pair(&self.pair);
         let got = if is_leaf {
             hash_leaf(subtree.start, self.whole(subtree), is_root)
         } else {
@@ -174,11 +174,4 @@ fn length(subtree: Subtree) -> usize {
 fn offset(range: &Range<u64>, part: Subtree) -> Range<usize> {
     let start = usize::try_from(part.start.saturating_sub(range.start)).unwrap_or(usize::MAX);
     start..start.saturating_add(length(part))
-}
-
-fn halves(pair: &[u8; PAIR_LEN]) -> (ChainingValue, ChainingValue) {
-    let (mut left, mut right) = ([0; 32], [0; 32]);
-    left.copy_from_slice(&pair[..32]);
-    right.copy_from_slice(&pair[32..]);
-    (left, right)
 }

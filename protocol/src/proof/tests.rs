@@ -1,12 +1,17 @@
-use bao_tree::io::{
-    outboard::PostOrderMemOutboard,
-    sync::{DecodeResponseIter, Outboard as _},
+use bao_tree::{
+    BaoTree, BlockSize, ByteRanges,
+    io::{
+        outboard::PostOrderMemOutboard,
+        round_up_to_chunks,
+        sync::{DecodeResponseIter, Outboard as _, encode_ranges_validated},
+    },
 };
 use proptest::prelude::*;
 
 use super::*;
 
 const KIB: u64 = 1024;
+const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 
 fn bytes(len: u64) -> Vec<u8> {
     let mut reader = blake3::Hasher::new().update(b"piece").finalize_xof();
@@ -185,6 +190,22 @@ fn a_node_with_rotten_bytes_sends_nothing_wrong() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_not_the_disk_s_fault() {
+    struct Gone;
+    impl io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let piece = Piece::new(40 * KIB);
+    let result = encode_slice(&piece.data[..], &piece.outboard[..], piece.hash, piece.len(), &(0..1), Gone);
+    assert!(matches!(result, Err(EncodeError::Write(_))), "{result:?}");
+}
+
+#[test]
 fn bytes_may_be_used_as_far_as_they_are_verified() {
     let piece = Piece::new(80 * KIB);
     let range = 10 * KIB + 5..70 * KIB + 9;
@@ -219,8 +240,12 @@ proptest! {
         let mut decoder = SliceDecoder::new(piece.hash, len, range.clone(), vec![0; wanted.len()]).unwrap();
         slice.chunks(step).try_for_each(|input| decoder.push(input)).unwrap();
         prop_assert_eq!(decoder.finish().unwrap(), wanted);
-        // By the other crate's decoder.
+        // By the other crate's encoder and decoder.
         let chunks = round_up_to_chunks(&ByteRanges::from(range));
+        let mut reference = Vec::new();
+        let outboard = PostOrderMemOutboard::create(&piece.data, BLOCK_SIZE);
+        encode_ranges_validated(&piece.data[..], outboard, &chunks, &mut reference).unwrap();
+        prop_assert_eq!(&reference, &slice);
         let tree = BaoTree::new(len, BLOCK_SIZE);
         let reference = DecodeResponseIter::new(piece.hash.0.into(), tree, &slice[..], &chunks);
         prop_assert!(reference.into_iter().all(|item| item.is_ok()));

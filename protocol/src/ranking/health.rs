@@ -25,6 +25,9 @@ pub struct Health {
 
 /// The share of something that is left after a time.
 fn left_after(span: Duration, half_life: Duration) -> f64 {
+    if span.is_zero() {
+        return 1.0;
+    }
     // A half-life of zero forgets at once.
     if half_life.is_zero() { 0.0 } else { (-span.as_secs_f64() / half_life.as_secs_f64()).exp2() }
 }
@@ -84,9 +87,16 @@ impl Health {
         Some(self.last_failure + span)
     }
 
-    /// How likely the node is to answer a key. `mixed` is the hash of key and node: of a node on probation
+    /// How likely the node is to answer a key. `success` is what [`Health::success`] says now,
+    /// `mixed` the hash of key and node: of a node on probation
     /// the keys that it gets change every second, so that no key is stuck with it.
-    pub(super) fn readiness(&self, mixed: u64, now: UnixMillis, rules: &RankingRules) -> Readiness {
+    pub(super) fn readiness(
+        &self,
+        success: f64,
+        mixed: u64,
+        now: UnixMillis,
+        rules: &RankingRules,
+    ) -> Readiness {
         let second = now.0.div_euclid(1000).cast_unsigned();
         let its_turn = || mix(mixed ^ mix(second)).is_multiple_of(rules.probe_one_in.max(1));
         let probation = || if its_turn() { Readiness::Ready } else { Readiness::Strained };
@@ -96,18 +106,22 @@ impl Health {
             None if self.failures_in_row > 0 && now < self.last_failure + rules.failure_pause => {
                 Readiness::Strained
             }
-            None if self.success(now, rules) < rules.success_min => probation(),
+            None if success < rules.success_min => probation(),
             None => Readiness::Ready,
         }
     }
 
     /// The node's weight among equals. It moves in steps: were it exact, every request would move some keys.
-    pub(super) fn weight(&self, now: UnixMillis, rules: &RankingRules) -> f64 {
-        let success = (self.success(now, rules) * 8.0).round() / 8.0;
-        let slowness =
-            self.latency_ms(now, rules) / (rules.latency_good.as_secs_f64() * 1000.0).max(f64::MIN_POSITIVE);
-        let speed = (-slowness.max(1.0).log2().round()).exp2();
-        success * success * speed.max(rules.slow_weight_min)
+    pub(super) fn weight(&self, success: f64, now: UnixMillis, rules: &RankingRules) -> f64 {
+        let success = (success * 8.0).round() / 8.0;
+        let mut slowness = self.latency_ms(now, rules) / (rules.latency_good.as_secs_f64() * 1000.0);
+        let mut speed = 1.0;
+        // Half the weight for every doubling, rounded to whole ones.
+        while slowness >= std::f64::consts::SQRT_2 && speed > rules.slow_weight_min {
+            slowness /= 2.0;
+            speed /= 2.0;
+        }
+        success * success * f64::max(speed, rules.slow_weight_min)
     }
 
     pub(super) fn decay(&mut self, now: UnixMillis, rules: &RankingRules) {

@@ -30,6 +30,10 @@ fn order(number: u32, nodes: &[RouteNode]) -> Vec<usize> {
     ranked.iter().map(|ranked| ranked.index).collect()
 }
 
+fn readiness(health: &Health, mixed: u64, now: UnixMillis) -> Readiness {
+    health.readiness(health.success(now, &rules()), mixed, now, &rules())
+}
+
 fn down() -> Health {
     let mut health = Health::new();
     (0..3).for_each(|_| health.failed(NOW, &rules()));
@@ -128,20 +132,20 @@ fn a_failing_node_is_pushed_back_left_alone_and_tried_again() {
     let rules = rules();
     let mut health = Health::new();
     let ready_keys = |health: &Health, now| {
-        let turns = (0..4000_u64).filter(|&n| health.readiness(mix(n), now, &rules) == Readiness::Ready);
+        let turns = (0..4000_u64).filter(|&n| readiness(health, mix(n), now) == Readiness::Ready);
         turns.count()
     };
     health.failed(NOW, &rules);
-    assert_eq!(health.readiness(0, NOW, &rules), Readiness::Strained);
-    assert_eq!(health.readiness(0, NOW + rules.failure_pause, &rules), Readiness::Ready);
+    assert_eq!(readiness(&health, 0, NOW), Readiness::Strained);
+    assert_eq!(readiness(&health, 0, NOW + rules.failure_pause), Readiness::Ready);
     health.failed(NOW, &rules);
     health.failed(NOW, &rules);
     assert_eq!(health.down_until(&rules), Some(NOW + Duration::from_secs(5)));
-    assert_eq!(health.readiness(0, NOW + Duration::from_millis(4999), &rules), Readiness::Down);
+    assert_eq!(readiness(&health, 0, NOW + Duration::from_millis(4999)), Readiness::Down);
     // Half open: one key in sixteen, others each second.
     let open = NOW + Duration::from_secs(5);
     assert!((200..300).contains(&ready_keys(&health, open)), "{}", ready_keys(&health, open));
-    let turn = |second| health.readiness(7, open + Duration::from_secs(second), &rules) == Readiness::Ready;
+    let turn = |second| readiness(&health, 7, open + Duration::from_secs(second)) == Readiness::Ready;
     assert!((0..200).any(turn) && !(0..200).all(turn));
     health.failed(open, &rules);
     assert_eq!(health.down_until(&rules), Some(open + Duration::from_secs(10)));

@@ -12,14 +12,18 @@ pub(super) struct Unsatisfiable;
 pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     let strong = etag.strip_prefix("W/").unwrap_or(etag);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == strong)
+        list.split(',')
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == strong)
     })
 }
 
 /// The bytes that a `Range` header asks for: of several ranges the first that can be had. `None`: all of the file, when
 /// there is no such header, when it is of another unit or malformed, or when `If-Range` names something else.
 pub(super) fn range(headers: &HeaderMap, etag: &str, size: u64) -> Result<Option<Range<u64>>, Unsatisfiable> {
-    let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+    let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
     if headers.get(header::IF_RANGE).is_some_and(|tag| tag.as_bytes() != etag.as_bytes()) {
         return Ok(None);
     }
@@ -77,7 +81,9 @@ mod tests {
         assert_eq!(check("bytes=200-300, 5-6"), Ok(Some(5..7)), "the first that can be had");
         assert_eq!(check("bytes=100-"), Err(Unsatisfiable));
         assert_eq!(check("bytes=-0"), Err(Unsatisfiable));
-        for malformed in ["bytes=", "bytes=a-b", "bytes=5", "bytes=9-3", "items=0-1", "bytes=--1", "bytes=+1-2"] {
+        for malformed in
+            ["bytes=", "bytes=a-b", "bytes=5", "bytes=9-3", "items=0-1", "bytes=--1", "bytes=+1-2"]
+        {
             assert_eq!(check(malformed), Ok(None), "{malformed}");
         }
         assert_eq!(check("bytes=0-99999999999999999999999"), Ok(Some(0..100)));

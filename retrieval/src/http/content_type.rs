@@ -15,7 +15,8 @@ pub(super) fn by_bytes(bytes: &[u8]) -> String {
     if let Some(kind) = infer::get(window) {
         return with_charset(kind.mime_type());
     }
-    let start = window.iter().position(|byte| !byte.is_ascii_whitespace()).map_or(&[][..], |at| &window[at..]);
+    let start =
+        window.iter().position(|byte| !byte.is_ascii_whitespace()).map_or(&[][..], |at| &window[at..]);
     if start.starts_with(b"<svg") {
         return "image/svg+xml".into();
     }
@@ -25,7 +26,11 @@ pub(super) fn by_bytes(bytes: &[u8]) -> String {
         // A character that the window cuts through.
         Err(error) => cut_off && error.error_len().is_none(),
     };
-    if is_text && !window.contains(&0) { "text/plain; charset=utf-8".into() } else { "application/octet-stream".into() }
+    if is_text && !window.contains(&0) {
+        "text/plain; charset=utf-8".into()
+    } else {
+        "application/octet-stream".into()
+    }
 }
 
 fn with_charset(essence: &str) -> String {

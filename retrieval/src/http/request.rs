@@ -6,8 +6,27 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 /// What must not stand bare in the `filename*` of a header (RFC 5987): everything but letters, digits and a few signs.
 const NOT_IN_ATTR: &AsciiSet = &CONTROLS
-    .add(b' ').add(b'"').add(b'%').add(b'\'').add(b'(').add(b')').add(b'*').add(b',').add(b'/').add(b':').add(b';')
-    .add(b'<').add(b'=').add(b'>').add(b'?').add(b'@').add(b'[').add(b'\\').add(b']').add(b'{').add(b'}');
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b'\'')
+    .add(b'(')
+    .add(b')')
+    .add(b'*')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'{')
+    .add(b'}');
 
 /// A request for content, taken apart.
 #[derive(Clone, Debug)]
@@ -52,10 +71,9 @@ impl ContentRequest {
         let encoded_path = uri.path().to_string();
         let rest = encoded_path.strip_prefix("/ipfs/").unwrap_or_default();
         let (cid, components) = rest.split_once('/').unwrap_or((rest, ""));
-        let root: Cid = cid.parse().map_err(|error| RequestError::Cid {
-            path: encoded_path.clone(),
-            reason: format!("{error}"),
-        })?;
+        let root: Cid = cid
+            .parse()
+            .map_err(|error| RequestError::Cid { path: encoded_path.clone(), reason: format!("{error}") })?;
         let mut path = Vec::new();
         for component in components.split('/').filter(|component| !component.is_empty()) {
             let decoded = percent_decode_str(component).decode_utf8();
@@ -102,9 +120,12 @@ impl ContentRequest {
             return None;
         }
         let kind = if download { "attachment" } else { "inline" };
-        let name = named.unwrap_or_else(|| if name.is_empty() { self.root.to_string() } else { name.to_string() });
-        let plain: String =
-            name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' }).collect();
+        let name =
+            named.unwrap_or_else(|| if name.is_empty() { self.root.to_string() } else { name.to_string() });
+        let plain: String = name
+            .chars()
+            .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
+            .collect();
         let encoded = utf8_percent_encode(&name, NOT_IN_ATTR);
         Some(format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"))
     }
