@@ -14,6 +14,7 @@ mod pieces;
 mod pins;
 mod repairs;
 mod rows;
+mod schedule;
 mod segments;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
