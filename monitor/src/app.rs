@@ -7,13 +7,7 @@ use anyhow::Context as _;
 use client::Transport;
 use ed25519_dalek::SigningKey;
 use service::{
-    clock::Clock,
-    dice::Dice,
-    http::server::Server,
-    job,
-    lifecycle::Lifecycle,
-    signer::Signer,
-    telemetry,
+    clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer, telemetry,
 };
 use store::{Db, DbOptions};
 
@@ -62,7 +56,8 @@ fn spawn_jobs(monitor: &Monitor, lifecycle: &Lifecycle, config: &Config) {
 
 /// Reads the network's secret key: 64 hex digits.
 fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read network key {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("read network key {}", path.display()))?;
     let mut bytes = [0; 32];
     // The decoder's error would show digits of the secret.
     hex::decode_to_slice(text.trim(), &mut bytes)

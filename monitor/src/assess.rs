@@ -37,7 +37,12 @@ impl Inner {
     }
 
     /// Brings a segment's record in line with whether it can be read. While many nodes are away at once, none is given up.
-    pub(crate) async fn mark(&self, info: &SegmentInfo, status: SegmentStatus, held: bool) -> anyhow::Result<()> {
+    pub(crate) async fn mark(
+        &self,
+        info: &SegmentInfo,
+        status: SegmentStatus,
+        held: bool,
+    ) -> anyhow::Result<()> {
         let lost = status == SegmentStatus::Lost;
         if lost == info.lost || (lost && held) || !self.db.set_lost(info.id, lost).await? {
             return Ok(());

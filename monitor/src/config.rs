@@ -360,8 +360,14 @@ impl Validate for Config {
         let (probe, visits, repairs) = (&self.probe, &self.visits, &self.repairs);
         check(!probe.interval.is_zero() && !probe.retry.is_zero(), "probe: interval and retry must not be 0");
         check(probe.misses_max > 0, "probe.misses_max: must be at least 1");
-        check(probe.at_once > 0 && probe.nodes_per_step > 0, "probe: at_once and nodes_per_step must not be 0");
-        check(visits.at_once > 0 && visits.nodes_per_step > 0, "visits: at_once and nodes_per_step must not be 0");
+        check(
+            probe.at_once > 0 && probe.nodes_per_step > 0,
+            "probe: at_once and nodes_per_step must not be 0",
+        );
+        check(
+            visits.at_once > 0 && visits.nodes_per_step > 0,
+            "visits: at_once and nodes_per_step must not be 0",
+        );
         check(visits.sample_factor > 0, "visits.sample_factor: must be at least 1");
         check(visits.whole_at_once > 0, "visits.whole_at_once: must be at least 1");
         check(repairs.at_once > 0, "repairs.at_once: must be at least 1");
@@ -371,12 +377,24 @@ impl Validate for Config {
             "repairs: backoff_min must not be 0, nor above backoff_max",
         );
         let pages = [self.sweep.page, self.sweep.pages_per_step, self.sweep.walk_page];
-        check(pages.iter().all(|count| *count > 0), "sweep: page, pages_per_step and walk_page must not be 0");
+        check(
+            pages.iter().all(|count| *count > 0),
+            "sweep: page, pages_per_step and walk_page must not be 0",
+        );
         let collect = &self.collect;
-        check(collect.batch > 0 && collect.nodes_per_step > 0, "collect: batch and nodes_per_step must not be 0");
-        check((1..=10_000).contains(&collect.unpins_per_call), "collect.unpins_per_call: must be in 1..=10000");
+        check(
+            collect.batch > 0 && collect.nodes_per_step > 0,
+            "collect: batch and nodes_per_step must not be 0",
+        );
+        check(
+            (1..=10_000).contains(&collect.unpins_per_call),
+            "collect.unpins_per_call: must be in 1..=10000",
+        );
         let reconcile = &self.reconcile;
-        check(!reconcile.interval.is_zero() && !reconcile.retry.is_zero(), "reconcile: interval and retry must not be 0");
+        check(
+            !reconcile.interval.is_zero() && !reconcile.retry.is_zero(),
+            "reconcile: interval and retry must not be 0",
+        );
         check((1..=20_000).contains(&reconcile.page), "reconcile.page: must be in 1..=20000");
         check(reconcile.pages_per_step > 0, "reconcile.pages_per_step: must be at least 1");
         let mut rules = |section: &str, outcome: Result<(), InvalidRules>| {
@@ -400,10 +418,13 @@ mod tests {
     #[test]
     fn the_defaults_are_usable_and_problems_are_listed() {
         assert_eq!(Config::default().problems(), Vec::<String>::new());
-        let config: Config = service::config::load(None, vec![
-            ("PINSTRIPE__REPAIRS__EAGERLY".into(), "true".into()),
-            ("PINSTRIPE__PROBE__INTERVAL".into(), "2s".into()),
-        ])
+        let config: Config = service::config::load(
+            None,
+            vec![
+                ("PINSTRIPE__REPAIRS__EAGERLY".into(), "true".into()),
+                ("PINSTRIPE__PROBE__INTERVAL".into(), "2s".into()),
+            ],
+        )
         .unwrap();
         assert!(config.repairs.eagerly && config.probe.interval == Duration::from_secs(2));
         let wrong = Config {

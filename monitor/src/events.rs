@@ -86,7 +86,8 @@ impl Note {
 
     fn log(&self) {
         let (kind, details) = (self.kind.name(), &self.details);
-        let (node, segment) = (self.node.map(tracing::field::display), self.segment.map(tracing::field::display));
+        let (node, segment) =
+            (self.node.map(tracing::field::display), self.segment.map(tracing::field::display));
         if self.kind.is_alarm() {
             tracing::error!(kind, node, segment, "{details}");
         } else {

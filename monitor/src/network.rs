@@ -58,7 +58,8 @@ impl Node {
 
     /// Whether its pieces do not count as healthy (any more).
     pub(crate) fn is_gone(&self, now: UnixMillis, rules: &RepairRules) -> bool {
-        !self.standing.is_trusted() || self.offline.is_some_and(|since| now.since(since) >= rules.offline_grace)
+        !self.standing.is_trusted()
+            || self.offline.is_some_and(|since| now.since(since) >= rules.offline_grace)
     }
 
     fn candidate(&self) -> Candidate {
@@ -141,7 +142,8 @@ impl Network {
         let health = classify(&pieces, redundancy, now, &config.repair);
         let days = health.expected_days_to_loss(self.trusted(), &config.repair);
         if config.repairs.eagerly && !health.needs_repair() {
-            let eager = protocol::redundancy::Redundancy { repair: redundancy.total.saturating_sub(1), ..redundancy };
+            let eager =
+                protocol::redundancy::Redundancy { repair: redundancy.total.saturating_sub(1), ..redundancy };
             let eager = SegmentHealth { redundancy: eager, ..health };
             // Without a home it would wait in the queue for nothing that the usual rules ask for.
             if eager.needs_repair() && !self.homes(info).is_empty() {

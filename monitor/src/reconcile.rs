@@ -92,7 +92,10 @@ impl Reconcile {
         let page = inner.nodes.list(&node.url, &order, comparison.after, limit).await?;
         let mut before = comparison.after;
         for piece in &page {
-            anyhow::ensure!(before.is_none_or(|before| before < piece.hash), "list of node {id} is not in order");
+            anyhow::ensure!(
+                before.is_none_or(|before| before < piece.hash),
+                "list of node {id} is not in order"
+            );
             before = Some(piece.hash);
         }
         anyhow::ensure!(page.len() <= limit as usize, "node {id} lists more than it was asked for");

@@ -179,7 +179,7 @@ impl Repair {
     }
 
     /// Records what is stored, unless the record changed meanwhile. Gives how many were recorded.
-    async fn record(&self, info: &SegmentInfo, stored: &[Stored]) -> anyhow::Result<usize> {
+    pub(crate) async fn record(&self, info: &SegmentInfo, stored: &[Stored]) -> anyhow::Result<usize> {
         let (db, now) = (&self.inner.db, self.inner.clock.now());
         let mut recorded = 0;
         for stored in stored {

@@ -24,23 +24,13 @@ pub(crate) fn of(row: &NodeRow, rules: &ReputationRules) -> Reputation {
     })
 }
 
-/// The name of a standing in the database.
-pub(crate) fn name(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Vetting => "vetting",
-        Standing::Good => "good",
-        Standing::Suspended { .. } => "suspended",
-        Standing::Disqualified => "disqualified",
-    }
-}
-
 /// A standing for people.
 fn describe(standing: Standing) -> &'static str {
     match standing {
         Standing::Suspended { reason: SuspendReason::Offline, .. } => "suspended for being offline too much",
         Standing::Suspended { reason: SuspendReason::Unknown, .. } => "suspended for audits without a result",
         Standing::Suspended { reason: SuspendReason::Failures, .. } => "suspended for lost pieces",
-        other => name(other),
+        other => other.name(),
     }
 }
 
@@ -57,7 +47,7 @@ impl Inner {
             }
             let before = reputation.record(tally, self.clock.now(), rules);
             let text = serde_json::to_string(&reputation)?;
-            if self.db.set_reputation(node, row.revision, name(reputation.standing), &text).await? {
+            if self.db.set_reputation(node, row.revision, reputation.standing.name(), &text).await? {
                 if let Some(before) = before {
                     let score = reputation.audit.score();
                     let details = format!(

@@ -16,10 +16,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use service::http::{base_routes, error::ApiError};
 
-use crate::{
-    monitor::{Inner, Monitor},
-    reputation,
-};
+use crate::monitor::{Inner, Monitor};
 
 /// Events in one answer, at most.
 const EVENTS_MAX: u32 = 1_000;
@@ -120,7 +117,7 @@ impl Inner {
         for node in self.network().await?.iter() {
             nodes.total += 1;
             *if node.offline.is_some() { &mut nodes.offline } else { &mut nodes.online } += 1;
-            *nodes.standings.entry(reputation::name(node.standing).to_string()).or_default() += 1;
+            *nodes.standings.entry(node.standing.name().to_string()).or_default() += 1;
         }
         let [pending, live, orphaned, lost] = self.db.segment_counts().await?;
         Ok(Status {

@@ -181,7 +181,11 @@ mod tests {
         assert_eq!(next(true, Some(Cursor::Gone(at))), Some(Cursor::Gone(at)));
         assert_eq!(next(true, Some(Cursor::GoneDone)), None);
         assert_eq!(next(false, Some(Cursor::GoneDone)), Some(Cursor::Back(None)));
-        assert_eq!(next(false, Some(Cursor::Gone(at))), Some(Cursor::Back(None)), "what was seen may be queued");
+        assert_eq!(
+            next(false, Some(Cursor::Gone(at))),
+            Some(Cursor::Back(None)),
+            "what was seen may be queued"
+        );
         assert_eq!(next(true, Some(Cursor::Back(at))), Some(Cursor::Gone(None)));
     }
 

@@ -13,7 +13,12 @@ use transfer::{PieceSource, SegmentSource, Target};
 use crate::{monitor::Inner, network::Network};
 
 /// The pieces that can be read, with leave to read them whole.
-pub(super) fn sources(inner: &Inner, info: &SegmentInfo, plan: &RepairPlan, network: &Network) -> SegmentSource {
+pub(super) fn sources(
+    inner: &Inner,
+    info: &SegmentInfo,
+    plan: &RepairPlan,
+    network: &Network,
+) -> SegmentSource {
     let piece_len = info.scheme.layout(info.length_bytes).piece_len();
     let bytes_max = proof::encoded_len(piece_len, &(0..piece_len));
     let lifetime = inner.config.repairs.order_lifetime;
@@ -45,7 +50,10 @@ pub(super) fn targets(
     homes: &[Candidate],
     wanted: usize,
 ) -> Vec<Target> {
-    let kept = info.pieces.iter().filter(|piece| plan.keep.contains(piece.index) && !plan.rebuild.contains(piece.index));
+    let kept = info
+        .pieces
+        .iter()
+        .filter(|piece| plan.keep.contains(piece.index) && !plan.rebuild.contains(piece.index));
     let holders = network.holders(kept.filter_map(|piece| piece.node));
     let request = placement::Request {
         wanted,
