@@ -1,0 +1,71 @@
+//! Telling nodes which pieces they may drop. What a node does not confirm stays queued until it does: it may be away.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use protocol::{ids::NodeId, order::Action};
+use service::job::{Job, Progress};
+
+use crate::{monitor::Inner, network::Node};
+
+const ORDER_LIFETIME: Duration = Duration::from_mins(5);
+
+/// The job that delivers unpins. Goes round all nodes, some in each step.
+#[derive(Debug)]
+pub struct Deliver {
+    inner: Arc<Inner>,
+    /// The node that was last looked at in this round.
+    after: Mutex<Option<NodeId>>,
+}
+
+impl Job for Deliver {
+    const NAME: &'static str = "deliver";
+
+    async fn step(&self) -> anyhow::Result<Progress> {
+        let after = *self.after.lock();
+        let network = self.inner.network().await?;
+        let mut nodes: Vec<&Node> = network
+            .iter()
+            .filter(|node| node.offline.is_none() && after.is_none_or(|after| node.id > after))
+            .collect();
+        nodes.sort_unstable_by_key(|node| node.id);
+        let per_step = self.inner.config.collect.nodes_per_step;
+        let more = nodes.len() > per_step;
+        nodes.truncate(per_step);
+        for node in &nodes {
+            self.tell(node).await?;
+        }
+        *self.after.lock() = nodes.last().map(|node| node.id).filter(|_| more);
+        Ok(if more { Progress::More } else { Progress::Idle })
+    }
+}
+
+impl Deliver {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, after: Mutex::default() }
+    }
+
+    /// Tells one node what it may drop, and forgets that once it has answered.
+    async fn tell(&self, node: &Node) -> anyhow::Result<()> {
+        let inner = &self.inner;
+        let hashes = inner.db.queued_unpins(node.id, inner.config.collect.unpins_per_call).await?;
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+        let action = Action::Delete(*blake3::hash(&names).as_bytes());
+        let order = inner.signer.order(node.id, action, 0, ORDER_LIFETIME);
+        match inner.nodes.delete(&node.url, &order, names.into()).await {
+            Ok(()) => {
+                inner.db.finish_unpins(node.id, &hashes).await?;
+                metrics::counter!("unpins_delivered_total").increment(hashes.len() as u64);
+                tracing::info!(node = %node.id, pieces = hashes.len(), "told a node what it may drop");
+            }
+            Err(error) => {
+                metrics::counter!("unpins_failed_total").increment(1);
+                tracing::warn!(node = %node.id, pieces = hashes.len(), %error, "node did not take its unpins");
+            }
+        }
+        Ok(())
+    }
+}
