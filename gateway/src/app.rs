@@ -25,7 +25,7 @@ use crate::{
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
     routing::{Routing, RoutingParts},
-    upload::{IngestParts, Packer, Sealer},
+    upload::{IngestParts, Packer, Room, Sealer},
 };
 
 /// Idle segment and recovery buffers kept for reuse: one being filled, two being coded, their recovery pieces.
@@ -50,9 +50,12 @@ pub struct Gateway {
     pub(crate) blocks: Blocks,
     pub(crate) packer: Packer,
     pub(crate) ingest: IngestParts,
+    #[cfg(test)]
+    pub(crate) coding_room: Room,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
-    pub(crate) known_roots: moka::sync::Cache<content::Cid, Option<u64>>,
+    /// Sizes of roots that were asked for a moment ago.
+    pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
     metrics: Option<PrometheusHandle>,
 }
 
@@ -110,7 +113,9 @@ impl Gateway {
         );
         let peers = Peers::default();
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
-        let blocks = Blocks::new(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
+        let blocks = Blocks::open(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
+        let blocks = blocks.context("open the block cache")?;
+        let coding_room = Room::new(config.uploads.coding_bytes);
         let sealer = Sealer {
             nodes: nodes.clone(),
             spreader: Spreader::new(client, signer.clone(), peers, config.spread.clone()),
@@ -118,7 +123,7 @@ impl Gateway {
             codec: config.uploads.codec.parse().context("uploads.codec")?,
             dice: dice.clone(),
             pool: Pool::new(SEGMENT_BUFFERS),
-            room: Arc::new(Semaphore::new(config.uploads.coding_bytes / 1024)),
+            room: coding_room.clone(),
         };
         let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
         let ingest = IngestParts {
@@ -147,6 +152,8 @@ impl Gateway {
             locator,
             blocks,
             packer,
+            #[cfg(test)]
+            coding_room,
             ingest,
             known_roots,
             metrics,

@@ -75,6 +75,9 @@ pub struct UploadsConfig {
     /// How long a finished upload waits for others to share its segment.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
+    /// Segments that are sealed before they are full, because somebody waits, and are not durable yet, at most. While so
+    /// many are, later uploads gather in the next one.
+    pub early_segments_max: usize,
     /// The erasure code of new segments: `gf8` or `rs16`.
     pub codec: String,
     /// Bytes of segments and their pieces in memory, at most.
@@ -179,6 +182,7 @@ impl Default for UploadsConfig {
             files_max: 200_000,
             segment_bytes: 32 << 20,
             linger: Duration::from_millis(5),
+            early_segments_max: 4,
             codec: "gf8".into(),
             coding_bytes: 176 << 20,
             ingest_bytes: 24 << 20,
@@ -238,6 +242,7 @@ impl Validate for Config {
             uploads.uploads_max > 0 && uploads.queue_max > 0,
             "uploads: uploads_max and queue_max must not be 0",
         );
+        check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");

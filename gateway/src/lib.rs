@@ -10,6 +10,8 @@ mod locate;
 mod nodes;
 mod routes;
 mod routing;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use app::{Gateway, Parts, run};

@@ -158,6 +158,18 @@ impl StoreLocator {
 }
 
 impl Locator for StoreLocator {
+    /// What is remembered of these blocks is used only when the database does not answer.
+    fn forget(&self, cids: &[Cid]) {
+        let stale = self.clock.now() - FRESH * 2;
+        for cid in cids {
+            let Some((block, _)) = self.blocks.get(cid) else { continue };
+            if let Some((segment, _)) = self.segments.get(&block.segment) {
+                self.segments.insert(block.segment, (segment, stale));
+            }
+            self.blocks.insert(cid.clone(), (block, stale));
+        }
+    }
+
     fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
         Box::pin(async move {
             let (blocks, segments) = self.find(cids).await?;

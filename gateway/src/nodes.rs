@@ -81,6 +81,7 @@ struct Inner {
     entries: ArcSwap<HashMap<NodeId, Arc<NodeEntry>>>,
     live: Mutex<HashMap<NodeId, Live>>,
     probing: Mutex<HashMap<NodeId, Probing>>,
+    refreshed: Mutex<Option<UnixMillis>>,
 }
 
 /// What a [`NodeWatch`] is made of.
@@ -108,6 +109,7 @@ impl NodeWatch {
             entries: ArcSwap::default(),
             live: Mutex::default(),
             probing: Mutex::default(),
+            refreshed: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -118,8 +120,18 @@ impl NodeWatch {
         let entries: HashMap<NodeId, Arc<NodeEntry>> =
             rows.into_iter().map(|row| (row.id, Arc::new(NodeEntry::new(row)))).collect();
         self.inner.live.lock().retain(|node, _| entries.contains_key(node));
+        self.inner.probing.lock().retain(|node, _| entries.contains_key(node));
         self.inner.entries.store(Arc::new(entries));
+        *self.inner.refreshed.lock() = Some(self.inner.clock.now());
         Ok(())
+    }
+
+    /// Whether the list is so old that it should be read again now, rather than at the next round of probes.
+    fn is_due_for_refresh(&self) -> bool {
+        let config = &self.inner.config;
+        let refreshed = *self.inner.refreshed.lock();
+        let age = refreshed.map(|at| self.inner.clock.now().since(at));
+        age.is_none_or(|age| age + config.probe_every / 2 >= config.refresh_every)
     }
 
     /// All nodes.
@@ -255,7 +267,7 @@ impl Job for ProbeNodes {
     const NAME: &'static str = "probe_nodes";
 
     async fn step(&self) -> anyhow::Result<Progress> {
-        let refreshed = self.watch.refresh().await;
+        let refreshed = if self.watch.is_due_for_refresh() { self.watch.refresh().await } else { Ok(()) };
         let entries = self.watch.entries();
         let timeout = self.watch.inner.reads.confirm_timeout;
         let probes: Vec<_> = entries.keys().map(|node| self.watch.probe(*node, timeout)).collect();

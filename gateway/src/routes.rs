@@ -6,12 +6,14 @@ mod files;
 mod form;
 mod health;
 mod nodes;
+mod refusals;
 mod time_text;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
+    middleware::map_response,
     routing::{delete, get, post, put},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -21,6 +23,8 @@ use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
 const JSON_BODY_MAX: usize = 4 << 20;
+/// The body of a redeem request, at most: 50,000 entries of up to 300 bytes.
+const REDEEM_BODY_MAX: usize = 16 << 20;
 
 /// All routes over one gateway.
 pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
@@ -35,7 +39,6 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/v1/nodes/enrol", post(nodes::enrol))
         .route("/v1/nodes/heartbeat", post(nodes::heartbeat))
         .route("/v1/nodes/locate", post(nodes::locate))
-        .route("/v1/nodes/redeem", post(nodes::redeem))
         .route("/v1/nodes/{id}/earnings", get(nodes::earnings))
         .route("/v1/admin/accounts", post(admin::create_account).get(admin::accounts))
         .route("/v1/admin/accounts/{id}/quota", put(admin::set_quota))
@@ -44,11 +47,13 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/v1/admin/invites", post(admin::create_invite))
         .route("/v1/admin/events", get(admin::events))
         .layer(DefaultBodyLimit::max(JSON_BODY_MAX));
+    let redeem = Router::new()
+        .route("/v1/nodes/redeem", post(nodes::redeem))
+        .layer(DefaultBodyLimit::max(REDEEM_BODY_MAX));
+    let api = api.merge(uploads).merge(redeem).layer(map_response(refusals::json_refusals));
     let content = Router::new()
         .route("/ipfs/{*path}", get(content::read).head(content::read).options(content::options));
-    uploads
-        .merge(api)
-        .merge(content)
+    api.merge(content)
         .route("/readyz", get(ready))
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))

@@ -1,9 +1,15 @@
-//! The upload flow: a body becomes blocks (`ingest`), blocks of all uploads share segments (`packer`), full or ripe
-//! segments are coded and spread (`seal`), and metadata is recorded in groups (`commit`).
+//! The upload flow: a body becomes blocks (`ingest`), blocks of all uploads share segments (`packer`, `packing`), full or
+//! ripe segments are coded and spread (`seal`) while there is memory for them (`room`), and metadata is recorded in groups
+//! (`commit`).
+//!
+//! Memory is bounded by `coding_bytes` (segments in work with their pieces), `segment_bytes` (the open segment),
+//! `ingest_bytes` (leaves being hashed or waiting) and a leaf of 1 MiB for each of `uploads_max` uploads.
 
 mod commit;
 mod ingest;
 mod packer;
+mod packing;
+mod room;
 mod seal;
 mod segment;
 
@@ -12,8 +18,12 @@ use content::Cid;
 use protocol::time::UnixMillis;
 use service::http::error::ApiError;
 
+pub(crate) use commit::Pinned;
 pub(crate) use ingest::{Ingest, IngestParts};
 pub(crate) use packer::{Packer, UploadHandle};
+#[cfg(test)]
+pub(crate) use packing::InHand;
+pub(crate) use room::Room;
 pub(crate) use seal::Sealer;
 
 /// What an upload becomes when it is finished.

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use service::http::error::ApiError;
 use store::{Account, NewApiKey};
 
-use super::time_text::{parse_rfc3339, rfc3339};
+use super::{
+    refusals::store_failed,
+    time_text::{parse_rfc3339, rfc3339},
+};
 use crate::{
     app::Gateway,
     auth::{self, ALL_SCOPES},
@@ -38,7 +41,7 @@ pub(super) async fn create_account(
     let id = data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<12>());
     let quota = wanted.quota_bytes.unwrap_or(QUOTA_DEFAULT);
     let created = gateway.db.create_account(&id, &wanted.name, quota, gateway.clock.now()).await;
-    created.map_err(anyhow::Error::from)?;
+    created.map_err(store_failed)?;
     let account = Account { id, name: wanted.name, quota_bytes: quota, used_bytes: 0 };
     Ok((StatusCode::CREATED, Json(account_json(&account))))
 }
@@ -65,7 +68,7 @@ pub(super) async fn accounts(
     Query(query): Query<AccountsQuery>,
 ) -> Result<Json<Value>, ApiError> {
     gateway.admin.check(&headers)?;
-    let accounts = gateway.db.accounts(&query.after, PAGE).await.map_err(anyhow::Error::from)?;
+    let accounts = gateway.db.accounts(&query.after, PAGE).await.map_err(store_failed)?;
     Ok(Json(json!({ "accounts": accounts.iter().map(account_json).collect::<Vec<_>>() })))
 }
 
@@ -83,7 +86,7 @@ pub(super) async fn set_quota(
     Json(wanted): Json<NewQuota>,
 ) -> Result<StatusCode, ApiError> {
     gateway.admin.check(&headers)?;
-    let changed = gateway.db.set_quota(&id, wanted.quota_bytes).await.map_err(anyhow::Error::from)?;
+    let changed = gateway.db.set_quota(&id, wanted.quota_bytes).await.map_err(store_failed)?;
     if changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_account(&id)) }
 }
 
@@ -106,7 +109,7 @@ pub(super) async fn create_key(
     Json(wanted): Json<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     gateway.admin.check(&headers)?;
-    if gateway.db.account(&account).await.map_err(anyhow::Error::from)?.is_none() {
+    if gateway.db.account(&account).await.map_err(store_failed)?.is_none() {
         return Err(unknown_account(&account));
     }
     let scopes = wanted.scopes.unwrap_or_else(|| ALL_SCOPES.map(str::to_string).to_vec());
@@ -129,7 +132,7 @@ pub(super) async fn create_key(
         scopes: scopes.join(","),
         expires,
     };
-    gateway.db.create_key(&key, gateway.clock.now()).await.map_err(anyhow::Error::from)?;
+    gateway.db.create_key(&key, gateway.clock.now()).await.map_err(store_failed)?;
     Ok((StatusCode::CREATED, Json(json!({ "id": minted.id, "key": minted.key, "scopes": scopes }))))
 }
 
@@ -140,7 +143,7 @@ pub(super) async fn keys(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     gateway.admin.check(&headers)?;
-    let keys = gateway.db.account_keys(&account, PAGE).await.map_err(anyhow::Error::from)?;
+    let keys = gateway.db.account_keys(&account, PAGE).await.map_err(store_failed)?;
     let keys = keys.iter().map(|key| {
         json!({
             "id": key.id,
@@ -160,7 +163,7 @@ pub(super) async fn revoke_key(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     gateway.admin.check(&headers)?;
-    let revoked = gateway.db.revoke_key(&id, gateway.clock.now()).await.map_err(anyhow::Error::from)?;
+    let revoked = gateway.db.revoke_key(&id, gateway.clock.now()).await.map_err(store_failed)?;
     gateway.keys.forget(&id);
     if revoked {
         Ok(StatusCode::NO_CONTENT)
@@ -202,7 +205,7 @@ pub(super) async fn create_invite(
     let expires = now + std::time::Duration::from_hours(u64::from(wanted.hours));
     let stored =
         gateway.db.create_invite(&auth::hash(&invite), &wanted.operator, wanted.nodes, now, expires).await;
-    stored.map_err(anyhow::Error::from)?;
+    stored.map_err(store_failed)?;
     Ok((StatusCode::CREATED, Json(json!({ "invite": invite, "expires": rfc3339(expires) }))))
 }
 
@@ -212,7 +215,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     gateway.admin.check(&headers)?;
-    let events = gateway.db.recent_events(PAGE).await.map_err(anyhow::Error::from)?;
+    let events = gateway.db.recent_events(PAGE).await.map_err(store_failed)?;
     let events = events.iter().map(|event| {
         json!({
             "at": rfc3339(event.at),

@@ -63,8 +63,8 @@ enum Known {
 }
 
 async fn known_size(gateway: &Gateway, root: &Cid) -> Option<Known> {
-    if let Some(known) = gateway.known_roots.get(root) {
-        return known.map(Known::Stored);
+    if let Some(size) = gateway.known_roots.get(root) {
+        return Some(Known::Stored(size));
     }
     match gateway.locator.find(std::slice::from_ref(root)).await {
         Err(_) => Some(Known::Unclear),
@@ -74,7 +74,7 @@ async fn known_size(gateway: &Gateway, root: &Cid) -> Option<Known> {
                 Ok(Some(size)) => size,
                 _ => blocks[0].length_bytes,
             };
-            gateway.known_roots.insert(root.clone(), Some(size));
+            gateway.known_roots.insert(root.clone(), size);
             Some(Known::Stored(size))
         }
     }

@@ -16,12 +16,13 @@ use store::{Committed, Pin};
 
 use super::{
     form,
+    refusals::store_failed,
     time_text::{parse_rfc3339, rfc3339},
 };
 use crate::{
     app::Gateway,
     auth::Scope,
-    upload::{PinRequest, UploadError},
+    upload::{PinRequest, Pinned, UploadError},
 };
 
 /// Length of a pin's name, at most.
@@ -52,25 +53,35 @@ pub(super) async fn upload(
 
     let upload = gateway.packer.begin().await?;
     let uploaded = form::take(&gateway, &upload, profile, request).await?;
-    let name: String = query.name.unwrap_or(uploaded.name).chars().take(NAME_MAX).collect();
+    let name = query.name.unwrap_or(uploaded.name);
     let pin = PinRequest {
         account: account.clone(),
-        name,
-        root: uploaded.root.cid.clone(),
+        // What the database does not take is left out here already, so that the answer is what is stored.
+        name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
+        root: uploaded.root.cid,
         size_bytes: uploaded.size_bytes,
         dag_size_bytes: uploaded.root.dag_size_bytes,
         expires,
     };
-    let committed = upload.finish(pin).await?;
-    gateway.known_roots.invalidate(&uploaded.root.cid);
+    let Pinned { committed, at } = upload.finish(pin.clone()).await?;
+    gateway.known_roots.invalidate(&pin.root);
     metrics::counter!("uploads_total").increment(1);
-    metrics::counter!("uploaded_bytes_total").increment(uploaded.size_bytes);
+    metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
+    let duplicate = committed == Committed::AlreadyPinned;
+    let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, at) };
+    Ok((StatusCode::CREATED, Json(FileInfo { duplicate, ..file_info(&gateway, pin) })))
+}
 
-    let pin = gateway.db.pin(&account, &uploaded.root.cid).await.map_err(anyhow::Error::from)?;
-    let pin = pin.ok_or_else(|| ApiError::from(UploadError::TryAgain))?;
-    let mut info = file_info(&gateway, pin);
-    info.duplicate = committed == Committed::AlreadyPinned;
-    Ok((StatusCode::CREATED, Json(info)))
+/// A pin that was just made.
+fn new_pin(pin: PinRequest, created: UnixMillis) -> Pin {
+    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires } = pin;
+    Pin { account, cid, name, size_bytes, dag_size_bytes, created, expires }
+}
+
+/// The pin that the account had already. When it was removed a moment ago the upload came too late for it.
+async fn pinned_before(gateway: &Gateway, pin: &PinRequest) -> Result<Pin, ApiError> {
+    let found = gateway.db.pin(&pin.account, &pin.root).await.map_err(store_failed)?;
+    found.ok_or_else(|| UploadError::TryAgain.into())
 }
 
 fn options(query: &UploadQuery) -> Result<(Profile, Option<UnixMillis>), UploadError> {
@@ -131,7 +142,7 @@ pub(super) async fn list(
         return Err(ApiError::bad_request("bad_limit", format!("limit must be between 1 and {PAGE_MAX}")));
     }
     let cursor = query.cursor.as_deref().map(parse_cursor).transpose()?;
-    let page = gateway.db.pins(&account, cursor.as_ref(), limit).await.map_err(anyhow::Error::from)?;
+    let page = gateway.db.pins(&account, cursor.as_ref(), limit).await.map_err(store_failed)?;
     let cursor = page.next.map(|(created, cid)| format!("{}.{cid}", created.0));
     let files = page.pins.into_iter().map(|pin| file_info(&gateway, pin)).collect();
     Ok(Json(FileList { files, cursor }))
@@ -153,7 +164,7 @@ pub(super) async fn show(
 ) -> Result<Json<FileInfo>, ApiError> {
     let account = gateway.keys.account(&headers, Scope::Read).await?;
     let cid = parse_cid(&cid)?;
-    let pin = gateway.db.pin(&account, &cid).await.map_err(anyhow::Error::from)?;
+    let pin = gateway.db.pin(&account, &cid).await.map_err(store_failed)?;
     let pin = pin.ok_or_else(|| unknown_file(&cid))?;
     Ok(Json(file_info(&gateway, pin)))
 }
@@ -167,7 +178,7 @@ pub(super) async fn remove(
     let account = gateway.keys.account(&headers, Scope::Delete).await?;
     let cid = parse_cid(&cid)?;
     let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    let removed = gateway.db.unpin(&account, &cid, due).await.map_err(anyhow::Error::from)?;
+    let removed = gateway.db.unpin(&account, &cid, due).await.map_err(store_failed)?;
     if !removed {
         return Err(unknown_file(&cid));
     }

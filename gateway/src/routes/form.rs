@@ -8,7 +8,7 @@ use axum::{
     http::header,
 };
 use bytes::Bytes;
-use content::unixfs::{Target, profile::Profile, tree::TreeBuilder};
+use content::unixfs::{Target, directory::FinishedDirectory, profile::Profile, tree::TreeBuilder};
 use futures_util::StreamExt as _;
 
 use crate::{
@@ -116,12 +116,10 @@ impl Intake<'_> {
             return Ok(Uploaded { root, size_bytes, name });
         }
         let top = common_folder(&files);
-        let mut tree = TreeBuilder::new(self.profile);
-        for (path, target) in files {
-            let inside = top.as_ref().map_or(path.as_str(), |top| &path[top.len() + 1..]);
-            tree.add(inside, target).map_err(|error| UploadError::BadPath(error.to_string()))?;
-        }
-        let directory = tree.finish().map_err(|error| UploadError::BadPath(error.to_string()))?;
+        let (profile, prefix) = (self.profile, top.as_ref().map_or(0, |top| top.len() + 1));
+        // Hashing the shards of a large directory takes a second.
+        let built = tokio::task::spawn_blocking(move || directory(profile, files, prefix)).await;
+        let directory = built.map_err(|error| UploadError::NotStored(error.to_string()))??;
         for block in directory.blocks {
             self.upload.add(block, None).await?;
         }
@@ -139,6 +137,19 @@ impl Intake<'_> {
         let stalled = |_| UploadError::BodyIncomplete(format!("nothing came for {} s", idle.as_secs()));
         tokio::time::timeout(idle, next).await.map_err(stalled)
     }
+}
+
+/// The blocks of a directory of files whose paths have so many bytes in front that are left out.
+fn directory(
+    profile: Profile,
+    files: Vec<(String, Target)>,
+    prefix: usize,
+) -> Result<FinishedDirectory, UploadError> {
+    let mut tree = TreeBuilder::new(profile);
+    for (path, target) in files {
+        tree.add(&path[prefix..], target).map_err(|error| UploadError::BadPath(error.to_string()))?;
+    }
+    tree.finish().map_err(|error| UploadError::BadPath(error.to_string()))
 }
 
 /// The folder that all paths start with, if there is one.

@@ -12,7 +12,7 @@ use protocol::{
 use service::http::error::ApiError;
 use store::{SegmentInfo, SegmentPiece};
 
-use super::files::parse_cid;
+use super::{files::parse_cid, refusals::store_failed};
 use crate::{app::Gateway, auth::Scope};
 
 pub(super) async fn show(
@@ -22,11 +22,11 @@ pub(super) async fn show(
 ) -> Result<Json<FileHealth>, ApiError> {
     let account = gateway.keys.account(&headers, Scope::Read).await?;
     let cid = parse_cid(&cid)?;
-    if gateway.db.pin(&account, &cid).await.map_err(anyhow::Error::from)?.is_none() {
+    if gateway.db.pin(&account, &cid).await.map_err(store_failed)?.is_none() {
         return Err(ApiError::not_found("unknown_file", format!("this account has no file {cid}")));
     }
-    let ids = gateway.db.root_segments(&cid).await.map_err(anyhow::Error::from)?;
-    let mut infos = gateway.db.segments_info(&ids).await.map_err(anyhow::Error::from)?;
+    let ids = gateway.db.root_segments(&cid).await.map_err(store_failed)?;
+    let mut infos = gateway.db.segments_info(&ids).await.map_err(store_failed)?;
     infos.sort_by_key(|info| info.id);
     let segments: Vec<SegmentHealthInfo> = infos.iter().map(|info| segment_health(&gateway, info)).collect();
     // A segment that is recorded nowhere any more is as lost as one without pieces.

@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use service::http::error::ApiError;
 use store::{Earning, Heartbeat, InviteError, LedgerKind, NewNode, PieceSlot};
 
-use super::time_text::rfc3339;
+use super::{refusals::store_failed, time_text::rfc3339};
 use crate::{app::Gateway, auth, routing::UNKNOWN_REGION};
 
 /// Lines of a node's ledger that are shown.
@@ -61,6 +61,11 @@ pub(super) async fn enrol(
     body: Bytes,
 ) -> Result<Json<EnrolAnswer>, ApiError> {
     let (node, request): (NodeId, EnrolRequest) = signed(&gateway, &headers, "/v1/nodes/enrol", &body)?;
+    let known = gateway.db.node(node).await.map_err(store_failed)?.is_some();
+    if !known && request.invite.is_none() {
+        // Before anybody is called: strangers do not get to choose whom a gateway talks to.
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "invite_refused", InviteError::Refused));
+    }
     let address = address_of(&request.url).await?;
     call_back(&gateway, node, &request.url).await?;
     let place = gateway.routing.geoip.lookup(address);
@@ -81,7 +86,7 @@ pub(super) async fn enrol(
         reputation: serde_json::to_string(&reputation).map_err(anyhow::Error::from)?,
     };
     let invite_hash = request.invite.as_deref().map(auth::hash);
-    let enrolled = gateway.db.enrol(&new, invite_hash.as_deref(), now).await.map_err(anyhow::Error::from)?;
+    let enrolled = gateway.db.enrol(&new, invite_hash.as_deref(), now).await.map_err(store_failed)?;
     enrolled.map_err(|error| match error {
         InviteError::Refused => ApiError::new(StatusCode::FORBIDDEN, "invite_refused", error),
     })?;
@@ -144,7 +149,7 @@ pub(super) async fn heartbeat(
         free_bytes: beat.free_bytes,
         piece_count: beat.piece_count,
     };
-    if !gateway.db.heartbeat(node, &row, now).await.map_err(anyhow::Error::from)? {
+    if !gateway.db.heartbeat(node, &row, now).await.map_err(store_failed)? {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "not_enrolled",
@@ -163,13 +168,13 @@ async fn admit(gateway: &Gateway, node: NodeId, hashes: &[protocol::ids::PieceHa
     let now = gateway.clock.now();
     let mut lost = Vec::new();
     for hash in hashes.iter().take(LOCATE_MAX) {
-        let held = gateway.db.held_pieces(node, *hash, 1).await.map_err(anyhow::Error::from)?;
+        let held = gateway.db.held_pieces(node, *hash, 1).await.map_err(store_failed)?;
         lost.extend(
             held.into_iter().filter(|piece| piece.hash == *hash).map(|piece| (piece.slot, piece.hash)),
         );
     }
     let slots: Vec<(PieceSlot, _)> = lost;
-    let taken = gateway.db.lose_pieces(node, &slots, now).await.map_err(anyhow::Error::from)?;
+    let taken = gateway.db.lose_pieces(node, &slots, now).await.map_err(store_failed)?;
     if taken == 0 {
         return Ok(());
     }
@@ -177,7 +182,7 @@ async fn admit(gateway: &Gateway, node: NodeId, hashes: &[protocol::ids::PieceHa
     metrics::counter!("pieces_admitted_lost_total").increment(taken);
     for (slot, _) in &slots {
         // Urgency 0: looked at next; the monitor classifies the segment and works the real one out.
-        gateway.db.queue_repair(slot.segment, 0.0, now).await.map_err(anyhow::Error::from)?;
+        gateway.db.queue_repair(slot.segment, 0.0, now).await.map_err(store_failed)?;
     }
     let admitted = u32::try_from(taken).unwrap_or(u32::MAX);
     blame(gateway, node, &Tally { admitted, ..Tally::default() }).await
@@ -186,12 +191,12 @@ async fn admit(gateway: &Gateway, node: NodeId, hashes: &[protocol::ids::PieceHa
 /// Writes a tally into a node's reputation, again when somebody else wrote meanwhile.
 async fn blame(gateway: &Gateway, node: NodeId, tally: &Tally) -> Result<(), ApiError> {
     for _ in 0..5 {
-        let Some(row) = gateway.db.node(node).await.map_err(anyhow::Error::from)? else { return Ok(()) };
+        let Some(row) = gateway.db.node(node).await.map_err(store_failed)? else { return Ok(()) };
         let Ok(mut reputation) = serde_json::from_str::<Reputation>(&row.reputation) else { return Ok(()) };
         reputation.record(tally, gateway.clock.now(), &gateway.config.reputation);
         let text = serde_json::to_string(&reputation).map_err(anyhow::Error::from)?;
         let written = gateway.db.set_reputation(node, row.revision, reputation.standing.name(), &text).await;
-        if written.map_err(anyhow::Error::from)? {
+        if written.map_err(store_failed)? {
             return Ok(());
         }
     }
@@ -270,7 +275,7 @@ pub(super) async fn redeem(
             accrued.map_or((0, carry), |accrued| (accrued.amount.0, accrued.carry))
         })
         .await
-        .map_err(anyhow::Error::from)?;
+        .map_err(store_failed)?;
     Ok(Json(RedeemAnswer { settled, refused }))
 }
 
@@ -308,12 +313,12 @@ pub(super) async fn earnings(
     Path(id): Path<String>,
 ) -> Result<Json<Earnings>, ApiError> {
     let node: NodeId = id.parse().map_err(|error| ApiError::bad_request("bad_node_id", error))?;
-    if gateway.db.node(node).await.map_err(anyhow::Error::from)?.is_none() {
+    if gateway.db.node(node).await.map_err(store_failed)?.is_none() {
         return Err(ApiError::not_found("unknown_node", format!("there is no node {node}")));
     }
     let by_kind: BTreeMap<String, u64> =
-        gateway.db.earned(node).await.map_err(anyhow::Error::from)?.into_iter().collect();
-    let lines = gateway.db.ledger(node, HOURS_SHOWN).await.map_err(anyhow::Error::from)?;
+        gateway.db.earned(node).await.map_err(store_failed)?.into_iter().collect();
+    let lines = gateway.db.ledger(node, HOURS_SHOWN).await.map_err(store_failed)?;
     let hours = lines.into_iter().map(|line| EarningsHour {
         hour: rfc3339(line.hour),
         kind: line.kind,

@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-use protocol::ids::SegmentId;
+use protocol::{ids::SegmentId, time::UnixMillis};
 use service::clock::Clock;
-use store::{Committed, Db, NewSegment, PieceSlot, UploadMetadata};
-use tokio::sync::{mpsc, oneshot};
-use transfer::Rest;
+use store::{Committed, Db, PieceSlot, UploadMetadata};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
-use super::UploadError;
+use super::{UploadError, room::Room, seal::Sealed};
 
 /// Jobs recorded in one transaction, at most.
 const BATCH_MAX: usize = 256;
 
+/// What became of an upload, and when that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pinned {
+    pub(crate) committed: Committed,
+    pub(crate) at: UnixMillis,
+}
+
 /// Where the outcome of an upload is awaited.
-pub(super) type Reply = oneshot::Sender<Result<Committed, UploadError>>;
+pub(super) type Reply = oneshot::Sender<Result<Pinned, UploadError>>;
 
 /// Work for one transaction.
 pub(super) struct CommitJob {
-    pub(super) segment: Option<(NewSegment, Rest)>,
+    pub(super) segment: Option<Sealed>,
     pub(super) uploads: Vec<(UploadMetadata, Reply)>,
 }
 
@@ -32,6 +41,7 @@ pub(super) struct Recorded {
 pub(super) struct Committer {
     pub(super) db: Db,
     pub(super) clock: Clock,
+    pub(super) room: Room,
     /// How long segments of unfinished uploads are kept without a sign of life.
     pub(super) lease: Duration,
     pub(super) jobs: mpsc::Receiver<CommitJob>,
@@ -48,12 +58,14 @@ impl Committer {
     }
 
     async fn commit(&self, jobs: Vec<CommitJob>) {
-        let (mut segments, mut rests) = (Vec::new(), Vec::new());
+        let (mut segments, mut late) = (Vec::new(), Vec::new());
         let (mut uploads, mut replies) = (Vec::new(), Vec::new());
         for job in jobs {
-            if let Some((segment, rest)) = job.segment {
-                rests.push((segment.clone(), rest));
-                segments.push(segment);
+            if let Some(mut sealed) = job.segment {
+                sealed.note_ready();
+                segments.push(sealed.segment.clone());
+                // What is stored whole gives its room back here.
+                late.extend(Some(sealed).filter(|sealed| !sealed.rest.is_done()));
             }
             for (upload, reply) in job.uploads {
                 uploads.push(upload);
@@ -65,16 +77,16 @@ impl Committer {
         let recorded = outcome.is_ok();
         match outcome {
             Ok(outcomes) => {
-                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                for (reply, committed) in replies.into_iter().zip(outcomes) {
                     // A client that has gone away has its upload nevertheless.
-                    let _ = reply.send(match outcome {
-                        Committed::Created | Committed::AlreadyPinned => Ok(outcome),
+                    let _ = reply.send(match committed {
+                        Committed::Created | Committed::AlreadyPinned => Ok(Pinned { committed, at: now }),
                         Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
                         Committed::SegmentGone => Err(UploadError::TryAgain),
                     });
                 }
-                for (segment, rest) in rests {
-                    tokio::spawn(finish(self.db.clone(), self.clock.clone(), segment, rest));
+                for sealed in late {
+                    tokio::spawn(finish(self.db.clone(), self.clock.clone(), self.room.clone(), sealed));
                 }
             }
             Err(error) => {
@@ -89,9 +101,25 @@ impl Committer {
     }
 }
 
-/// Records the pieces that became durable after the acknowledgement.
-async fn finish(db: Db, clock: Clock, segment: NewSegment, rest: Rest) {
-    for stored in rest.finish().await {
+/// Shortest time that late pieces are given while others wait for their room.
+const PATIENCE_MIN: Duration = Duration::from_millis(200);
+
+/// Records the pieces that become durable after the acknowledgement. When somebody waits for the room that they take,
+/// they get as long again as the others took, and a repair rebuilds those that do not make it.
+async fn finish(db: Db, clock: Clock, room: Room, sealed: Sealed) {
+    let Sealed { segment, mut rest, room: taken, took } = sealed;
+    let patient_until = Instant::now() + took.max(PATIENCE_MIN);
+    loop {
+        let stored = tokio::select! {
+            biased;
+            stored = rest.next() => stored,
+            () = async { tokio::time::sleep_until(patient_until).await; room.until_waited_for().await } => {
+                tracing::warn!(segment = %segment.id, "late pieces are given up: others wait for their room");
+                metrics::counter!("late_pieces_given_up_total").increment(1);
+                None
+            }
+        };
+        let Some(stored) = stored else { break };
         let slot = PieceSlot { segment: segment.id, index: stored.index };
         let hash = segment.pieces[usize::from(stored.index)].hash;
         if let Err(error) = db.move_piece(slot, hash, None, stored.node, clock.now()).await {
@@ -99,4 +127,7 @@ async fn finish(db: Db, clock: Clock, segment: NewSegment, rest: Rest) {
             tracing::warn!(segment = %segment.id, index = stored.index, %error, "late piece could not be recorded");
         }
     }
+    // The pieces first, then the room that they took.
+    drop(rest);
+    drop(taken);
 }

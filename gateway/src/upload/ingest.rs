@@ -79,8 +79,7 @@ impl<'u> Ingest<'u> {
     async fn hash_leaf(&mut self) -> Result<(), UploadError> {
         let Some(leaf) = self.leaf.take() else { return Ok(()) };
         let bytes = leaf.freeze();
-        let room = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let room = self.parts.room.clone().acquire_many_owned(room).await.map_err(|_| UploadError::Busy)?;
+        let room = self.room(bytes.len()).await?;
         let hash_fn = self.profile.hash_fn();
         if bytes.len() <= INLINE_HASH_BYTES && self.hashing.is_empty() {
             return self.place(Block::of(Codec::Raw, hash_fn, bytes), room).await;
@@ -91,6 +90,19 @@ impl<'u> Ingest<'u> {
             self.place_leaf().await?;
         }
         Ok(())
+    }
+
+    /// Room for a leaf.
+    async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, UploadError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Ok(room) = self.parts.room.clone().try_acquire_many_owned(bytes) {
+            return Ok(room);
+        }
+        // Whoever waits for room holds none, or uploads could wait for each other for ever.
+        while !self.hashing.is_empty() {
+            self.place_leaf().await?;
+        }
+        self.parts.room.clone().acquire_many_owned(bytes).await.map_err(|_| UploadError::Busy)
     }
 
     async fn place_leaf(&mut self) -> Result<(), UploadError> {

@@ -1,14 +1,17 @@
 //! Sealing: a full or ripe segment is coded, spread over nodes, and handed on to be recorded.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{ids::SegmentId, placement, redundancy::RedundancyRules};
 use service::dice::Dice;
 use store::{NewPiece, NewSegment};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use transfer::{CodedPiece, Pool, PooledBytes, Rest, Spread, Spreader, Target, code_segment};
 
-use super::UploadError;
+use super::{
+    UploadError,
+    room::{Room, Taken},
+};
 use crate::nodes::NodeWatch;
 
 /// Nodes named beyond those that get a piece, for when one of them fails.
@@ -24,8 +27,8 @@ pub(crate) struct Sealer {
     pub(crate) dice: Dice,
     /// Buffers of segments and of their recovery pieces.
     pub(crate) pool: Pool,
-    /// Bytes of coded segments in memory, in KiB.
-    pub(crate) room: Arc<Semaphore>,
+    /// Memory for coded segments.
+    pub(crate) room: Room,
 }
 
 /// A segment that is durable.
@@ -33,22 +36,35 @@ pub(super) struct Sealed {
     pub(super) segment: NewSegment,
     /// Pieces still under way.
     pub(super) rest: Rest,
+    /// The memory that they take.
+    pub(super) room: Taken,
+    /// How long it took until enough of them were durable.
+    pub(super) took: Duration,
+}
+
+impl Sealed {
+    /// Notes the pieces that have become durable meanwhile.
+    pub(super) fn note_ready(&mut self) {
+        while let Some(stored) = self.rest.ready() {
+            self.segment.pieces[usize::from(stored.index)].node = Some(stored.node);
+        }
+    }
 }
 
 impl Sealer {
-    /// Room for coding a segment of `len` bytes; `None` when there is none right now.
-    pub(super) fn try_room(&self, len: usize) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().try_acquire_many_owned(self.kib(len)).ok()
-    }
-
-    /// What a segment of `len` bytes takes with all its pieces.
-    fn kib(&self, len: usize) -> u32 {
-        let coded = len * usize::from(self.rules.total_max) / usize::from(self.rules.needed);
-        u32::try_from(coded / 1024).unwrap_or(u32::MAX).max(1)
+    /// Bytes of memory that a segment of `len` bytes takes with all its pieces. (Data pieces are parts of the segment.)
+    pub(super) fn coded_bytes(&self, len: usize) -> usize {
+        len.saturating_mul(self.rules.total_max.into()) / usize::from(self.rules.needed.max(1))
     }
 
     /// Codes a whole segment and stores its pieces, until enough of them are durable.
-    pub(super) async fn seal(&self, id: SegmentId, segment: PooledBytes) -> Result<Sealed, UploadError> {
+    pub(super) async fn seal(
+        &self,
+        id: SegmentId,
+        segment: PooledBytes,
+        room: Taken,
+    ) -> Result<Sealed, UploadError> {
+        let started = Instant::now();
         let segment_len = segment.as_ref().len() as u64;
         let (scheme, ack, targets) = self.choose(segment_len)?;
         let pool = self.pool.clone();
@@ -75,7 +91,7 @@ impl Sealer {
         metrics::counter!("segments_sealed_total").increment(1);
         metrics::histogram!("segment_bytes").record(segment_len as f64);
         let segment = NewSegment { id, scheme, length_bytes: segment_len, pieces: recorded };
-        Ok(Sealed { segment, rest })
+        Ok(Sealed { segment, rest, room, took: started.elapsed() })
     }
 
     /// How the segment is coded and which nodes get its pieces, spares last.

@@ -28,9 +28,13 @@ impl OpenSegment {
         Self { id, buffer, first: None, pins: Vec::new() }
     }
 
-    /// Bytes so far.
+    /// Bytes that it will have when it is closed now, at most.
     pub(super) fn len(&self) -> usize {
-        self.buffer.as_ref().len()
+        self.len_with_pins(self.pins.len())
+    }
+
+    fn len_with_pins(&self, pins: usize) -> usize {
+        self.buffer.as_ref().len() + RECORD_BASE + RECORD_PER_PIN * pins
     }
 
     /// Whether there is no block in it.
@@ -38,10 +42,9 @@ impl OpenSegment {
         self.first.is_none()
     }
 
-    /// Whether a block still fits under `limit` bytes, with room for the record of finished uploads.
+    /// Whether a block still fits under `limit` bytes, with the record of the uploads that were finished in here.
     pub(super) fn has_room(&self, block: &Block, limit: usize) -> bool {
-        let record = RECORD_BASE + RECORD_PER_PIN * (self.pins.len() + 1);
-        self.is_empty() || self.len() + car::frame_len(&block.cid, block.bytes.len()) + record <= limit
+        self.is_empty() || self.len() + car::frame_len(&block.cid, block.bytes.len()) <= limit
     }
 
     /// Copies a block in and says where it lies.
@@ -60,9 +63,13 @@ impl OpenSegment {
         }
     }
 
-    /// Notes an upload whose last new block is in here, for the segment's record.
-    pub(super) fn note_pin(&mut self, pin: PinRecord) {
-        self.pins.push(pin);
+    /// Notes an upload whose last new block is in here, for the segment's record, as far as there is room for it under
+    /// `limit` bytes. The record serves to rebuild lost metadata; an upload is none the worse without it.
+    pub(super) fn note_pin(&mut self, pin: PinRecord, limit: usize) {
+        let pins = self.pins.len() + 1;
+        if pins <= RECORD_PINS_MAX && self.len_with_pins(pins) <= limit {
+            self.pins.push(pin);
+        }
     }
 
     /// Appends the record and writes the header: what is in the buffer now is a whole CARv1.
@@ -86,6 +93,8 @@ impl OpenSegment {
 const RECORD_BASE: usize = 128;
 /// Bytes of one pin in a record, generously.
 const RECORD_PER_PIN: usize = 160;
+/// Pins in one record, at most: it is a block, and those have at most 2 MiB.
+const RECORD_PINS_MAX: usize = content::BLOCK_MAX / 2 / RECORD_PER_PIN;
 
 fn empty_root() -> Cid {
     Block::of(content::Codec::Raw, content::HashFn::Sha2_256, Bytes::new()).cid

@@ -1,0 +1,14 @@
+//! The gateway's routes over SQLite and twenty nodes in memory.
+
+mod accounts;
+mod crowd;
+mod files;
+mod gone;
+mod health;
+mod memory;
+mod nodes;
+mod packing;
+mod redirects;
+mod refused;
+mod shapes;
+mod world;

@@ -1,0 +1,150 @@
+//! Uploads that cannot be: each a clear error, and nothing half-stored.
+
+use axum::{
+    body::Body,
+    http::{Method, StatusCode, header},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use testing::Mode;
+
+use super::world::{World, patterned, until};
+
+/// Nothing is listed, nothing can be read, nothing is counted.
+async fn assert_nothing_stored(world: &World, bytes: &[u8]) {
+    let files = world.get("/v1/files").await.json();
+    assert_eq!(files["files"], serde_json::json!([]));
+    assert_eq!(world.used_bytes().await, 0);
+    assert_eq!(world.segments().await[1], 0, "no segment is live");
+    let cid = content::unixfs::file::import_bytes(
+        content::unixfs::profile::Profile::UNIXFS_V1_2025,
+        &Bytes::copy_from_slice(bytes),
+    )
+    .root;
+    assert_eq!(world.read(&cid.to_string()).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_nodes() {
+    let world = World::with(15, |_| {}).await;
+    assert_eq!(world.upload("", "x").await.error(), (503, "too_few_nodes".into()));
+    assert_nothing_stored(&world, b"x").await;
+
+    let world = World::new().await;
+    world.network.set(0..5, Mode::Dead);
+    world.probe().await;
+    assert_eq!(world.upload("", "x").await.error(), (503, "too_few_nodes".into()));
+    world.network.set([0], Mode::Honest);
+    world.probe().await;
+    let file = world.upload("", "x").await.file();
+    let info = world.db.root_segments(&file.cid.parse().unwrap()).await.unwrap();
+    let info = world.db.segments_info(&info).await.unwrap().remove(0);
+    assert_eq!(info.scheme.total(), 16, "as many pieces as there are nodes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_die_unseen() {
+    let world = World::new().await;
+    world.network.set(0..3, Mode::Dead);
+    assert_eq!(world.upload("", "x").await.error(), (503, "not_stored".into()));
+    assert_nothing_stored(&world, b"x").await;
+    world.network.set([0], Mode::Honest);
+    world.upload("", "x").await.file();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_space() {
+    let world = World::new().await;
+    world.network.set(0..3, Mode::Full);
+    assert_eq!(world.upload("", "x").await.error(), (507, "no_space".into()));
+    assert_nothing_stored(&world, b"x").await;
+    // A failure beside them: it is not only for lack of space.
+    world.network.set([3], Mode::Failing);
+    assert_eq!(world.upload("", "x").await.error(), (503, "not_stored".into()));
+    world.network.set(1..4, Mode::Honest);
+    world.upload("", "x").await.file();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_say_they_are_full_are_not_asked() {
+    let world = World::new().await;
+    for node in &world.network.nodes()[..5] {
+        let beat = store::Heartbeat {
+            version: "test".into(),
+            capacity_bytes: 1 << 40,
+            used_bytes: 1 << 40,
+            free_bytes: 1000,
+            piece_count: 1,
+        };
+        world.db.heartbeat(node.id(), &beat, world.gateway.clock.now()).await.unwrap();
+    }
+    world.gateway.nodes.refresh().await.unwrap();
+    assert_eq!(world.upload("", patterned(1, 100_000)).await.error(), (507, "no_space".into()));
+    world.upload("", "small enough for a thousand bytes").await.file();
+    assert_eq!(world.network.pieces_held(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit() {
+    let world = World::with(20, |config| config.uploads.size_max = 2_000_000).await;
+    let refused = (413, "body_too_large".to_string());
+    // Announced: refused before a byte is read.
+    let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let mut request = world.request(Method::POST, "/v1/files", never);
+    request.headers_mut().insert(header::CONTENT_LENGTH, "2000001".parse().unwrap());
+    assert_eq!(world.send(request).await.error(), refused);
+    // Not announced: found out on the way.
+    let parts = (0..30).map(|part| Ok::<_, std::io::Error>(Bytes::from(patterned(part, 100_000))));
+    assert_eq!(world.upload("", Body::from_stream(stream::iter(parts))).await.error(), refused);
+    let file = patterned(1, 1_200_000);
+    assert_eq!(
+        world.upload_form("", &[("a", &file), ("b", &file)]).await.error(),
+        refused,
+        "all files count"
+    );
+    assert_nothing_stored(&world, &file).await;
+    world.upload("", patterned(2, 2_000_000)).await.file();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_that_make_no_sense() {
+    let world = World::with(20, |config| config.uploads.files_max = 3).await;
+    let refuse = async |files: &[(&str, &[u8])]| world.upload_form("", files).await.error().1;
+    assert_eq!(refuse(&[("a", b"1"), ("a", b"2")]).await, "bad_path");
+    assert_eq!(refuse(&[("../a", b"1"), ("b", b"2")]).await, "bad_path");
+    assert_eq!(refuse(&[("a/../b", b"1")]).await, "bad_path");
+    assert_eq!(refuse(&[("/etc/passwd", b"1")]).await, "bad_path");
+    assert_eq!(refuse(&[("a//b", b"1")]).await, "bad_path");
+    assert_eq!(refuse(&[("a", b"1"), ("a/b", b"2")]).await, "bad_path");
+    assert_eq!(refuse(&[("", b"1"), ("", b"2")]).await, "bad_path");
+    assert_eq!(refuse(&[]).await, "bad_form");
+    assert_eq!(refuse(&[("a", b"1"), ("b", b"2"), ("c", b"3"), ("d", b"4")]).await, "bad_form");
+    let other = world.form("", &[("files", Some("a"), b"1")]);
+    assert_eq!(world.send(other).await.error(), (400, "bad_form".into()));
+    let mut no_boundary = world.request(Method::POST, "/v1/files", "x");
+    no_boundary.headers_mut().insert(header::CONTENT_TYPE, "multipart/form-data".parse().unwrap());
+    assert_eq!(world.send(no_boundary).await.error(), (400, "bad_form".into()));
+    assert_nothing_stored(&world, b"1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_at_once() {
+    let world = World::with(20, |config| config.uploads.uploads_max = 1).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let body = Body::from_stream(tokio_stream_of(receiver));
+    let first = tokio::spawn({
+        let (router, request) = (world.router.clone(), world.request(Method::POST, "/v1/files", body));
+        async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status() }
+    });
+    sender.send(Ok(Bytes::from_static(b"slow"))).await.unwrap();
+    // The first one is inside once its first bytes are taken.
+    until(async || sender.capacity() == 1).await;
+    assert_eq!(world.upload("", "x").await.error(), (503, "busy".into()));
+    drop(sender);
+    assert_eq!(first.await.unwrap(), StatusCode::CREATED);
+    world.upload("", "x").await.file();
+}
+
+fn tokio_stream_of<T>(mut receiver: tokio::sync::mpsc::Receiver<T>) -> impl futures_util::Stream<Item = T> {
+    stream::poll_fn(move |cx| receiver.poll_recv(cx))
+}
