@@ -110,7 +110,9 @@ impl Blocks {
             .build();
         let budget = Arc::new(Semaphore::new(config.in_flight_bytes as usize));
         let (disk, fetches) = (open_disk(&config), Mutex::default());
-        Self { shared: Arc::new(Inner { locator, gather, memory, disk, places, fetches, budget, clock, config }) }
+        Self {
+            shared: Arc::new(Inner { locator, gather, memory, disk, places, fetches, budget, clock, config }),
+        }
     }
 
     /// What reads are limited by.
