@@ -43,6 +43,8 @@ pub(super) struct Gateway {
     /// Does its work but loses the answer to the next redemption.
     pub(super) loses_answer: AtomicBool,
     pub(super) members: Mutex<HashMap<NodeId, EnrolRequest>>,
+    /// Calls of any kind, those that failed included.
+    pub(super) calls: Mutex<u32>,
     pub(super) beats: Mutex<Vec<(NodeId, HeartbeatRequest)>>,
     pub(super) settled: Mutex<HashSet<(NodeId, UnixMillis)>>,
     pub(super) paid: Mutex<Vec<(NodeId, RedeemRequest)>>,
@@ -62,6 +64,7 @@ impl World {
             is_down: AtomicBool::default(),
             loses_answer: AtomicBool::default(),
             members: Mutex::default(),
+            calls: Mutex::default(),
             beats: Mutex::default(),
             settled: Mutex::default(),
             paid: Mutex::default(),
@@ -86,6 +89,7 @@ impl Gateway {
         request: HttpRequest,
         members_only: bool,
     ) -> Result<(NodeId, T), ApiError> {
+        *self.calls.lock() += 1;
         if self.is_down.load(Ordering::SeqCst) {
             return Err(ApiError::unavailable("down", "come back later", 1));
         }
