@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::LimitsConfig,
-    piece_store::{PieceStore, PutError, Stored},
+    piece_store::{PieceStore, PutError, PutPiece, Stored},
 };
 
 /// Why a piece was not taken.
@@ -100,7 +100,10 @@ pub(crate) async fn accept(
         Err(error) => {
             metrics::counter!("pieces_put_total", "outcome" => "refused").increment(1);
             tracing::info!(piece = %meta.hash, segment = %meta.segment, %error, "piece not taken");
-            drain(body, meta.piece_len()).await;
+            // Who went away or fell silent does not wait for a reason.
+            if !matches!(error, AcceptError::TooSlow(_) | AcceptError::BrokenOff(_)) {
+                drain(body, meta.piece_len()).await;
+            }
         }
     }
     taken
@@ -113,7 +116,7 @@ fn begin(
     meta: PieceMeta,
     headers: &HeaderMap,
     now: UnixMillis,
-) -> Result<Box<dyn crate::piece_store::PutPiece>, AcceptError> {
+) -> Result<Box<dyn PutPiece>, AcceptError> {
     let (hash, piece_len) = (meta.hash, meta.piece_len());
     if piece_len > order.bytes_max {
         return Err(AcceptError::OverOrder { hash, piece_len, bytes_max: order.bytes_max });
@@ -128,7 +131,7 @@ fn begin(
 }
 
 async fn receive(
-    mut put: Box<dyn crate::piece_store::PutPiece>,
+    mut put: Box<dyn PutPiece>,
     meta: PieceMeta,
     limits: &LimitsConfig,
     body: &mut Body,

@@ -7,7 +7,7 @@ use service::http::error::ApiError;
 
 use crate::{
     disk::blocking,
-    piece_store::{PieceStore, StoreError},
+    piece_store::{Listed, PieceStore, StoreError},
 };
 
 /// Pieces in one deletion, at most.
@@ -62,10 +62,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<ListedPiece>, CollectError> {
     let store = store.clone();
     let listed = blocking(move || store.list(after, limit)).await??;
-    let line = |piece: crate::piece_store::Listed| ListedPiece {
-        hash: piece.hash,
-        stored: piece.stored_at,
-        bytes: piece.piece_len,
-    };
+    let line =
+        |piece: Listed| ListedPiece { hash: piece.hash, stored: piece.stored_at, bytes: piece.piece_len };
     Ok(listed.into_iter().map(line).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use protocol::time::HOUR_MS;
 
 use super::*;
@@ -143,4 +144,36 @@ fn a_damaged_file_is_put_aside() {
     let usage = Usage::open(&path, &UsageConfig::default(), NOW).unwrap();
     assert_eq!(usage.hours(NOW).unwrap(), []);
     assert!(dir.path().join("usage.damaged").exists());
+}
+
+proptest! {
+    #[test]
+    fn counts_are_what_adding_up_by_hand_gives(
+        // Order, bytes wanted, bytes taken.
+        reads in prop::collection::vec((0_u8..3, 0_u64..50, 0_u64..60), 0..60),
+        flush_every in 1_usize..8,
+    ) {
+        let usage = Usage::in_memory(&UsageConfig::default()).unwrap();
+        let mut sums = [0_u64; 3];
+        for (at, (order, wanted, taken)) in reads.into_iter().enumerate() {
+            let sum = &mut sums[usize::from(order)];
+            match usage.charge(&leave(order, 200), wanted) {
+                Ok(mut charge) => {
+                    charge.served(taken / 2);
+                    charge.served(taken - taken / 2);
+                    *sum += taken.min(wanted);
+                }
+                Err(exhausted) => prop_assert_eq!(exhausted, Exhausted { left: 200 - *sum, wanted }),
+            }
+            prop_assert!(*sum <= 200);
+            if at % flush_every == 0 {
+                usage.flush(NOW).unwrap();
+            }
+        }
+        usage.flush(NOW).unwrap();
+        let mut found = entries(&usage);
+        found.sort();
+        let named = sums.iter().enumerate().map(|(order, sum)| (format!("token{order}"), *sum));
+        prop_assert_eq!(found, named.filter(|(_, sum)| *sum > 0).collect::<Vec<_>>());
+    }
 }
