@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    pin::Pin,
     sync::{
         Once,
         atomic::{AtomicU32, Ordering},
@@ -18,18 +19,21 @@ macro_rules! both_engines {
         mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::tests::engines::with_sqlite(super::$case).await;
+                $crate::tests::engines::with_sqlite(|db| Box::pin(super::$case(db))).await;
             })*
         }
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::tests::engines::with_postgres(super::$case).await;
+                $crate::tests::engines::with_postgres(|db| Box::pin(super::$case(db))).await;
             })*
         }
     };
 }
 pub(super) use both_engines;
+
+/// A case under way; boxed, so that the two functions below are compiled once and not for every case.
+type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How to open a new SQLite file in `dir`. Not durable: no test here pulls the plug.
 pub(super) fn sqlite_options(dir: &tempfile::TempDir) -> DbOptions {
@@ -38,7 +42,7 @@ pub(super) fn sqlite_options(dir: &tempfile::TempDir) -> DbOptions {
     options
 }
 
-pub(super) async fn with_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Db) -> F) {
+pub(super) async fn with_sqlite(case: fn(Db) -> Running) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let db = Db::open(&sqlite_options(&dir)).await.expect("open");
     db.migrate().await.expect("migrate");
@@ -47,7 +51,7 @@ pub(super) async fn with_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Db) ->
 }
 
 /// A schema of its own; it stays behind for inspection when the case fails.
-pub(super) async fn with_postgres<F: Future<Output = ()>>(case: impl FnOnce(Db) -> F) {
+pub(super) async fn with_postgres(case: fn(Db) -> Running) {
     static SCHEMAS: AtomicU32 = AtomicU32::new(0);
     let Some(url) = postgres_url() else { return };
     let schema = format!("case_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));

@@ -97,22 +97,24 @@ async fn assert_no_scans(db: Db) {
 
 #[tokio::test]
 async fn hot_statements_use_indexes() {
-    with_sqlite(assert_no_scans).await;
+    with_sqlite(|db| Box::pin(assert_no_scans(db))).await;
 }
 
 /// The planner chooses otherwise once it has counted the rows.
 #[tokio::test]
 async fn hot_statements_use_indexes_of_a_filled_and_analyzed_database() {
-    with_sqlite(|db| async move {
-        account(&db, "a", 1 << 30).await;
-        let segments: Vec<_> = (0..300).map(segment).collect();
-        let uploads: Vec<_> = (0..2_000).map(|root| upload("a", root, 1, &[root % 300])).collect();
-        commit(&db, &segments, &uploads).await;
-        let hashes: Vec<_> = (0..500).map(|number| piece_hash(number, 9)).collect();
-        db.queue_unpins(node_id(1), &hashes, NOW).await.expect("queue");
-        let Db::Sqlite { write, .. } = &db else { panic!("a case for SQLite") };
-        sqlx::query("ANALYZE").execute(write).await.expect("analyze");
-        assert_no_scans(db).await;
+    with_sqlite(|db| {
+        Box::pin(async move {
+            account(&db, "a", 1 << 30).await;
+            let segments: Vec<_> = (0..300).map(segment).collect();
+            let uploads: Vec<_> = (0..2_000).map(|root| upload("a", root, 1, &[root % 300])).collect();
+            commit(&db, &segments, &uploads).await;
+            let hashes: Vec<_> = (0..500).map(|number| piece_hash(number, 9)).collect();
+            db.queue_unpins(node_id(1), &hashes, NOW).await.expect("queue");
+            let Db::Sqlite { write, .. } = &db else { panic!("a case for SQLite") };
+            sqlx::query("ANALYZE").execute(write).await.expect("analyze");
+            assert_no_scans(db).await;
+        })
     })
     .await;
 }
