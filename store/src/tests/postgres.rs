@@ -35,8 +35,8 @@ async fn cross(db: &Db) -> ([Result<(), StoreError>; 2], u32) {
     ([one, other], tries.iter().map(|tries| tries.load(Ordering::Relaxed)).sum())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_gave_way_is_run_again() {
+#[test]
+fn a_transaction_that_gave_way_is_run_again() {
     with_postgres(|db| {
         Box::pin(async move {
             account(&db, "a", 9).await;
@@ -48,12 +48,11 @@ async fn a_transaction_that_gave_way_is_run_again() {
             assert!(tries > 2, "the server cut a cycle of locks");
             assert_eq!((used(&db, "a").await, used(&db, "b").await), (2, 2), "each was run to its end once");
         })
-    })
-    .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_not_run_again_more_often_than_allowed() {
+#[test]
+fn it_is_not_run_again_more_often_than_allowed() {
     with_postgres(|db| {
         Box::pin(async move {
             account(&db, "a", 9).await;
@@ -66,8 +65,7 @@ async fn it_is_not_run_again_more_often_than_allowed() {
             assert!(failed[0].gave_way(), "{}", failed[0]);
             assert_eq!((used(&db, "a").await, used(&db, "b").await), (1, 1));
         })
-    })
-    .await;
+    });
 }
 
 #[tokio::test]
