@@ -32,17 +32,19 @@ impl Job for Deliver {
     async fn step(&self) -> anyhow::Result<Progress> {
         let after = *self.after.lock();
         let network = self.inner.network().await?;
-        let mut nodes: Vec<&Node> = network
+        let mut nodes: Vec<Node> = network
             .iter()
             .filter(|node| node.offline.is_none() && after.is_none_or(|after| node.id > after))
+            .cloned()
             .collect();
         let per_step = self.inner.config.collect.nodes_per_step;
         let more = nodes.len() > per_step;
         nodes.truncate(per_step);
-        let told = stream::iter(&nodes).map(|node| self.tell(node)).buffer_unordered(AT_ONCE);
+        let last = nodes.last().map(|node| node.id).filter(|_| more);
+        let told = stream::iter(nodes).map(|node| self.tell(node)).buffer_unordered(AT_ONCE);
         let outcomes: Vec<anyhow::Result<()>> = told.collect().await;
+        *self.after.lock() = last;
         outcomes.into_iter().collect::<anyhow::Result<()>>()?;
-        *self.after.lock() = nodes.last().map(|node| node.id).filter(|_| more);
         Ok(if more { Progress::More } else { Progress::Idle })
     }
 }
@@ -53,11 +55,11 @@ impl Deliver {
     }
 
     /// Tells one node what it may drop, in several requests if it is much.
-    async fn tell(&self, node: &Node) -> anyhow::Result<()> {
+    async fn tell(&self, node: Node) -> anyhow::Result<()> {
         let limit = self.inner.config.collect.unpins_per_call;
         for _ in 0..CALLS_MAX {
             let hashes = self.inner.db.queued_unpins(node.id, limit).await?;
-            if hashes.is_empty() || !self.send(node, &hashes).await? || hashes.len() < limit as usize {
+            if hashes.is_empty() || !self.send(&node, &hashes).await? || hashes.len() < limit as usize {
                 break;
             }
         }
