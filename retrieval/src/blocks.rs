@@ -135,7 +135,7 @@ impl Blocks {
             metrics::counter!("block_reads_total", "from" => "memory").increment(1);
             return Ok(Held { block, _group: None });
         }
-        if let Some(block) = self.from_disk(cid).await {
+        if let Some(block) = self.kept_on_disk(cid).await {
             return Ok(Held { block, _group: None });
         }
         let group = self.fetch(cid).await?;
@@ -150,7 +150,7 @@ impl Blocks {
         for cid in cids {
             let at_hand = match self.at_hand(cid) {
                 Some(block) => Some(block),
-                None => self.from_disk(cid).await,
+                None => self.kept_on_disk(cid).await,
             };
             match at_hand {
                 Some(block) => held_blocks.push(Held { block, _group: None }),
@@ -169,7 +169,7 @@ impl Blocks {
     }
 
     /// A block kept on disk; it is in memory afterwards.
-    async fn from_disk(&self, cid: &Cid) -> Option<Block> {
+    async fn kept_on_disk(&self, cid: &Cid) -> Option<Block> {
         let bytes = self.shared.disk.as_ref()?.get(cid).await?;
         metrics::counter!("block_reads_total", "from" => "disk").increment(1);
         self.shared.memory.insert(cid.clone(), bytes.clone());

@@ -122,7 +122,6 @@ impl Db {
         write!(self, tx => {
             if self.locks_rows() {
                 sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
-                sqlx::query(LOCK_ROOT).bind(&cid).execute(&mut *tx).await?;
             }
             let removed: Option<(i64,)> = sqlx::query_as(DELETE_PIN)
                 .bind(account)
@@ -132,8 +131,9 @@ impl Db {
                 .await?;
             if let Some((bytes,)) = removed {
                 sqlx::query(CREDIT).bind(account).bind(bytes).execute(&mut *tx).await?;
-                let last = sqlx::query(DELETE_ROOT).bind(&cid).execute(&mut *tx).await?.rows_affected() > 0;
-                if last {
+                let (pins,): (i64,) = sqlx::query_as(DISCOUNT).bind(&cid).fetch_one(&mut *tx).await?;
+                if pins == 0 {
+                    sqlx::query(DELETE_ROOT).bind(&cid).execute(&mut *tx).await?;
                     if self.locks_rows() {
                         sqlx::query(LOCK_SEGMENTS).bind(&cid).execute(&mut *tx).await?;
                     }
@@ -164,11 +164,11 @@ pub(crate) const DELETE_PIN: &str = "DELETE FROM pins WHERE account_id = $1 AND 
      AND ($3 IS NULL OR expires_ms <= $3) RETURNING size_bytes";
 const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
 const LOCK_ACCOUNT: &str = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE";
-const LOCK_ROOT: &str = "SELECT cid FROM roots WHERE cid = $1 FOR UPDATE";
 const LOCK_SEGMENTS: &str = "SELECT id FROM segments WHERE id IN \
      (SELECT segment_id FROM root_segments WHERE cid = $1) ORDER BY id FOR UPDATE";
-pub(crate) const DELETE_ROOT: &str =
-    "DELETE FROM roots WHERE cid = $1 AND NOT EXISTS (SELECT 1 FROM pins WHERE cid = $1)";
+/// Also takes the root's lock, so that what is asked next sees every commit that needs it.
+pub(crate) const DISCOUNT: &str = "UPDATE roots SET pins = pins - 1 WHERE cid = $1 RETURNING pins";
+const DELETE_ROOT: &str = "DELETE FROM roots WHERE cid = $1";
 pub(crate) const ORPHAN: &str = "UPDATE segments SET state = 'orphaned', due_ms = $2 WHERE state IN ('live', 'lost') \
      AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
      AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id AND o.cid <> $1)";

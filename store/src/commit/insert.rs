@@ -100,26 +100,26 @@ macro_rules! insert_pins {
     };
 }
 
-/// Inserts the roots of accepted uploads and what keeps their segments alive.
+/// Counts the new pins of each root, whose row the first one makes, and records what keeps their segments alive.
 macro_rules! insert_roots {
-    ($tx:ident, $standing:expr, $old_roots:expr, $now:expr) => {
-        let fresh: BTreeMap<&str, &UploadMetadata> = $standing
-            .iter()
-            .filter(|draft| !$old_roots.contains(&draft.root))
-            .map(|draft| (draft.root.as_str(), draft.upload))
-            .collect();
-        for part in fresh.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+    ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
+        let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
+        for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
+            if *outcome == Committed::Created {
+                pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += 1;
+            }
+        }
+        for part in pinned.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
             let mut query =
-                QueryBuilder::new("INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms) ");
-            query.push_values(part, |mut row, (root, upload)| {
+                QueryBuilder::new("INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms, pins) ");
+            query.push_values(part, |mut row, (root, (upload, pins))| {
                 row.push_bind(root.to_string())
                     .push_bind(sql(upload.size_bytes))
                     .push_bind(sql(upload.dag_size_bytes))
-                    .push_bind($now.0);
+                    .push_bind($now.0)
+                    .push_bind(*pins);
             });
-            // The update changes nothing and takes the lock: another commit may have brought the same root just now, and
-            // its pin may be removed again before this transaction ends.
-            query.push(" ON CONFLICT (cid) DO UPDATE SET created_ms = roots.created_ms");
+            query.push(" ON CONFLICT (cid) DO UPDATE SET pins = roots.pins + excluded.pins");
             query.build().execute(&mut *$tx).await?;
         }
         let links: BTreeSet<(&str, SegmentId)> = $standing

@@ -19,6 +19,8 @@ both_engines!(
     sixteen_monitors_never_claim_one_repair_twice,
     one_of_sixteen_moves_of_a_piece_wins,
     the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other,
+    the_last_two_roots_of_a_segment_do_not_miss_each_other,
+    a_root_that_comes_and_goes_meanwhile_is_still_there,
     commits_and_removals_in_any_order_keep_all_things_whole,
 );
 
@@ -115,6 +117,43 @@ async fn the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other(db: Db) {
     assert_eq!(db.segment_counts().await.expect("counts"), [0, 20, 0, 0]);
 }
 
+async fn the_last_two_roots_of_a_segment_do_not_miss_each_other(db: Db) {
+    const ROUNDS: u32 = 20;
+    account(&db, "a", 1000).await;
+    account(&db, "b", 1000).await;
+    for round in 0..ROUNDS {
+        let (one, other) = (2 * round, 2 * round + 1);
+        let both = [upload("a", one, 1, &[round]), upload("b", other, 1, &[round])];
+        commit(&db, &[segment(round)], &both).await;
+        let (one, other) = (cid(one), cid(other));
+        let removed = tokio::join!(db.unpin("a", &one, later(1)), db.unpin("b", &other, later(1)));
+        assert!(removed.0.expect("unpin") && removed.1.expect("unpin"));
+    }
+    assert_whole(&db).await;
+    let [pending, live, orphaned, lost] = db.segment_counts().await.expect("counts");
+    assert_eq!((pending, live, orphaned, lost), (0, 0, u64::from(ROUNDS), 0), "nobody needs any of them");
+}
+
+async fn a_root_that_comes_and_goes_meanwhile_is_still_there(db: Db) {
+    const ROUNDS: u32 = 20;
+    for name in ["a", "b"] {
+        account(&db, name, 1000).await;
+    }
+    let segments: Vec<_> = (0..ROUNDS).map(segment).collect();
+    commit(&db, &segments, &[]).await;
+    for round in 0..ROUNDS {
+        let root = cid(round);
+        let (short, lasting) = ([upload("a", round, 1, &[round])], [upload("b", round, 1, &[round])]);
+        let come_and_go = async {
+            db.commit(&[], &short, NOW, later(1)).await.expect("commit");
+            assert!(db.unpin("a", &root, later(1)).await.expect("unpin"));
+        };
+        tokio::join!(come_and_go, async { db.commit(&[], &lasting, NOW, later(1)).await.expect("commit") });
+    }
+    assert_whole(&db).await;
+    assert_eq!(db.segment_counts().await.expect("counts"), [0, u64::from(ROUNDS), 0, 0]);
+}
+
 async fn commits_and_removals_in_any_order_keep_all_things_whole(db: Db) {
     const STEPS: u32 = 40;
     for name in ["a", "b", "c"] {
@@ -178,7 +217,11 @@ async fn assert_whole(db: &Db) {
         ),
         ("no account is over its quota", "SELECT COUNT(*) FROM accounts WHERE used_bytes > quota_bytes"),
         ("every pin has its root", "SELECT COUNT(*) FROM pins WHERE cid NOT IN (SELECT cid FROM roots)"),
-        ("every root is pinned", "SELECT COUNT(*) FROM roots WHERE cid NOT IN (SELECT cid FROM pins)"),
+        (
+            "every root is pinned, by as many as it says",
+            "SELECT COUNT(*) FROM roots r WHERE r.pins = 0 OR r.pins <> \
+             (SELECT COUNT(*) FROM pins p WHERE p.cid = r.cid)",
+        ),
         (
             "every root lies in some segment",
             "SELECT COUNT(*) FROM roots WHERE cid NOT IN (SELECT cid FROM root_segments)",
