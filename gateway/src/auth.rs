@@ -27,9 +27,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// All scopes, as they are written in a key's list.
-    pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -38,6 +35,9 @@ impl Scope {
         }
     }
 }
+
+/// Names of all scopes.
+pub const ALL_SCOPES: [&str; 3] = ["read", "write", "delete"];
 
 /// Why a caller is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,14 +71,17 @@ impl From<AuthError> for ApiError {
 }
 
 /// A new key: what the caller keeps, and what is stored.
-pub(crate) struct MintedKey {
-    pub(crate) key: String,
-    pub(crate) id: String,
-    pub(crate) secret_hash: String,
+pub struct MintedKey {
+    /// What the caller sends as bearer token. It is stored nowhere.
+    pub key: String,
+    /// Its public half.
+    pub id: String,
+    /// What is stored of its secret half.
+    pub secret_hash: String,
 }
 
 /// Makes a key.
-pub(crate) fn mint_key(dice: &Dice) -> MintedKey {
+pub fn mint_key(dice: &Dice) -> MintedKey {
     let id = data_encoding::HEXLOWER.encode(&dice.bytes::<8>());
     let secret = data_encoding::HEXLOWER.encode(&dice.bytes::<32>());
     let secret_hash = hash(&secret);

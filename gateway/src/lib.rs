@@ -13,5 +13,6 @@ mod routing;
 mod upload;
 
 pub use app::{Gateway, Parts, run};
+pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transfer::Gather;
 
 use crate::{
+    disk_cache::{DiskCache, DiskCacheConfig},
     error::ReadError,
     locate::{Found, Locator},
 };
@@ -65,6 +66,7 @@ struct Inner {
     locator: Box<dyn Locator>,
     gather: Gather,
     memory: moka::sync::Cache<Cid, Bytes>,
+    disk: Option<DiskCache>,
     places: moka::sync::Cache<Cid, Found>,
     fetches: Mutex<HashMap<Cid, Fetch>>,
     budget: Arc<Semaphore>,
@@ -107,8 +109,10 @@ impl Blocks {
             .time_to_live(config.place_ttl)
             .build();
         let budget = Arc::new(Semaphore::new(config.in_flight_bytes as usize));
-        let fetches = Mutex::default();
-        Self { shared: Arc::new(Inner { locator, gather, memory, places, fetches, budget, clock, config }) }
+        let (disk, fetches) = (open_disk(&config), Mutex::default());
+        Self {
+            shared: Arc::new(Inner { locator, gather, memory, disk, places, fetches, budget, clock, config }),
+        }
     }
 
     /// What reads are limited by.
@@ -131,6 +135,9 @@ impl Blocks {
             metrics::counter!("block_reads_total", "from" => "memory").increment(1);
             return Ok(Held { block, _group: None });
         }
+        if let Some(block) = self.kept_on_disk(cid).await {
+            return Ok(Held { block, _group: None });
+        }
         let group = self.fetch(cid).await?;
         held(cid, group)
     }
@@ -139,7 +146,17 @@ impl Blocks {
     /// The returned handles keep what was fetched; [`Blocks::get`] finds it.
     pub async fn prefetch(&self, cids: &[Cid]) -> Result<Vec<Held>, ReadError> {
         let mut held_blocks = Vec::with_capacity(cids.len());
-        let missing: Vec<Cid> = cids.iter().filter(|cid| self.at_hand(cid).is_none()).cloned().collect();
+        let mut missing = Vec::new();
+        for cid in cids {
+            let at_hand = match self.at_hand(cid) {
+                Some(block) => Some(block),
+                None => self.kept_on_disk(cid).await,
+            };
+            match at_hand {
+                Some(block) => held_blocks.push(Held { block, _group: None }),
+                None => missing.push(cid.clone()),
+            }
+        }
         let fetches = self.fetch_together(&missing).await?;
         for fetch in fetches {
             let group = fetch.await?;
@@ -149,6 +166,14 @@ impl Blocks {
             }
         }
         Ok(held_blocks)
+    }
+
+    /// A block kept on disk; it is in memory afterwards.
+    async fn kept_on_disk(&self, cid: &Cid) -> Option<Block> {
+        let bytes = self.shared.disk.as_ref()?.get(cid).await?;
+        metrics::counter!("block_reads_total", "from" => "disk").increment(1);
+        self.shared.memory.insert(cid.clone(), bytes.clone());
+        Some(Block { cid: cid.clone(), bytes })
     }
 
     async fn fetch(&self, cid: &Cid) -> Result<Arc<Group>, ReadError> {
@@ -258,6 +283,9 @@ impl Blocks {
         };
         for (cid, bytes) in &blocks {
             self.shared.memory.insert(cid.clone(), bytes.clone());
+            if let Some(disk) = &self.shared.disk {
+                disk.offer(Block { cid: cid.clone(), bytes: bytes.clone() });
+            }
         }
         Ok(Arc::new(Group { blocks, _room: room }))
     }
@@ -298,6 +326,22 @@ impl Blocks {
         // A mebibyte takes most of a millisecond to hash: long enough to hold up everybody else on this thread.
         let verified = tokio::task::spawn_blocking(move || verify(segment, named)).await;
         verified.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("verification ended: {error}"))))
+    }
+}
+
+/// The disk tier, if one is configured. Without it reads are slower and nothing else, so a disk that cannot be used is no
+/// reason not to start.
+fn open_disk(config: &BlocksConfig) -> Option<DiskCache> {
+    if config.disk_dir.as_os_str().is_empty() {
+        return None;
+    }
+    let limits = DiskCacheConfig { bytes_max: config.disk_bytes, ..DiskCacheConfig::default() };
+    match DiskCache::open(&config.disk_dir, &limits) {
+        Ok(disk) => Some(disk),
+        Err(error) => {
+            tracing::error!(dir = %config.disk_dir.display(), %error, "running without a disk cache");
+            None
+        }
     }
 }
 

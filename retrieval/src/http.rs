@@ -143,14 +143,10 @@ async fn file_response(
     if conditions::not_modified(&request.headers, &etag) {
         return Ok(not_modified(&etag));
     }
-    let range = match conditions::range(&request.headers, &etag, size) {
-        Ok(range) => range,
-        Err(conditions::Unsatisfiable) => {
-            let mut response =
-                text(StatusCode::RANGE_NOT_SATISFIABLE, "range is outside of the file\n".into());
-            set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
-            return Ok(response);
-        }
+    let Ok(range) = conditions::range(&request.headers, &etag, size) else {
+        let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "range is outside of the file\n".into());
+        set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
+        return Ok(response);
     };
     let wanted = range.clone().unwrap_or(0..size);
     let (content_type, body) = file_body(blocks, request, file, wanted.clone(), &name).await?;

@@ -2,6 +2,7 @@
 //! paths, stream files, answer HTTP. It never sends a byte that was not checked against the CID that names it.
 
 mod blocks;
+mod disk_cache;
 mod error;
 mod file_stream;
 mod http;
@@ -10,6 +11,7 @@ mod locate;
 mod resolve;
 
 pub use blocks::{Blocks, BlocksConfig, Held};
+pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;
 pub use http::{ContentRequest, RequestError, add_cors, respond};

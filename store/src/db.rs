@@ -1,15 +1,33 @@
 //! Opening the database, and the two macros that run one SQL text on either engine.
+//!
+//! # Order of locks
+//!
+//! On PostgreSQL a transaction that changes several kinds of rows locks them in this order, and rows of one kind in
+//! order of their keys: accounts, roots, segments, pieces, all else. What depends on other rows (is this the last pin, the
+//! last root of a segment?) is asked in a statement of its own after the lock is held, because a statement that waited for
+//! a lock still sees the other tables as they were before it waited. A cycle of locks that comes about all the same is cut
+//! by the server, and the transaction that gave way is run again.
 
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
     PgPool, SqlitePool,
     migrate::Migrator,
-    postgres::PgPoolOptions,
+    postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Memory for the pages that SQLite's writer works on.
+const WRITER_CACHE_KIB: u32 = 16 * 1024;
+
+/// How many pages of 4 KiB SQLite's log may hold until a commit copies them into the file. A commit of 64 small uploads
+/// changes about 350; at the default of 1000 every third one pays for a copy and another wait for the disk.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// How often a migration of SQLite is tried: each failure but the last may be another process's doing.
+const MIGRATE_TRIES: u32 = 5;
 
 /// A database that could not be used, or held what cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +59,23 @@ pub struct DbOptions {
     pub wait_max: Duration,
     /// SQLite only: whether a commit waits for the disk. Off only where losing the last commits is fine (simulations).
     pub durable: bool,
+    /// PostgreSQL only: how long one statement may run until the server cancels it.
+    pub statement_max: Duration,
+    /// PostgreSQL only: how often a transaction is run again after it gave way to another one (SQLSTATE 40001, 40P01).
+    pub retries_max: u32,
 }
 
 impl DbOptions {
-    /// Durable, 8 connections, 10 s.
+    /// Durable, 8 connections, 10 s of waiting, 30 s a statement, 5 further tries.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connections_max: 8, wait_max: Duration::from_secs(10), durable: true }
+        Self {
+            url: url.into(),
+            connections_max: 8,
+            wait_max: Duration::from_secs(10),
+            durable: true,
+            statement_max: Duration::from_secs(30),
+            retries_max: 5,
+        }
     }
 }
 
@@ -62,7 +91,12 @@ pub enum Db {
         read: SqlitePool,
     },
     /// A server or a compatible cluster.
-    Postgres(PgPool),
+    Postgres {
+        /// Its connections.
+        pool: PgPool,
+        /// How often a transaction that gave way is run again.
+        retries_max: u32,
+    },
 }
 
 /// Runs an expression with the read pool of either engine.
@@ -70,28 +104,46 @@ macro_rules! read {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
             $crate::Db::Sqlite { read: $pool, .. } => $body,
-            $crate::Db::Postgres($pool) => $body,
+            $crate::Db::Postgres { pool: $pool, .. } => $body,
         }
     };
 }
 
-/// Runs a block in a write transaction of either engine and commits it when the block gives `Ok`.
+/// Runs a block in a write transaction of either engine and commits it when the block gives no error. On PostgreSQL the
+/// block may run several times, so it changes nothing outside itself.
 ///
 /// SQLite takes its write lock at the beginning: a plain BEGIN that reads first and writes later fails under load.
 macro_rules! write {
     ($db:expr, $tx:ident => $body:expr) => {
         match $db {
             $crate::Db::Sqlite { write, .. } => {
-                let mut $tx = write.begin_with("BEGIN IMMEDIATE").await?;
-                let outcome = $body;
-                $tx.commit().await?;
-                Ok(outcome)
+                let outcome: Result<_, $crate::StoreError> = async {
+                    let mut $tx = write.begin_with("BEGIN IMMEDIATE").await?;
+                    let outcome = $body;
+                    $tx.commit().await?;
+                    Ok(outcome)
+                }
+                .await;
+                outcome
             }
-            $crate::Db::Postgres(pool) => {
-                let mut $tx = pool.begin().await?;
-                let outcome = $body;
-                $tx.commit().await?;
-                Ok(outcome)
+            $crate::Db::Postgres { pool, retries_max } => {
+                let mut tries: u32 = 0;
+                loop {
+                    let outcome: Result<_, $crate::StoreError> = async {
+                        let mut $tx = pool.begin().await?;
+                        let outcome = $body;
+                        $tx.commit().await?;
+                        Ok(outcome)
+                    }
+                    .await;
+                    match outcome {
+                        Err(error) if tries < *retries_max && error.gave_way() => {
+                            tries += 1;
+                            $crate::db::pause_before(tries).await;
+                        }
+                        outcome => break outcome,
+                    }
+                }
             }
         }
     };
@@ -99,16 +151,38 @@ macro_rules! write {
 
 pub(crate) use {read, write};
 
+/// Waits a little longer before each further try, so that the transaction it gave way to can end.
+pub(crate) async fn pause_before(tries: u32) {
+    tracing::debug!(tries, "a transaction gave way to another one and is run again");
+    tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)) * 5)).await;
+}
+
+impl StoreError {
+    /// Whether the server undid the whole transaction for another one's sake, so that the same may succeed now:
+    /// `serialization_failure` and `deadlock_detected` of PostgreSQL's table of error codes.
+    pub(crate) fn gave_way(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01"))
+    }
+}
+
 impl Db {
     /// Opens the database; a missing SQLite file is created.
     pub async fn open(options: &DbOptions) -> Result<Self, StoreError> {
         if options.url.starts_with("postgres") {
+            let statement_ms = options.statement_max.as_millis().max(1);
+            let connect = PgConnectOptions::from_str(&options.url)?.options([
+                ("statement_timeout", statement_ms.to_string()),
+                // The locks of a process that was cut off in the middle of a transaction end with it.
+                ("idle_in_transaction_session_timeout", statement_ms.to_string()),
+            ]);
             let pool = PgPoolOptions::new()
                 .max_connections(options.connections_max)
                 .acquire_timeout(options.wait_max)
-                .connect(&options.url)
+                .connect_with(connect)
                 .await?;
-            return Ok(Self::Postgres(pool));
+            return Ok(Self::Postgres { pool, retries_max: options.retries_max });
         }
         let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
         let connect = SqliteConnectOptions::from_str(&options.url)?
@@ -118,10 +192,15 @@ impl Db {
             .busy_timeout(options.wait_max)
             .pragma("temp_store", "memory")
             .statement_cache_capacity(256);
+        // Hashes are random, so the writer comes back to pages all over the file; readers have the system's cache.
+        let writer = connect
+            .clone()
+            .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.wait_max)
         };
-        let write = pool(1).connect_with(connect.clone()).await?;
+        let write = pool(1).connect_with(writer).await?;
         // A database in memory belongs to one connection.
         let in_memory = options.url.contains(":memory:");
         let read = if in_memory {
@@ -132,13 +211,46 @@ impl Db {
         Ok(Self::Sqlite { write, read })
     }
 
-    /// Brings the schema up to date.
+    /// Brings the schema up to date. Several processes may do so at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { write, .. } => MIGRATIONS.run(write).await?,
-            Self::Postgres(pool) => MIGRATIONS.run(pool).await?,
+            Self::Sqlite { write, .. } => {
+                // Migrations of SQLite take no lock against another process: whoever comes second fails on a table that
+                // exists, and finds the work done when it looks again.
+                let mut connection = write.acquire().await?;
+                let mut tries = 0;
+                while let Err(error) = MIGRATIONS.run_direct(None, &mut *connection, false).await {
+                    tries += 1;
+                    if tries == MIGRATE_TRIES {
+                        return Err(error.into());
+                    }
+                    pause_before(tries).await;
+                }
+            }
+            Self::Postgres { pool, .. } => {
+                // A change of the schema may take long. The connection is not used for anything else afterwards.
+                let mut connection = pool.acquire().await?;
+                connection.close_on_drop();
+                sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+                MIGRATIONS.run_direct(None, &mut *connection, false).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether rows that a transaction has read must be locked before it changes them. SQLite has one writer at a time.
+    pub(crate) fn locks_rows(&self) -> bool {
+        matches!(self, Self::Postgres { .. })
+    }
+
+    /// What ends a SELECT whose rows the transaction goes on to change.
+    pub(crate) fn for_update(&self) -> &'static str {
+        if self.locks_rows() { " FOR UPDATE" } else { "" }
+    }
+
+    /// What ends a SELECT that claims rows: those that another claim holds are passed over, not waited for.
+    pub(crate) fn skip_locked(&self) -> &'static str {
+        if self.locks_rows() { " FOR UPDATE SKIP LOCKED" } else { "" }
     }
 
     /// Whether the database answers.
@@ -154,7 +266,7 @@ impl Db {
                 read.close().await;
                 write.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
         }
     }
 }

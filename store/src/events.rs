@@ -8,7 +8,7 @@ use protocol::{
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::parse,
+    rows::{parse, text},
 };
 
 /// One decision.
@@ -26,6 +26,8 @@ pub struct Event {
     pub details: String,
 }
 
+type EventRow = (i64, String, Option<String>, Option<String>, String);
+
 impl Db {
     /// Records decisions under random names, one per event.
     pub async fn record_events(&self, events: &[(String, Event)]) -> Result<(), StoreError> {
@@ -42,7 +44,7 @@ impl Db {
                     .bind(&event.kind)
                     .bind(event.node.map(|node| node.to_string()))
                     .bind(event.segment.map(|segment| segment.to_string()))
-                    .bind(&event.details)
+                    .bind(text(&event.details))
                     .execute(&mut *tx)
                     .await?;
             }
@@ -53,7 +55,7 @@ impl Db {
     pub async fn recent_events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
         const SQL: &str = "SELECT at_ms, kind, node_id, segment_id, details FROM events \
              ORDER BY at_ms DESC, id LIMIT $1";
-        let rows: Vec<(i64, String, Option<String>, Option<String>, String)> =
+        let rows: Vec<EventRow> =
             read!(self, pool => sqlx::query_as(SQL).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.into_iter()
             .map(|(at, kind, node, segment, details)| {

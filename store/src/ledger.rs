@@ -1,13 +1,19 @@
 //! What nodes earned. Every micro-unit is booked once: storage when a piece passes an audit, traffic when a window of
 //! redeemed orders is settled.
 
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
 use protocol::{ids::NodeId, time::UnixMillis};
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
     db::{read, write},
     pieces::PieceSlot,
-    rows::{parse, size, sql},
+    rows::{ROWS_PER_STATEMENT, parse, size, sql},
 };
 
 /// What an amount was earned with.
@@ -59,6 +65,51 @@ pub struct LedgerLine {
 /// A piece that passed an audit: where, when it had last been verified, and its length in bytes.
 pub type Passed = (PieceSlot, UnixMillis, u64);
 
+/// What a passed audit proves: the piece was held from one moment to another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    from: UnixMillis,
+    until: UnixMillis,
+    byte_seconds: u64,
+}
+
+impl Span {
+    /// What is left of a second stays with the piece, to be booked next time.
+    pub(crate) fn of((_, verified, bytes): &Passed, now: UnixMillis) -> Self {
+        let seconds = now.since(*verified).as_secs();
+        let until = *verified + Duration::from_secs(seconds);
+        Self { from: *verified, until, byte_seconds: bytes.saturating_mul(seconds) }
+    }
+}
+
+pub(crate) fn place(slot: PieceSlot) -> (String, i64) {
+    (slot.segment.to_string(), i64::from(slot.index))
+}
+
+/// Moves the pieces of these spans to their ends, those that are still at their starts; gives their places.
+pub(crate) fn prove_spans<DB: Database>(node: NodeId, spans: &[((String, i64), Span)]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query =
+        QueryBuilder::new("WITH spans (node_id, segment_id, piece_index, from_ms, until_ms) AS (");
+    query.push_values(spans, |mut row, ((segment, index), span)| {
+        row.push_bind(node.to_string())
+            .push_bind(segment.clone())
+            .push_bind(*index)
+            .push_bind(span.from.0)
+            .push_bind(span.until.0);
+    });
+    query.push(
+        ") UPDATE pieces SET verified_ms = spans.until_ms FROM spans \
+         WHERE pieces.segment_id = spans.segment_id AND pieces.piece_index = spans.piece_index \
+         AND pieces.node_id = spans.node_id AND pieces.verified_ms = spans.from_ms \
+         RETURNING pieces.segment_id, pieces.piece_index",
+    );
+    query
+}
+
 // The no-op update takes the row's lock on PostgreSQL, so that two bookings never start from the same carry.
 const LOCK_CARRY: &str = "INSERT INTO ledger_carry (node_id, kind, carry) VALUES ($1, $2, 0) \
      ON CONFLICT (node_id, kind) DO UPDATE SET carry = ledger_carry.carry RETURNING carry";
@@ -101,26 +152,19 @@ impl Db {
         node: NodeId,
         passed: &[Passed],
         now: UnixMillis,
-        amount: impl Fn(Earning, u64) -> (u64, u64) + Send,
+        amount: impl Fn(Earning, u64) -> (u64, u64) + Send + Sync,
     ) -> Result<u64, StoreError> {
-        const VERIFY: &str = "UPDATE pieces SET verified_ms = $4 \
-             WHERE segment_id = $1 AND piece_index = $2 AND node_id = $3 AND verified_ms = $5";
+        // One claim per piece: a second one of the same call finds the first one's mark, as another monitor's would.
+        let spans: BTreeMap<(String, i64), Span> =
+            passed.iter().rev().map(|passed| (place(passed.0), Span::of(passed, now))).collect();
+        let spans: Vec<((String, i64), Span)> = spans.into_iter().collect();
         write!(self, tx => {
             let mut byte_seconds: u64 = 0;
-            for (slot, verified, bytes) in passed {
-                let seconds = now.since(*verified).as_secs();
-                // What is left of a second stays with the piece, to be booked next time.
-                let until = *verified + std::time::Duration::from_secs(seconds);
-                let done = sqlx::query(VERIFY)
-                    .bind(slot.segment.to_string())
-                    .bind(i64::from(slot.index))
-                    .bind(node.to_string())
-                    .bind(until.0)
-                    .bind(verified.0)
-                    .execute(&mut *tx)
-                    .await?;
-                if done.rows_affected() > 0 {
-                    byte_seconds = byte_seconds.saturating_add(bytes.saturating_mul(seconds));
+            for part in spans.chunks(ROWS_PER_STATEMENT) {
+                let proven: Vec<(String, i64)> = prove_spans(node, part).build_query_as().fetch_all(&mut *tx).await?;
+                let proven: HashSet<(String, i64)> = proven.into_iter().collect();
+                for (_, span) in part.iter().filter(|(place, _)| proven.contains(place)) {
+                    byte_seconds = byte_seconds.saturating_add(span.byte_seconds);
                 }
             }
             if byte_seconds > 0 {
@@ -138,10 +182,13 @@ impl Db {
         hour: UnixMillis,
         earnings: &[Earning],
         now: UnixMillis,
-        amount: impl Fn(Earning, u64) -> (u64, u64) + Send,
+        amount: impl Fn(Earning, u64) -> (u64, u64) + Send + Sync,
     ) -> Result<bool, StoreError> {
         const SETTLE: &str = "INSERT INTO settlements (node_id, hour_ms, settled_ms) VALUES ($1, $2, $3) \
              ON CONFLICT (node_id, hour_ms) DO NOTHING";
+        // Every booking of a node locks its carries in one order.
+        let mut earnings = earnings.to_vec();
+        earnings.sort_by_key(|earning| earning.kind.name());
         write!(self, tx => {
             let first = sqlx::query(SETTLE)
                 .bind(node.to_string())
@@ -151,7 +198,7 @@ impl Db {
                 .await?
                 .rows_affected() > 0;
             if first {
-                for earning in earnings {
+                for earning in &earnings {
                     book!(tx, node, hour, *earning, amount);
                 }
             }

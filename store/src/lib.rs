@@ -16,6 +16,8 @@ mod repairs;
 mod rows;
 mod schedule;
 mod segments;
+mod unpins;
+mod visits;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
 pub use commit::{BlockAt, Committed, NewPiece, NewSegment, UploadMetadata};
@@ -23,11 +25,12 @@ pub use db::{Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
 pub use lookup::{Located, SegmentInfo, SegmentPiece};
-pub use nodes::{Heartbeat, NewNode, NodeRow, Visit};
+pub use nodes::{Heartbeat, NewNode, NodeRow};
 pub use pieces::{HeldPiece, PieceSlot};
 pub use pins::{Pin, PinPage};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
+pub use visits::Visit;
 
 #[cfg(test)]
 mod tests;

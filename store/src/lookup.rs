@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use content::Cid;
 use erasure::Scheme;
 use protocol::ids::{NodeId, PieceHash, SegmentId};
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
-    BlockAt, Db, StoreError,
+    BlockAt, Db, SegmentState, StoreError,
     db::read,
-    rows::{ROWS_PER_STATEMENT, parse, scheme, size, small},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, scheme, size, small},
 };
 
 /// Blocks that were found, and the segments they lie in.
@@ -49,8 +49,34 @@ pub struct SegmentPiece {
 }
 
 type BlockRow = (String, String, i64, i64, String);
-type SegmentRow = (String, String, i64, i64, i64, String);
-type PieceRow = (String, i64, String, Option<String>);
+type SegmentRow = (String, String, i64, i64, i64, String, i64, String, Option<String>);
+
+/// Every place of these blocks.
+pub(crate) fn places_of<DB: Database>(cids: &[Cid]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new(
+        "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state FROM blocks b \
+         JOIN segments s ON s.id = b.segment_id WHERE b.cid IN ",
+    );
+    push_list(&mut query, cids);
+    query
+}
+
+/// Every piece of these segments, each with its segment.
+pub(crate) fn pieces_of<DB: Database>(ids: &[SegmentId]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new(
+        "SELECT s.id, s.codec, s.needed, s.total, s.length_bytes, s.state, p.piece_index, p.hash, p.node_id \
+         FROM segments s JOIN pieces p ON p.segment_id = s.id WHERE s.id IN ",
+    );
+    push_list(&mut query, ids);
+    query.push(" ORDER BY s.id, p.piece_index");
+    query
+}
 
 impl Db {
     /// Which of these blocks are stored for some pinned root, and where. A block in a lost segment is given only when it
@@ -59,27 +85,25 @@ impl Db {
         let mut found: HashMap<Cid, (BlockAt, bool)> = HashMap::new();
         for part in cids.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<BlockRow> = read!(self, pool => {
-                let mut query = QueryBuilder::new(
-                    "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state FROM blocks b \
-                     JOIN segments s ON s.id = b.segment_id WHERE s.state IN ('live', 'lost') AND b.cid IN (",
-                );
-                let mut list = query.separated(", ");
-                for cid in part {
-                    list.push_bind(cid.to_string());
-                }
-                query.push(")");
-                query.build_query_as().fetch_all(pool).await
+                places_of(part).build_query_as().fetch_all(pool).await
             })?;
             for (cid, segment, offset, length, state) in rows {
-                let lost = state == "lost";
+                let lost = match parse("segment state", &state)? {
+                    SegmentState::Live => false,
+                    SegmentState::Lost if lost_too => true,
+                    SegmentState::Lost | SegmentState::Pending | SegmentState::Orphaned => continue,
+                };
                 let block = BlockAt {
                     cid: parse("block cid", &cid)?,
                     segment: parse("segment id", &segment)?,
                     offset_bytes: size("block offset", offset)?,
                     length_bytes: size("block length", length)?,
                 };
-                let better = found.get(&block.cid).is_none_or(|(_, known_lost)| *known_lost && !lost);
-                if better && (!lost || lost_too) {
+                // The smallest name wins, so that all readers go to the same segment and share its cached ranges.
+                let rank = |lost: bool, block: &BlockAt| (lost, block.segment);
+                let better =
+                    found.get(&block.cid).is_none_or(|(known, was)| rank(lost, &block) < rank(*was, known));
+                if better {
                     found.insert(block.cid.clone(), (block, lost));
                 }
             }
@@ -95,48 +119,32 @@ impl Db {
         Ok(Located { blocks, segments })
     }
 
-    /// Segments with their pieces; unknown ones are missing from the answer.
+    /// Segments with their pieces, in no order; unknown ones are missing from the answer.
     pub async fn segments_info(&self, ids: &[SegmentId]) -> Result<Vec<SegmentInfo>, StoreError> {
         let mut segments: HashMap<String, SegmentInfo> = HashMap::new();
         for part in ids.chunks(ROWS_PER_STATEMENT) {
-            let (rows, pieces): (Vec<SegmentRow>, Vec<PieceRow>) = read!(self, pool => {
-                let mut query = QueryBuilder::new(
-                    "SELECT id, codec, needed, total, length_bytes, state FROM segments WHERE id IN (",
-                );
-                let mut list = query.separated(", ");
-                for id in part {
-                    list.push_bind(id.to_string());
-                }
-                query.push(")");
-                let rows = query.build_query_as().fetch_all(pool).await?;
-                let mut query = QueryBuilder::new(
-                    "SELECT segment_id, piece_index, hash, node_id FROM pieces WHERE segment_id IN (",
-                );
-                let mut list = query.separated(", ");
-                for id in part {
-                    list.push_bind(id.to_string());
-                }
-                query.push(") ORDER BY segment_id, piece_index");
-                let pieces = query.build_query_as().fetch_all(pool).await?;
-                Ok::<_, StoreError>((rows, pieces))
+            // One statement, so that a segment that is collected meanwhile is there with all its pieces or not at all.
+            let rows: Vec<SegmentRow> = read!(self, pool => {
+                pieces_of(part).build_query_as().fetch_all(pool).await
             })?;
-            for (id, codec, needed, total, length, state) in rows {
+            for (id, codec, needed, total, length, state, index, hash, node) in rows {
+                let piece = SegmentPiece {
+                    index: small("piece index", index)?,
+                    hash: parse("piece hash", &hash)?,
+                    node: node.map(|node| parse("node id", &node)).transpose()?,
+                };
+                if let Some(info) = segments.get_mut(&id) {
+                    info.pieces.push(piece);
+                    continue;
+                }
                 let info = SegmentInfo {
                     id: parse("segment id", &id)?,
                     scheme: scheme(&codec, needed, total)?,
                     length_bytes: size("segment length", length)?,
-                    lost: state == "lost",
-                    pieces: Vec::new(),
+                    lost: state == SegmentState::Lost.as_str(),
+                    pieces: vec![piece],
                 };
                 segments.insert(id, info);
-            }
-            for (segment, index, hash, node) in pieces {
-                let Some(info) = segments.get_mut(&segment) else { continue };
-                info.pieces.push(SegmentPiece {
-                    index: small("piece index", index)?,
-                    hash: parse("piece hash", &hash)?,
-                    node: node.map(|node| parse("node id", &node)).transpose()?,
-                });
             }
         }
         Ok(segments.into_values().collect())

@@ -95,17 +95,6 @@ pub struct NodeRow {
     pub revision: i64,
 }
 
-/// The recurring visits to a node. Each is claimed by moving its time forward, so that several monitors share them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visit {
-    /// Is it reachable?
-    Probe,
-    /// Challenges.
-    Audit,
-    /// Comparing its list of pieces with ours.
-    Reconcile,
-}
-
 const COLUMNS: &str = "SELECT id, url, operator, address, region, country, latitude, longitude, version, \
      capacity_bytes, used_bytes, free_bytes, piece_count, enrolled_ms, heartbeat_ms, contact_ms, offline_ms, \
      standing, reputation, revision FROM nodes";
@@ -165,9 +154,11 @@ impl TryFrom<RawNode> for NodeRow {
 
 const USE_INVITE: &str = "UPDATE invites SET nodes_left = nodes_left - 1 \
      WHERE token_hash = $1 AND expires_ms > $2 AND nodes_left > 0 RETURNING operator";
+const RETURN_INVITE: &str = "UPDATE invites SET nodes_left = nodes_left + 1 WHERE token_hash = $1";
 const INSERT_NODE: &str = "INSERT INTO nodes (id, url, operator, address, region, country, latitude, longitude, \
      version, capacity_bytes, used_bytes, free_bytes, piece_count, enrolled_ms, heartbeat_ms, contact_ms, \
-     standing, reputation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $10, 0, $11, $11, $11, $12, $13)";
+     standing, reputation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $10, 0, $11, $11, $11, $12, $13) \
+     ON CONFLICT (id) DO NOTHING";
 const MOVE_NODE: &str = "UPDATE nodes SET url = $2, address = $3, region = $4, country = $5, latitude = $6, \
      longitude = $7, version = $8, capacity_bytes = $9, heartbeat_ms = $10 WHERE id = $1";
 
@@ -205,7 +196,7 @@ impl Db {
                 (1.., _) => Ok(()),
                 (0, None) => Err(InviteError::Refused),
                 (0, Some((operator,))) => {
-                    sqlx::query(INSERT_NODE)
+                    let inserted = sqlx::query(INSERT_NODE)
                         .bind(&id)
                         .bind(&node.url)
                         .bind(operator)
@@ -221,6 +212,10 @@ impl Db {
                         .bind(&node.reputation)
                         .execute(&mut *tx)
                         .await?;
+                    if inserted.rows_affected() == 0 {
+                        // The same node enrolled at the same time; one place of the invitation is enough.
+                        sqlx::query(RETURN_INVITE).bind(invite_hash).execute(&mut *tx).await?;
+                    }
                     Ok(())
                 }
             }
@@ -267,46 +262,6 @@ impl Db {
         row.map(NodeRow::try_from).transpose()
     }
 
-    /// Claims up to `limit` nodes whose visit is due and sets their next one to `next`. No two callers get the same node.
-    pub async fn claim_visits(
-        &self,
-        visit: Visit,
-        now: UnixMillis,
-        next: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<NodeId>, StoreError> {
-        let (due, claim) = match visit {
-            Visit::Probe => (
-                "SELECT id, probe_ms FROM nodes WHERE probe_ms <= $1 ORDER BY probe_ms, id LIMIT $2",
-                "UPDATE nodes SET probe_ms = $3 WHERE id = $1 AND probe_ms = $2",
-            ),
-            Visit::Audit => (
-                "SELECT id, audit_ms FROM nodes WHERE audit_ms <= $1 ORDER BY audit_ms, id LIMIT $2",
-                "UPDATE nodes SET audit_ms = $3 WHERE id = $1 AND audit_ms = $2",
-            ),
-            Visit::Reconcile => (
-                "SELECT id, reconcile_ms FROM nodes WHERE reconcile_ms <= $1 ORDER BY reconcile_ms, id LIMIT $2",
-                "UPDATE nodes SET reconcile_ms = $3 WHERE id = $1 AND reconcile_ms = $2",
-            ),
-        };
-        let rows: Vec<(String, i64)> = read!(self, pool => sqlx::query_as(due).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let claimed: Result<Vec<String>, StoreError> = write!(self, tx => {
-            let mut claimed = Vec::with_capacity(rows.len());
-            for (id, was) in &rows {
-                // The old time is the claim's ticket: whoever else read it finds it changed.
-                let done = sqlx::query(claim).bind(id).bind(was).bind(next.0).execute(&mut *tx).await?;
-                if done.rows_affected() > 0 {
-                    claimed.push(id.clone());
-                }
-            }
-            claimed
-        });
-        claimed?.iter().map(|id| parse("node id", id)).collect()
-    }
-
     /// Records whether the monitor reached a node. An offline node keeps the time since when it is.
     pub async fn record_contact(&self, id: NodeId, reached: bool, now: UnixMillis) -> Result<(), StoreError> {
         const REACHED: &str = "UPDATE nodes SET contact_ms = $2, offline_ms = NULL WHERE id = $1";
@@ -336,22 +291,6 @@ impl Db {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected() > 0
-        })
-    }
-
-    /// How far the walk over a gone node's pieces has come; see [`Db::set_sweep_cursor`].
-    pub async fn sweep_cursor(&self, id: NodeId) -> Result<Option<String>, StoreError> {
-        const SQL: &str = "SELECT sweep_cursor FROM nodes WHERE id = $1";
-        let row: Option<(Option<String>,)> =
-            read!(self, pool => sqlx::query_as(SQL).bind(id.to_string()).fetch_optional(pool).await)?;
-        Ok(row.and_then(|(cursor,)| cursor))
-    }
-
-    /// Remembers how far the walk over a gone node's pieces has come (`None`: not begun).
-    pub async fn set_sweep_cursor(&self, id: NodeId, cursor: Option<&str>) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE nodes SET sweep_cursor = $2 WHERE id = $1";
-        write!(self, tx => {
-            sqlx::query(SQL).bind(id.to_string()).bind(cursor).execute(&mut *tx).await?;
         })
     }
 }

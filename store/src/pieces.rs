@@ -1,4 +1,4 @@
-//! Which node holds which piece, and which pieces nodes may drop.
+//! Which node holds which piece.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,13 @@ use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
     time::UnixMillis,
 };
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, parse, scheme, size, small},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, scheme, size, small},
+    unpins::{FORGET_UNPIN, queue_unpins},
 };
 
 /// The name of a piece's place: a segment and an index.
@@ -45,6 +46,26 @@ pub struct HeldPiece {
 
 type HeldRow = (String, i64, String, String, i64, i64, i64, i64, i64, i64);
 
+/// Pieces of node `$1` from hash `$2` on.
+pub(crate) const HELD_FROM: &str = "SELECT p.segment_id, p.piece_index, p.hash, s.codec, s.needed, s.total, s.length_bytes, \
+     s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
+     WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
+
+/// Takes these places away from a node.
+pub(crate) fn take_away<DB: Database>(node: NodeId, pieces: &[(PieceSlot, PieceHash)]) -> QueryBuilder<DB>
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("UPDATE pieces SET node_id = NULL WHERE node_id = ");
+    query.push_bind(node.to_string()).push(" AND (segment_id, piece_index) IN (");
+    query.push_values(pieces, |mut row, (slot, _)| {
+        row.push_bind(slot.segment.to_string()).push_bind(i64::from(slot.index));
+    });
+    query.push(")");
+    query
+}
+
 impl Db {
     /// Pieces of a node in order of hash, from `from` on. Hashes are random, so a run from a random point is a fair sample.
     pub async fn held_pieces(
@@ -53,11 +74,8 @@ impl Db {
         from: PieceHash,
         limit: u32,
     ) -> Result<Vec<HeldPiece>, StoreError> {
-        const SQL: &str = "SELECT p.segment_id, p.piece_index, p.hash, s.codec, s.needed, s.total, s.length_bytes, \
-             s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
-             WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
         let rows: Vec<HeldRow> = read!(self, pool => {
-            sqlx::query_as(SQL)
+            sqlx::query_as(HELD_FROM)
                 .bind(node.to_string())
                 .bind(from.to_string())
                 .bind(i64::from(limit))
@@ -92,12 +110,8 @@ impl Db {
         for part in hashes.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<(String,)> = read!(self, pool => {
                 let mut query = QueryBuilder::new("SELECT hash FROM pieces WHERE node_id = ");
-                query.push_bind(node.to_string()).push(" AND hash IN (");
-                let mut list = query.separated(", ");
-                for hash in part {
-                    list.push_bind(hash.to_string());
-                }
-                query.push(")");
+                query.push_bind(node.to_string()).push(" AND hash IN ");
+                push_list(&mut query, part);
                 query.build_query_as().fetch_all(pool).await
             })?;
             for (hash,) in rows {
@@ -134,13 +148,9 @@ impl Db {
             let moved = update.execute(&mut *tx).await?.rows_affected() > 0;
             if moved {
                 sqlx::query(FORGET_UNPIN).bind(to.to_string()).bind(hash.to_string()).execute(&mut *tx).await?;
-                if let Some(from) = from {
-                    sqlx::query(QUEUE_UNPIN)
-                        .bind(from.to_string())
-                        .bind(hash.to_string())
-                        .bind(now.0)
-                        .execute(&mut *tx)
-                        .await?;
+                // A piece that is stored anew where it was is not to be dropped there.
+                if let Some(from) = from.filter(|from| *from != to) {
+                    queue_unpins!(tx, [(from, hash)], now);
                 }
             }
             moved
@@ -155,25 +165,12 @@ impl Db {
         pieces: &[(PieceSlot, PieceHash)],
         now: UnixMillis,
     ) -> Result<u64, StoreError> {
-        const SQL: &str =
-            "UPDATE pieces SET node_id = NULL WHERE segment_id = $1 AND piece_index = $2 AND node_id = $3";
         write!(self, tx => {
             let mut lost = 0;
-            for (slot, hash) in pieces {
-                lost += sqlx::query(SQL)
-                    .bind(slot.segment.to_string())
-                    .bind(i64::from(slot.index))
-                    .bind(node.to_string())
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
-                sqlx::query(QUEUE_UNPIN)
-                    .bind(node.to_string())
-                    .bind(hash.to_string())
-                    .bind(now.0)
-                    .execute(&mut *tx)
-                    .await?;
+            for part in pieces.chunks(ROWS_PER_STATEMENT) {
+                lost += take_away(node, part).build().execute(&mut *tx).await?.rows_affected();
             }
+            queue_unpins!(tx, pieces.iter().map(|(_, hash)| (node, *hash)).collect::<Vec<_>>(), now);
             lost
         })
     }
@@ -186,52 +183,4 @@ impl Db {
             read!(self, pool => sqlx::query_as(SQL).bind(node.to_string()).fetch_one(pool).await)?;
         Ok((size("piece count", pieces)?, size("piece bytes", bytes)?))
     }
-
-    /// Pieces that a node may drop: queued, and not recorded as held there for any segment.
-    pub async fn queued_unpins(&self, node: NodeId, limit: u32) -> Result<Vec<PieceHash>, StoreError> {
-        const SQL: &str = "SELECT u.hash FROM unpins u WHERE u.node_id = $1 AND NOT EXISTS \
-             (SELECT 1 FROM pieces p WHERE p.node_id = u.node_id AND p.hash = u.hash) ORDER BY u.hash LIMIT $2";
-        let rows: Vec<(String,)> = read!(self, pool => {
-            sqlx::query_as(SQL).bind(node.to_string()).bind(i64::from(limit)).fetch_all(pool).await
-        })?;
-        rows.iter().map(|(hash,)| parse("piece hash", hash)).collect()
-    }
-
-    /// Queues pieces that a node holds and should not.
-    pub async fn queue_unpins(
-        &self,
-        node: NodeId,
-        hashes: &[PieceHash],
-        now: UnixMillis,
-    ) -> Result<(), StoreError> {
-        write!(self, tx => {
-            for hash in hashes {
-                sqlx::query(QUEUE_UNPIN)
-                    .bind(node.to_string())
-                    .bind(hash.to_string())
-                    .bind(now.0)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        })
-    }
-
-    /// Forgets queued pieces once the node has dropped them.
-    pub async fn finish_unpins(&self, node: NodeId, hashes: &[PieceHash]) -> Result<(), StoreError> {
-        write!(self, tx => {
-            for hash in hashes {
-                sqlx::query(FORGET_UNPIN).bind(node.to_string()).bind(hash.to_string()).execute(&mut *tx).await?;
-            }
-        })
-    }
-
-    /// How many pieces wait to be dropped, over all nodes.
-    pub async fn unpins_waiting(&self) -> Result<u64, StoreError> {
-        let (count,): (i64,) =
-            read!(self, pool => sqlx::query_as("SELECT COUNT(*) FROM unpins").fetch_one(pool).await)?;
-        size("unpin count", count)
-    }
 }
-
-pub(crate) const QUEUE_UNPIN: &str = "INSERT INTO unpins (node_id, hash, queued_ms) VALUES ($1, $2, $3) ON CONFLICT (node_id, hash) DO NOTHING";
-const FORGET_UNPIN: &str = "DELETE FROM unpins WHERE node_id = $1 AND hash = $2";

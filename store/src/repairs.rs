@@ -1,11 +1,12 @@
 //! The repair queue: segments that need pieces rebuilt, most urgent first, each in work at one monitor at a time.
 
 use protocol::{ids::SegmentId, time::UnixMillis};
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{parse, size},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, size},
 };
 
 /// A claimed repair.
@@ -15,6 +16,17 @@ pub struct RepairJob {
     pub segment: SegmentId,
     /// How often it was tried before.
     pub attempts: u32,
+}
+
+/// Repairs that nobody has in work, the most urgent first.
+pub(crate) fn due_repairs<DB: Database>(now: UnixMillis, limit: u32) -> QueryBuilder<DB>
+where
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("SELECT segment_id, attempts FROM repairs WHERE not_before_ms <= ");
+    query.push_bind(now.0).push(" AND claimed_until_ms <= ").push_bind(now.0);
+    query.push(" ORDER BY urgency_days, segment_id LIMIT ").push_bind(i64::from(limit));
+    query
 }
 
 impl Db {
@@ -41,32 +53,21 @@ impl Db {
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RepairJob>, StoreError> {
-        const DUE: &str = "SELECT segment_id, attempts, claimed_until_ms FROM repairs \
-             WHERE not_before_ms <= $1 AND claimed_until_ms <= $1 ORDER BY urgency_days, segment_id LIMIT $2";
-        const CLAIM: &str = "UPDATE repairs SET claimed_by = $3, claimed_until_ms = $4 \
-             WHERE segment_id = $1 AND claimed_until_ms = $2";
-        let rows: Vec<(String, i64, i64)> = read!(self, pool => sqlx::query_as(DUE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let claimed: Result<Vec<(String, i64)>, StoreError> = write!(self, tx => {
-            let mut claimed = Vec::with_capacity(rows.len());
-            for (segment, attempts, was) in &rows {
-                let done = sqlx::query(CLAIM)
-                    .bind(segment)
-                    .bind(was)
-                    .bind(holder)
-                    .bind(until.0)
-                    .execute(&mut *tx)
-                    .await?;
-                if done.rows_affected() > 0 {
-                    claimed.push((segment.clone(), *attempts));
-                }
+        let rows: Vec<(String, i64)> = write!(self, tx => {
+            let mut due = due_repairs(now, limit);
+            due.push(self.skip_locked());
+            let rows: Vec<(String, i64)> = due.build_query_as().fetch_all(&mut *tx).await?;
+            let segments: Vec<&str> = rows.iter().map(|(segment, _)| segment.as_str()).collect();
+            for part in segments.chunks(ROWS_PER_STATEMENT) {
+                let mut claim = QueryBuilder::new("UPDATE repairs SET claimed_by = ");
+                claim.push_bind(holder.to_string()).push(", claimed_until_ms = ").push_bind(until.0);
+                claim.push(" WHERE segment_id IN ");
+                push_list(&mut claim, part);
+                claim.build().execute(&mut *tx).await?;
             }
-            claimed
-        });
-        claimed?
-            .iter()
+            rows
+        })?;
+        rows.iter()
             .map(|(segment, attempts)| {
                 Ok(RepairJob {
                     segment: parse("segment id", segment)?,

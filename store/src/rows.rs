@@ -1,9 +1,10 @@
 //! Turning columns into the network's types and back.
 
-use std::str::FromStr;
+use std::{borrow::Cow, fmt::Display, str::FromStr};
 
 use erasure::{Codec, Scheme};
 use protocol::time::UnixMillis;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::StoreError;
 
@@ -40,4 +41,25 @@ pub(crate) fn scheme(codec: &str, needed: i64, total: i64) -> Result<Scheme, Sto
 /// An optional time.
 pub(crate) fn millis(value: Option<i64>) -> Option<UnixMillis> {
     value.map(UnixMillis)
+}
+
+/// Free text as both engines take it: PostgreSQL refuses a NUL, and one upload's name must not fail the commit it shares.
+pub(crate) fn text(value: &str) -> Cow<'_, str> {
+    if value.contains('\0') { Cow::Owned(value.replace('\0', "")) } else { Cow::Borrowed(value) }
+}
+
+/// Appends `(value, value, ...)`, which must not be empty. The last value is repeated up to a power of two, so that lists
+/// of all lengths are a few statements, which connections keep prepared.
+pub(crate) fn push_list<DB>(query: &mut QueryBuilder<DB>, values: &[impl Display])
+where
+    DB: Database,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    query.push("(");
+    let mut list = query.separated(", ");
+    let padding = values.len().next_power_of_two() - values.len();
+    for value in values.iter().chain(std::iter::repeat_n(&values[values.len() - 1], padding)) {
+        list.push_bind(value.to_string());
+    }
+    query.push(")");
 }

@@ -3,12 +3,13 @@
 use std::str::FromStr;
 
 use protocol::{ids::SegmentId, time::UnixMillis};
+use sqlx::QueryBuilder;
 
 use crate::{
     Db, StoreError,
     db::{read, write},
-    pieces::QUEUE_UNPIN,
-    rows::{parse, size},
+    rows::{ROWS_PER_STATEMENT, parse, size},
+    unpins::queue_unpins,
 };
 
 /// Where a segment is in its life.
@@ -24,19 +25,32 @@ pub enum SegmentState {
     Lost,
 }
 
+impl SegmentState {
+    /// Its name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Live => "live",
+            Self::Orphaned => "orphaned",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl FromStr for SegmentState {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "pending" => Ok(Self::Pending),
-            "live" => Ok(Self::Live),
-            "orphaned" => Ok(Self::Orphaned),
-            "lost" => Ok(Self::Lost),
-            _ => Err(()),
-        }
+        [Self::Pending, Self::Live, Self::Orphaned, Self::Lost]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
     }
 }
+
+/// Segments that nobody needs by `$1`.
+pub(crate) const COLLECTABLE: &str =
+    "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
 
 impl Db {
     /// Segment names in order, behind `after`, for walks over everything.
@@ -67,9 +81,7 @@ impl Db {
         now: UnixMillis,
         limit: u32,
     ) -> Result<Vec<SegmentId>, StoreError> {
-        const SQL: &str =
-            "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
-        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(SQL).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
@@ -77,24 +89,23 @@ impl Db {
     pub async fn collect_segment(&self, id: SegmentId, now: UnixMillis) -> Result<bool, StoreError> {
         const DELETE: &str =
             "DELETE FROM segments WHERE id = $1 AND state IN ('pending', 'orphaned') AND due_ms <= $2";
-        const HOLDERS: &str =
-            "SELECT node_id, hash FROM pieces WHERE segment_id = $1 AND node_id IS NOT NULL";
+        // What it returns is what was there when it went: a piece that was moved a moment ago is dropped where it is now.
+        const PIECES: &str = "DELETE FROM pieces WHERE segment_id = $1 RETURNING node_id, hash";
         let id = id.to_string();
         write!(self, tx => {
             let deleted = sqlx::query(DELETE).bind(&id).bind(now.0).execute(&mut *tx).await?.rows_affected() > 0;
             if deleted {
-                let holders: Vec<(String, String)> =
-                    sqlx::query_as(HOLDERS).bind(&id).fetch_all(&mut *tx).await?;
-                for (node, hash) in holders {
-                    sqlx::query(QUEUE_UNPIN).bind(node).bind(hash).bind(now.0).execute(&mut *tx).await?;
-                }
-                for table in [
-                    "DELETE FROM pieces WHERE segment_id = $1",
+                let pieces: Vec<(Option<String>, String)> =
+                    sqlx::query_as(PIECES).bind(&id).fetch_all(&mut *tx).await?;
+                let held: Vec<(String, String)> =
+                    pieces.into_iter().filter_map(|(node, hash)| Some((node?, hash))).collect();
+                queue_unpins!(tx, held, now);
+                for sql in [
                     "DELETE FROM blocks WHERE segment_id = $1",
                     "DELETE FROM repairs WHERE segment_id = $1",
                     "DELETE FROM root_segments WHERE segment_id = $1",
                 ] {
-                    sqlx::query(table).bind(&id).execute(&mut *tx).await?;
+                    sqlx::query(sql).bind(&id).execute(&mut *tx).await?;
                 }
             }
             deleted

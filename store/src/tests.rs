@@ -1,1 +1,21 @@
-//! One suite for both engines.
+//! One suite for both engines: every case runs on a fresh SQLite file, and on a fresh PostgreSQL schema when
+//! `TEST_POSTGRES_URL` names a database in which schemas may be created.
+
+mod engines;
+mod fixtures;
+
+mod accounts;
+mod collection;
+mod commit;
+mod contention;
+mod events;
+mod ledger;
+mod lifecycle;
+mod lookup;
+mod nodes;
+mod pieces;
+mod pins;
+mod plans;
+mod postgres;
+mod repairs;
+mod sqlite;

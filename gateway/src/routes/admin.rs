@@ -13,7 +13,7 @@ use store::{Account, NewApiKey};
 use super::time_text::{parse_rfc3339, rfc3339};
 use crate::{
     app::Gateway,
-    auth::{self, Scope},
+    auth::{self, ALL_SCOPES},
 };
 
 /// Accounts, keys or events shown at once.
@@ -109,10 +109,9 @@ pub(super) async fn create_key(
     if gateway.db.account(&account).await.map_err(anyhow::Error::from)?.is_none() {
         return Err(unknown_account(&account));
     }
-    let all: Vec<String> = Scope::ALL.iter().map(|scope| scope.name().to_string()).collect();
-    let scopes = wanted.scopes.unwrap_or_else(|| all.clone());
-    if let Some(unknown) = scopes.iter().find(|scope| !all.contains(scope)) {
-        let known = all.join(", ");
+    let scopes = wanted.scopes.unwrap_or_else(|| ALL_SCOPES.map(str::to_string).to_vec());
+    if let Some(unknown) = scopes.iter().find(|scope| !ALL_SCOPES.contains(&scope.as_str())) {
+        let known = ALL_SCOPES.join(", ");
         return Err(ApiError::bad_request("bad_scope", format!("{unknown:?} is none of the scopes {known}")));
     }
     let expires = match wanted.expires.as_deref() {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unsatisfiable;
 
-/// Whether the client has this already: `If-None-Match` names the ETag, in a list, weak or not, or is `*`.
+/// Whether the client has this already: `If-None-Match` names the `ETag`, in a list, weak or not, or is `*`.
 pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     let strong = etag.strip_prefix("W/").unwrap_or(etag);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {

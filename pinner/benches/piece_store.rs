@@ -1,0 +1,3 @@
+//! Measures the piece store.
+
+fn main() {}

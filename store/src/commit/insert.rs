@@ -1,0 +1,194 @@
+//! Writing what a commit decided, a few statements of many rows each.
+
+/// Inserts the new segments with their pieces, and makes every segment live that an accepted upload needs.
+macro_rules! insert_segments {
+    ($tx:ident, $segments:expr, $standing:expr, $known:expr, $now:expr, $lease:expr) => {
+        let needed: BTreeSet<SegmentId> =
+            $standing.iter().flat_map(|draft| draft.upload.segments.iter().copied()).collect();
+        for part in $segments.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new(
+                "INSERT INTO segments (id, codec, needed, total, length_bytes, piece_bytes, state, created_ms, due_ms) ",
+            );
+            query.push_values(part, |mut row, segment: &NewSegment| {
+                let live = needed.contains(&segment.id);
+                let state = if live { SegmentState::Live } else { SegmentState::Pending };
+                row.push_bind(segment.id.to_string())
+                    .push_bind(segment.scheme.codec().as_str())
+                    .push_bind(i64::from(segment.scheme.needed()))
+                    .push_bind(i64::from(segment.scheme.total()))
+                    .push_bind(sql(segment.length_bytes))
+                    .push_bind(sql(segment.scheme.layout(segment.length_bytes).piece_len()))
+                    .push_bind(state.as_str())
+                    .push_bind($now.0)
+                    .push_bind($lease.0);
+            });
+            query.build().execute(&mut *$tx).await?;
+        }
+        let pieces: Vec<(SegmentId, usize, NewPiece)> = $segments
+            .iter()
+            .flat_map(|segment| segment.pieces.iter().enumerate().map(|(index, piece)| (segment.id, index, *piece)))
+            .collect();
+        for part in pieces.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new(
+                "INSERT INTO pieces (segment_id, piece_index, hash, node_id, stored_ms, verified_ms) ",
+            );
+            query.push_values(part, |mut row, (segment, index, piece): &(SegmentId, usize, NewPiece)| {
+                row.push_bind(segment.to_string())
+                    .push_bind(sql(*index as u64))
+                    .push_bind(piece.hash.to_string())
+                    .push_bind(piece.node.map(|node| node.to_string()))
+                    .push_bind($now.0)
+                    .push_bind($now.0);
+            });
+            query.build().execute(&mut *$tx).await?;
+        }
+
+        let brought: HashSet<SegmentId> = $segments.iter().map(|segment| segment.id).collect();
+        let woken: Vec<SegmentId> = needed
+            .into_iter()
+            .filter(|id| !brought.contains(id) && $known.segments.get(id) != Some(&SegmentState::Live))
+            .collect();
+        for part in woken.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new("UPDATE segments SET state = 'live' WHERE id IN ");
+            push_list(&mut query, part);
+            query.build().execute(&mut *$tx).await?;
+        }
+    };
+}
+
+/// Inserts new pins and charges their accounts; brings pins that stood already up to date.
+macro_rules! insert_pins {
+    ($tx:ident, $drafts:expr, $outcomes:expr, $now:expr) => {
+        const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
+        // An upload without a name leaves the pin's name alone; one without an end makes the pin stay.
+        const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, expires_ms = $4 \
+             WHERE account_id = $1 AND cid = $2";
+        let with = |wanted| {
+            $drafts.iter().zip(&$outcomes).filter(move |(_, is)| **is == wanted).map(|(draft, _)| draft)
+        };
+        let created: Vec<&Draft<'_>> = with(Committed::Created).collect();
+        for part in created.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new(
+                "INSERT INTO pins (account_id, cid, name, size_bytes, created_ms, expires_ms) ",
+            );
+            query.push_values(part, |mut row, draft| {
+                row.push_bind(draft.upload.account.clone())
+                    .push_bind(draft.root.clone())
+                    .push_bind(text(&draft.upload.name))
+                    .push_bind(sql(draft.upload.size_bytes))
+                    .push_bind($now.0)
+                    .push_bind(draft.upload.expires.map(|expires| expires.0));
+            });
+            query.build().execute(&mut *$tx).await?;
+        }
+        let mut charges: BTreeMap<&str, u64> = BTreeMap::new();
+        for draft in created {
+            *charges.entry(&draft.upload.account).or_default() += draft.upload.size_bytes;
+        }
+        for (account, bytes) in charges {
+            sqlx::query(CHARGE).bind(account).bind(sql(bytes)).execute(&mut *$tx).await?;
+        }
+        for draft in with(Committed::AlreadyPinned) {
+            sqlx::query(TOUCH)
+                .bind(&draft.upload.account)
+                .bind(&draft.root)
+                .bind(text(&draft.upload.name))
+                .bind(draft.upload.expires.map(|expires| expires.0))
+                .execute(&mut *$tx)
+                .await?;
+        }
+    };
+}
+
+/// Counts the new pins of each root, whose row the first one makes, and records what keeps their segments alive.
+macro_rules! insert_roots {
+    ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
+        let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
+        for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
+            if *outcome == Committed::Created {
+                pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += 1;
+            }
+        }
+        for part in pinned.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+            let mut query =
+                QueryBuilder::new("INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms, pins) ");
+            query.push_values(part, |mut row, (root, (upload, pins))| {
+                row.push_bind(root.to_string())
+                    .push_bind(sql(upload.size_bytes))
+                    .push_bind(sql(upload.dag_size_bytes))
+                    .push_bind($now.0)
+                    .push_bind(*pins);
+            });
+            query.push(" ON CONFLICT (cid) DO UPDATE SET pins = roots.pins + excluded.pins");
+            query.build().execute(&mut *$tx).await?;
+        }
+        let links: BTreeSet<(&str, SegmentId)> = $standing
+            .iter()
+            .flat_map(|draft| draft.upload.segments.iter().map(|segment| (draft.root.as_str(), *segment)))
+            .collect();
+        for part in links.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new("INSERT INTO root_segments (cid, segment_id) ");
+            query.push_values(part, |mut row, (root, segment)| {
+                row.push_bind(root.to_string()).push_bind(segment.to_string());
+            });
+            query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
+            query.build().execute(&mut *$tx).await?;
+        }
+    };
+}
+
+/// Inserts the blocks that were stored for accepted uploads.
+macro_rules! insert_blocks {
+    ($tx:ident, $standing:expr) => {
+        let blocks: Vec<BlockAt> =
+            $standing.iter().flat_map(|draft| draft.upload.blocks.iter().cloned()).collect();
+        for part in blocks.chunks(ROWS_PER_STATEMENT) {
+            let mut query =
+                QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
+            query.push_values(part, |mut row, block: &BlockAt| {
+                row.push_bind(block.cid.to_string())
+                    .push_bind(block.segment.to_string())
+                    .push_bind(sql(block.offset_bytes))
+                    .push_bind(sql(block.length_bytes));
+            });
+            query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
+            query.build().execute(&mut *$tx).await?;
+        }
+    };
+}
+
+/// Lets go of lost segments that roots of accepted uploads relied on before: all their blocks lie elsewhere now.
+macro_rules! release_lost {
+    ($db:expr, $tx:ident, $standing:expr, $old_roots:expr, $lease:expr) => {
+        let again: BTreeSet<&str> = $standing
+            .iter()
+            .filter(|draft| $old_roots.contains(&draft.root))
+            .map(|draft| draft.root.as_str())
+            .collect();
+        for roots in again.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new(
+                "SELECT id FROM segments WHERE state = 'lost' AND id IN \
+                 (SELECT segment_id FROM root_segments WHERE cid IN ",
+            );
+            push_list(&mut query, roots);
+            query.push(") ORDER BY id").push($db.for_update());
+            let lost: Vec<(String,)> = query.build_query_as().fetch_all(&mut *$tx).await?;
+            let lost: Vec<String> = lost.into_iter().map(|(id,)| id).collect();
+            for segments in lost.chunks(ROWS_PER_STATEMENT) {
+                let mut query = QueryBuilder::new("DELETE FROM root_segments WHERE segment_id IN ");
+                push_list(&mut query, segments);
+                query.push(" AND cid IN ");
+                push_list(&mut query, roots);
+                query.build().execute(&mut *$tx).await?;
+                let mut query = QueryBuilder::new("UPDATE segments SET state = 'orphaned', due_ms = ");
+                query.push_bind($lease.0).push(" WHERE id IN ");
+                push_list(&mut query, segments);
+                query
+                    .push(" AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)");
+                query.build().execute(&mut *$tx).await?;
+            }
+        }
+    };
+}
+
+pub(super) use {insert_blocks, insert_pins, insert_roots, insert_segments, release_lost};

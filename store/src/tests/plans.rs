@@ -1,0 +1,127 @@
+//! No statement of a hot path reads a whole table. SQLite is asked how it would go about each.
+
+use protocol::time::UnixMillis;
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqlitePool};
+
+use super::{
+    engines::with_sqlite,
+    fixtures::{NOW, account, cid, commit, later, node_id, piece_hash, segment, segment_id, slot, upload},
+};
+use crate::{
+    Db, Visit, ledger,
+    lookup::{pieces_of, places_of},
+    pieces::{HELD_FROM, take_away},
+    pins::{DELETE_PIN, DISCOUNT, EXPIRED, ORPHAN, PAGE, UNLINK},
+    repairs::due_repairs,
+    segments::COLLECTABLE,
+    unpins::QUEUED,
+    visits::due_visits,
+};
+
+/// The plan's lines, such as `SEARCH pins USING INDEX pins_by_time (account_id=?)`.
+async fn plan(pool: &SqlitePool, sql: &str) -> Vec<String> {
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let rows: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(explain).fetch_all(pool).await.expect("a valid statement");
+    rows.into_iter().map(|(_, _, _, line)| line).collect()
+}
+
+fn text(query: QueryBuilder<Sqlite>) -> String {
+    query.into_string()
+}
+
+fn hot_statements() -> Vec<(&'static str, String)> {
+    let spans = [(ledger::place(slot(1, 0)), ledger::Span::of(&(slot(1, 0), NOW, 1), later(9)))];
+    let spans = [spans.clone(), spans].concat();
+    let due = |visit| text(due_visits(visit, NOW, 9));
+    vec![
+        ("find_blocks", text(places_of(&[cid(1), cid(2), cid(3)]))),
+        ("segments_info", text(pieces_of(&[segment_id(1), segment_id(2)]))),
+        ("held_pieces", HELD_FROM.to_string()),
+        ("claim_visits probe", due(Visit::Probe)),
+        ("claim_visits audit", due(Visit::Audit)),
+        ("claim_visits reconcile", due(Visit::Reconcile)),
+        ("claim_repairs", text(due_repairs(UnixMillis(0), 9))),
+        ("queued_unpins", QUEUED.to_string()),
+        ("pins", PAGE.to_string()),
+        ("expired_pins", EXPIRED.to_string()),
+        ("collectable_segments", COLLECTABLE.to_string()),
+        ("unpin: pin", DELETE_PIN.to_string()),
+        ("unpin: root", DISCOUNT.to_string()),
+        ("unpin: segments", ORPHAN.to_string()),
+        ("unpin: links", UNLINK.to_string()),
+        ("lose_pieces", text(take_away(node_id(1), &[(slot(1, 0), piece_hash(1, 0)); 3]))),
+        ("record_passed", text(ledger::prove_spans(node_id(1), &spans))),
+        (
+            "commit: pins",
+            "SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (VALUES ($1, $2), ($3, $4))"
+                .to_string(),
+        ),
+    ]
+}
+
+/// Whether a line of a plan reads one of our tables, or a whole index of it, from end to end.
+fn reads_all(line: &str) -> bool {
+    const TABLES: [&str; 14] = [
+        "pins",
+        "p",
+        "roots",
+        "r",
+        "root_segments",
+        "o",
+        "segments",
+        "s",
+        "pieces",
+        "blocks",
+        "b",
+        "nodes",
+        "repairs",
+        "unpins",
+    ];
+    let mut words = line.split(' ');
+    let scan = words.next() == Some("SCAN");
+    // A queue is read along the index that orders it, and left after the first few rows.
+    scan && words.next().is_some_and(|table| TABLES.contains(&table)) && !line.ends_with("repairs_by_urgency")
+}
+
+async fn assert_no_scans(db: Db) {
+    let Db::Sqlite { read, .. } = &db else { panic!("a case for SQLite") };
+    for (name, sql) in hot_statements() {
+        let plan = plan(read, &sql).await;
+        assert!(!plan.is_empty(), "{name} has no plan");
+        assert!(!plan.iter().any(|line| reads_all(line)), "{name} reads a whole table: {plan:#?}");
+        let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY"));
+        assert!(!sorts || name == "segments_info", "{name} sorts: {plan:#?}");
+    }
+}
+
+#[test]
+fn hot_statements_use_indexes() {
+    with_sqlite(|db| Box::pin(assert_no_scans(db)));
+}
+
+/// The planner chooses otherwise once it has counted the rows.
+#[test]
+fn hot_statements_use_indexes_of_a_filled_and_analyzed_database() {
+    with_sqlite(|db| {
+        Box::pin(async move {
+            account(&db, "a", 1 << 30).await;
+            let segments: Vec<_> = (0..300).map(segment).collect();
+            let uploads: Vec<_> = (0..2_000).map(|root| upload("a", root, 1, &[root % 300])).collect();
+            commit(&db, &segments, &uploads).await;
+            let hashes: Vec<_> = (0..500).map(|number| piece_hash(number, 9)).collect();
+            db.queue_unpins(node_id(1), &hashes, NOW).await.expect("queue");
+            let Db::Sqlite { write, .. } = &db else { panic!("a case for SQLite") };
+            sqlx::query("ANALYZE").execute(write).await.expect("analyze");
+            assert_no_scans(db).await;
+        })
+    });
+}
+
+#[test]
+fn a_scan_is_seen() {
+    assert!(reads_all("SCAN pins"));
+    assert!(reads_all("SCAN s USING COVERING INDEX segments_due"));
+    assert!(!reads_all("SCAN 2-ROW VALUES CLAUSE"));
+    assert!(!reads_all("SEARCH pins USING INDEX pins_by_time (account_id=?)"));
+}

@@ -1,0 +1,82 @@
+//! What only PostgreSQL can get wrong: transactions that wait for each other, and statements that run too long.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::Barrier;
+
+use super::{
+    engines::{postgres_url, with_postgres},
+    fixtures::{account, used},
+};
+use crate::{Db, DbOptions, StoreError, db::write};
+
+const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + 1 WHERE id = $1";
+
+/// Charges two accounts in this order, and on its first try meets the other caller in the middle.
+async fn charge(db: &Db, accounts: [&str; 2], middle: &Barrier, tries: &AtomicU32) -> Result<(), StoreError> {
+    write!(db, tx => {
+        sqlx::query(CHARGE).bind(accounts[0]).execute(&mut *tx).await?;
+        if tries.fetch_add(1, Ordering::Relaxed) == 0 {
+            middle.wait().await;
+        }
+        sqlx::query(CHARGE).bind(accounts[1]).execute(&mut *tx).await?;
+    })
+}
+
+/// Two transactions that lock two rows crosswise; gives their outcomes and how often their bodies ran.
+async fn cross(db: &Db) -> ([Result<(), StoreError>; 2], u32) {
+    let middle = Barrier::new(2);
+    let tries = [AtomicU32::new(0), AtomicU32::new(0)];
+    let (one, other) =
+        tokio::join!(charge(db, ["a", "b"], &middle, &tries[0]), charge(db, ["b", "a"], &middle, &tries[1]));
+    ([one, other], tries.iter().map(|tries| tries.load(Ordering::Relaxed)).sum())
+}
+
+#[test]
+fn a_transaction_that_gave_way_is_run_again() {
+    with_postgres(|db| {
+        Box::pin(async move {
+            account(&db, "a", 9).await;
+            account(&db, "b", 9).await;
+            let (outcomes, tries) = cross(&db).await;
+            for outcome in outcomes {
+                outcome.expect("the one that gave way came through at last");
+            }
+            assert!(tries > 2, "the server cut a cycle of locks");
+            assert_eq!((used(&db, "a").await, used(&db, "b").await), (2, 2), "each was run to its end once");
+        })
+    });
+}
+
+#[test]
+fn it_is_not_run_again_more_often_than_allowed() {
+    with_postgres(|db| {
+        Box::pin(async move {
+            account(&db, "a", 9).await;
+            account(&db, "b", 9).await;
+            let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
+            let (outcomes, tries) = cross(&Db::Postgres { pool: pool.clone(), retries_max: 0 }).await;
+            assert_eq!(tries, 2);
+            let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+            assert_eq!(failed.len(), 1);
+            assert!(failed[0].gave_way(), "{}", failed[0]);
+            assert_eq!((used(&db, "a").await, used(&db, "b").await), (1, 1));
+        })
+    });
+}
+
+#[tokio::test]
+async fn a_statement_that_runs_too_long_is_cancelled() {
+    let Some(url) = postgres_url() else { return };
+    let mut options = DbOptions::new(url);
+    options.statement_max = Duration::from_millis(50);
+    let db = Db::open(&options).await.expect("open");
+    let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
+    let error: StoreError =
+        sqlx::query("SELECT pg_sleep(600)").execute(pool).await.expect_err("cancelled").into();
+    assert!(error.to_string().contains("statement timeout"), "{error}");
+    assert!(!error.gave_way());
+}
