@@ -1,5 +1,5 @@
-//! Contained pieces: those on which a node stalled are asked for as a whole, at once and then hours apart, until they pass
-//! or have stalled too often.
+//! Contained pieces: those on which a node stalled, or that a repair could not read, are asked for as a whole, at once and
+//! then hours apart, until they pass or have stalled too often.
 //!
 //! The list is this monitor's own and in memory. A restart forgets it, which is in the node's favour; one that keeps
 //! stalling is contained again at the next visit.
