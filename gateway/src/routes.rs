@@ -21,6 +21,8 @@ use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
 const JSON_BODY_MAX: usize = 4 << 20;
+/// Body of a redeem request, at most: 50,000 entries of some 300 bytes.
+const REDEEM_BODY_MAX: usize = 24 << 20;
 
 /// All routes over one gateway.
 pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
@@ -35,7 +37,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/v1/nodes/enrol", post(nodes::enrol))
         .route("/v1/nodes/heartbeat", post(nodes::heartbeat))
         .route("/v1/nodes/locate", post(nodes::locate))
-        .route("/v1/nodes/redeem", post(nodes::redeem))
+        .route("/v1/nodes/redeem", post(nodes::redeem).layer(DefaultBodyLimit::max(REDEEM_BODY_MAX)))
         .route("/v1/nodes/{id}/earnings", get(nodes::earnings))
         .route("/v1/admin/accounts", post(admin::create_account).get(admin::accounts))
         .route("/v1/admin/accounts/{id}/quota", put(admin::set_quota))

@@ -1,5 +1,7 @@
 //! What only real processes show: a network of child processes that is killed, read, repaired and killed again.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod network;
 
 use std::time::Duration;
@@ -55,7 +57,8 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
     let mut acknowledged = Vec::new();
     for round in 0..6u64 {
         let uploads = (0..8u64).map(|file| {
-            let bytes = random_bytes(1000 + round * 8 + file, 20_000 + 300_000 * usize::try_from(file).unwrap());
+            let bytes =
+                random_bytes(1000 + round * 8 + file, 20_000 + 300_000 * usize::try_from(file).unwrap());
             let upload = network.try_upload(format!("file-{round}-{file}"), bytes.clone());
             async move { upload.await.map(|cid| (cid, bytes)) }
         });

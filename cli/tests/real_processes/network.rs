@@ -63,8 +63,13 @@ impl Network {
     }
 
     /// The CID, if the upload was acknowledged.
-    pub(crate) fn try_upload(&self, name: String, bytes: Vec<u8>) -> impl Future<Output = Option<String>> + use<> {
-        let request = self.http.post(self.url(&format!("/v1/files?name={name}"))).bearer_auth(self.key()).body(bytes);
+    pub(crate) fn try_upload(
+        &self,
+        name: String,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Option<String>> + use<> {
+        let request =
+            self.http.post(self.url(&format!("/v1/files?name={name}"))).bearer_auth(self.key()).body(bytes);
         async move {
             let response = request.send().await.ok()?;
             if response.status() != 201 {
@@ -95,8 +100,13 @@ impl Network {
 
     pub(crate) async fn read_range(&self, path: &str, start: usize, len: usize) -> Vec<u8> {
         let range = format!("bytes={start}-{}", start + len - 1);
-        let response =
-            self.http.get(self.url(&format!("/ipfs/{path}"))).header("range", range).send().await.expect("read");
+        let response = self
+            .http
+            .get(self.url(&format!("/ipfs/{path}")))
+            .header("range", range)
+            .send()
+            .await
+            .expect("read");
         assert_eq!(response.status(), 206, "{path}");
         response.bytes().await.expect("body").to_vec()
     }
@@ -108,7 +118,12 @@ impl Network {
 
     pub(crate) async fn list(&self) -> Vec<String> {
         let list = self.json("/v1/files?limit=1000").await;
-        list["files"].as_array().unwrap().iter().map(|file| file["cid"].as_str().unwrap().to_string()).collect()
+        list["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["cid"].as_str().unwrap().to_string())
+            .collect()
     }
 
     /// Waits until every piece of the file is on a healthy node.
@@ -133,7 +148,8 @@ impl Network {
 
     pub(crate) fn kill_nodes(&mut self, nodes: Range<usize>) {
         let all = self.file["nodes"].as_array().unwrap();
-        let ids: Vec<String> = all[nodes].iter().map(|node| node["id"].as_str().unwrap().to_string()).collect();
+        let ids: Vec<String> =
+            all[nodes].iter().map(|node| node["id"].as_str().unwrap().to_string()).collect();
         self.kill_by_id(&ids);
     }
 

@@ -61,6 +61,12 @@ pub(super) async fn enrol(
     body: Bytes,
 ) -> Result<Json<EnrolAnswer>, ApiError> {
     let (node, request): (NodeId, EnrolRequest) = signed(&gateway, &headers, "/v1/nodes/enrol", &body)?;
+    let invite_hash = request.invite.as_deref().map(auth::hash);
+    // Before its URL is called: not everybody may make this gateway call wherever they like.
+    let admitted = gateway.db.may_enrol(node, invite_hash.as_deref(), gateway.clock.now()).await;
+    if !admitted.map_err(anyhow::Error::from)? {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "invite_refused", InviteError::Refused));
+    }
     let address = address_of(&request.url).await?;
     call_back(&gateway, node, &request.url).await?;
     let place = gateway.routing.geoip.lookup(address);
@@ -80,7 +86,6 @@ pub(super) async fn enrol(
         standing: reputation.standing.name().to_string(),
         reputation: serde_json::to_string(&reputation).map_err(anyhow::Error::from)?,
     };
-    let invite_hash = request.invite.as_deref().map(auth::hash);
     let enrolled = gateway.db.enrol(&new, invite_hash.as_deref(), now).await.map_err(anyhow::Error::from)?;
     enrolled.map_err(|error| match error {
         InviteError::Refused => ApiError::new(StatusCode::FORBIDDEN, "invite_refused", error),
