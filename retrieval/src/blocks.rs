@@ -1,20 +1,28 @@
 //! Blocks by CID: from memory, from disk, or fetched from pieces; each fetched once however many wait for it.
 
-use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+mod budget;
+mod fetch;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use content::{Block, Cid};
 use futures_util::{
     FutureExt as _,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, join_all},
 };
 use parking_lot::Mutex;
-use protocol::ids::SegmentId;
 use serde::{Deserialize, Serialize};
 use service::clock::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transfer::Gather;
 
+use self::budget::{Batch, Budget};
 use crate::{
     disk_cache::{DiskCache, DiskCacheConfig},
     error::ReadError,
@@ -33,13 +41,17 @@ pub struct BlocksConfig {
     pub disk_bytes: u64,
     /// Places of blocks kept in memory.
     pub places_max: u64,
-    /// Bytes that may be in flight between nodes and readers, over all reads together.
+    /// Bytes of blocks that may be on their way between nodes and readers, over all reads together. While they are put
+    /// together they take up to three times as much.
     pub in_flight_bytes: u32,
     /// Bytes fetched at once for one reader, at most.
     pub window_bytes: u64,
     /// How long a place is believed.
     #[serde(with = "humantime_serde")]
     pub place_ttl: Duration,
+    /// How long a reader may keep what was fetched ahead for it while others wait for room.
+    #[serde(with = "humantime_serde")]
+    pub hold_max: Duration,
 }
 
 impl Default for BlocksConfig {
@@ -52,6 +64,7 @@ impl Default for BlocksConfig {
             in_flight_bytes: 64 << 20,
             window_bytes: 4 << 20,
             place_ttl: Duration::from_mins(5),
+            hold_max: Duration::from_secs(5),
         }
     }
 }
@@ -69,27 +82,32 @@ struct Inner {
     disk: Option<DiskCache>,
     places: moka::sync::Cache<Cid, Found>,
     fetches: Mutex<HashMap<Cid, Fetch>>,
-    budget: Arc<Semaphore>,
+    budget: Budget,
     clock: Clock,
     config: BlocksConfig,
 }
 
-/// Blocks that were fetched together, and the room they take in the budget until the last reader lets go of them.
-#[derive(Debug)]
-struct Group {
-    blocks: HashMap<Cid, Bytes>,
-    _room: OwnedSemaphorePermit,
+/// A fetch in progress, or one that has ended and is still held by somebody.
+#[derive(Clone)]
+pub(crate) struct Fetch(Shared<BoxFuture<'static, Option<Arc<Batch>>>>);
+
+/// Takes fetches off the list when they end, in whatever way.
+struct Entered {
+    inner: Arc<Inner>,
+    cids: Vec<Cid>,
 }
 
-type Fetch = Shared<BoxFuture<'static, Result<Arc<Group>, ReadError>>>;
-
-/// A block, keeping its room in the budget while a reader works with it.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The block.
-    pub block: Block,
-    _group: Option<Arc<Group>>,
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut fetches = self.inner.fetches.lock();
+        for cid in &self.cids {
+            fetches.remove(cid);
+        }
+    }
 }
+
+/// What a cache entry costs besides its bytes.
+const ENTRY_BYTES: usize = 200;
 
 impl std::fmt::Debug for Blocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,9 +115,51 @@ impl std::fmt::Debug for Blocks {
     }
 }
 
+impl Fetch {
+    fn ended(batch: Arc<Batch>) -> Self {
+        Self(std::future::ready(Some(batch)).boxed().shared())
+    }
+
+    /// What came of one block; `None` when it has to be fetched again because others needed the room. Holds the room
+    /// for as long as this fetch is kept.
+    pub(crate) async fn block(&self, cid: &Cid) -> Option<Result<Block, ReadError>> {
+        let Some(batch) = self.0.clone().await else {
+            return Some(Err(ReadError::Unavailable("fetch ended".into())));
+        };
+        let bytes = batch.get(cid)?;
+        Some(bytes.map(|bytes| Block { cid: cid.clone(), bytes }))
+    }
+}
+
 impl Blocks {
-    /// Reads blocks found by `locator` over `gather`.
+    /// Reads blocks found by `locator` over `gather`, without a cache on disk.
     pub fn new(locator: Box<dyn Locator>, gather: Gather, clock: Clock, config: BlocksConfig) -> Self {
+        Self::with_disk(locator, gather, clock, config, None)
+    }
+
+    /// The same with a cache on disk, if the configuration names a place for it. Blocks while that is opened.
+    pub fn open(
+        locator: Box<dyn Locator>,
+        gather: Gather,
+        clock: Clock,
+        config: BlocksConfig,
+    ) -> io::Result<Self> {
+        let disk = if config.disk_dir.as_os_str().is_empty() {
+            None
+        } else {
+            let limits = DiskCacheConfig { bytes_max: config.disk_bytes, ..DiskCacheConfig::default() };
+            Some(DiskCache::open(&config.disk_dir, &limits)?)
+        };
+        Ok(Self::with_disk(locator, gather, clock, config, disk))
+    }
+
+    fn with_disk(
+        locator: Box<dyn Locator>,
+        gather: Gather,
+        clock: Clock,
+        config: BlocksConfig,
+        disk: Option<DiskCache>,
+    ) -> Self {
         let memory = moka::sync::Cache::builder()
             .weigher(|_: &Cid, bytes: &Bytes| u32::try_from(bytes.len() + ENTRY_BYTES).unwrap_or(u32::MAX))
             .max_capacity(config.memory_bytes)
@@ -108,16 +168,20 @@ impl Blocks {
             .max_capacity(config.places_max)
             .time_to_live(config.place_ttl)
             .build();
-        let budget = Arc::new(Semaphore::new(config.in_flight_bytes as usize));
-        let (disk, fetches) = (open_disk(&config), Mutex::default());
-        Self {
-            shared: Arc::new(Inner { locator, gather, memory, disk, places, fetches, budget, clock, config }),
-        }
+        let budget = Budget::new(config.in_flight_bytes, config.hold_max);
+        let fetches = Mutex::default();
+        let inner = Inner { locator, gather, memory, disk, places, fetches, budget, clock, config };
+        Self { shared: Arc::new(inner) }
     }
 
     /// What reads are limited by.
     pub fn config(&self) -> &BlocksConfig {
         &self.shared.config
+    }
+
+    /// The cache on disk, if there is one.
+    pub fn disk(&self) -> Option<&DiskCache> {
+        self.shared.disk.as_ref()
     }
 
     /// A block that is at hand without asking anybody.
@@ -126,253 +190,91 @@ impl Blocks {
             return Some(block);
         }
         let bytes = self.shared.memory.get(cid)?;
+        metrics::counter!("block_reads_total", "from" => "memory").increment(1);
         Some(Block { cid: cid.clone(), bytes })
     }
 
     /// One block.
-    pub async fn get(&self, cid: &Cid) -> Result<Held, ReadError> {
+    pub async fn get(&self, cid: &Cid) -> Result<Block, ReadError> {
         if let Some(block) = self.at_hand(cid) {
-            metrics::counter!("block_reads_total", "from" => "memory").increment(1);
-            return Ok(Held { block, _group: None });
+            return Ok(block);
         }
-        if let Some(block) = self.kept_on_disk(cid).await {
-            return Ok(Held { block, _group: None });
+        if cid.hash_fn().is_none() {
+            return Err(ReadError::UnsupportedHash(cid.clone()));
         }
-        let group = self.fetch(cid).await?;
-        held(cid, group)
+        loop {
+            // Once more only when the room was taken back between the end of the fetch and this reader's turn.
+            for fetch in self.fetch(std::slice::from_ref(cid), &[]).into_values() {
+                if let Some(outcome) = fetch.block(cid).await {
+                    return outcome;
+                }
+            }
+        }
     }
 
-    /// Starts fetching several blocks that will be read soon, as far as the budget has room right now.
-    /// The returned handles keep what was fetched; [`Blocks::get`] finds it.
-    pub async fn prefetch(&self, cids: &[Cid]) -> Result<Vec<Held>, ReadError> {
-        let mut held_blocks = Vec::with_capacity(cids.len());
-        let mut missing = Vec::new();
-        for cid in cids {
-            let at_hand = match self.at_hand(cid) {
-                Some(block) => Some(block),
-                None => self.kept_on_disk(cid).await,
-            };
-            match at_hand {
-                Some(block) => held_blocks.push(Held { block, _group: None }),
-                None => missing.push(cid.clone()),
+    /// Several blocks in order, fetched together.
+    pub(crate) async fn get_all(&self, cids: &[Cid]) -> Result<Vec<Block>, ReadError> {
+        let missing: Vec<Cid> = cids.iter().filter(|cid| !self.is_at_hand(cid)).cloned().collect();
+        let fetches = self.fetch(&missing, &[]);
+        let blocks = cids.iter().map(async |cid| {
+            if let Some(fetch) = fetches.get(cid)
+                && let Some(outcome) = fetch.block(cid).await
+            {
+                return outcome;
             }
-        }
-        let fetches = self.fetch_together(&missing).await?;
-        for fetch in fetches {
-            let group = fetch.await?;
-            for (cid, bytes) in &group.blocks {
-                let block = Block { cid: cid.clone(), bytes: bytes.clone() };
-                held_blocks.push(Held { block, _group: Some(group.clone()) });
-            }
-        }
-        Ok(held_blocks)
-    }
-
-    /// A block kept on disk; it is in memory afterwards.
-    async fn kept_on_disk(&self, cid: &Cid) -> Option<Block> {
-        let bytes = self.shared.disk.as_ref()?.get(cid).await?;
-        metrics::counter!("block_reads_total", "from" => "disk").increment(1);
-        self.shared.memory.insert(cid.clone(), bytes.clone());
-        Some(Block { cid: cid.clone(), bytes })
-    }
-
-    async fn fetch(&self, cid: &Cid) -> Result<Arc<Group>, ReadError> {
-        let running = self.shared.fetches.lock().get(cid).cloned();
-        if let Some(fetch) = running {
-            return fetch.await;
-        }
-        let places = self.places(std::slice::from_ref(cid)).await?;
-        let Some(place) = places.into_iter().next() else { return Err(ReadError::NotFound(cid.clone())) };
-        self.start(vec![place]).await
-    }
-
-    /// Fetches for all of `cids` that nobody fetches yet, joined where they lie together.
-    async fn fetch_together(&self, cids: &[Cid]) -> Result<Vec<Fetch>, ReadError> {
-        let mut fetches = Vec::new();
-        let mut unknown = Vec::new();
-        for cid in cids {
-            let running = self.shared.fetches.lock().get(cid).cloned();
-            match running {
-                Some(fetch) => fetches.push(fetch),
-                None => unknown.push(cid.clone()),
-            }
-        }
-        let mut places = self.places(&unknown).await?;
-        if places.len() < unknown.len() {
-            let missing = unknown.iter().find(|cid| !places.iter().any(|place| place.cid == **cid));
-            return Err(ReadError::NotFound(missing.unwrap_or(&unknown[0]).clone()));
-        }
-        places.sort_by_key(|place| (place.segment.id, place.offset));
-        let mut run: Vec<Found> = Vec::new();
-        for place in places {
-            let joins = run.last().is_none_or(|last| {
-                last.segment.id == place.segment.id
-                    && place.offset + place.len - run[0].offset <= self.shared.config.window_bytes
-                    && place.offset - (last.offset + last.len) <= GAP_MAX
-            });
-            if !joins {
-                fetches.push(self.start(std::mem::take(&mut run)));
-            }
-            run.push(place);
-        }
-        if !run.is_empty() {
-            fetches.push(self.start(run));
-        }
-        Ok(fetches)
-    }
-
-    /// Places of blocks, remembered ones first.
-    async fn places(&self, cids: &[Cid]) -> Result<Vec<Found>, ReadError> {
-        let now = self.shared.clock.now();
-        let mut places = Vec::with_capacity(cids.len());
-        let mut unknown = Vec::new();
-        for cid in cids {
-            match self.shared.places.get(cid).filter(|place| place.expires > now) {
-                Some(place) => places.push(place),
-                None => unknown.push(cid.clone()),
-            }
-        }
-        if !unknown.is_empty() {
-            let found = self.shared.locator.locate(&unknown).await;
-            let found = found.map_err(|error| ReadError::Unavailable(error.to_string()))?;
-            for place in found {
-                self.shared.places.insert(place.cid.clone(), place.clone());
-                places.push(place);
-            }
-        }
-        Ok(places)
-    }
-
-    /// Starts one fetch of blocks that lie together in a segment and lets others join it. It runs on even when the
-    /// reader that asked for it leaves.
-    fn start(&self, places: Vec<Found>) -> Fetch {
-        let cids: Vec<Cid> = places.iter().map(|place| place.cid.clone()).collect();
-        let this = self.clone();
-        // Held until the fetch is entered below, so that it cannot be taken out before.
-        let mut fetches = self.shared.fetches.lock();
-        let task = tokio::spawn(async move {
-            let outcome = this.gather_group(&places).await;
-            let mut fetches = this.shared.fetches.lock();
-            for place in &places {
-                fetches.remove(&place.cid);
-            }
-            outcome
+            self.get(cid).await
         });
-        let fetch = task
-            .map(|joined| {
-                joined.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("fetch ended: {error}"))))
-            })
-            .boxed()
-            .shared();
-        for cid in cids {
-            fetches.insert(cid, fetch.clone());
-        }
-        fetch
+        join_all(blocks).await.into_iter().collect()
     }
 
-    async fn gather_group(&self, places: &[Found]) -> Result<Arc<Group>, ReadError> {
-        let bytes: u64 = places.iter().map(|place| place.len).sum();
-        let room = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.shared.config.in_flight_bytes);
-        let room = self.shared.budget.clone().acquire_many_owned(room).await;
-        let room = room.map_err(|_| ReadError::Unavailable("shutting down".into()))?;
-        let blocks = if let Ok(blocks) = self.read_places(places).await {
-            blocks
-        } else {
-            // Pieces move: what was remembered about them may be stale, so ask once more before giving up.
-            self.read_afresh(places).await?
-        };
-        for (cid, bytes) in &blocks {
-            self.shared.memory.insert(cid.clone(), bytes.clone());
-            if let Some(disk) = &self.shared.disk {
-                disk.offer(Block { cid: cid.clone(), bytes: bytes.clone() });
+    /// Whether a block is in memory.
+    pub(crate) fn is_at_hand(&self, cid: &Cid) -> bool {
+        cid.is_identity() || self.shared.memory.contains_key(cid)
+    }
+
+    /// Sees to it that all of `cids` are being fetched, and gives the fetch of each. Those that nobody fetches yet are
+    /// fetched together; `soon` names some that will be wanted afterwards. A fetch runs on even when whoever asked for it
+    /// leaves.
+    pub(crate) fn fetch(&self, cids: &[Cid], soon: &[Cid]) -> HashMap<Cid, Fetch> {
+        // Held until new fetches are entered, so that two readers never start the same.
+        let mut fetches = self.shared.fetches.lock();
+        let mut found: HashMap<Cid, Fetch> = HashMap::with_capacity(cids.len());
+        let mut seen: HashSet<&Cid> = HashSet::with_capacity(cids.len());
+        let mut new: Vec<Cid> = Vec::new();
+        for cid in cids.iter().filter(|cid| seen.insert(*cid)) {
+            if let Some(fetch) = fetches.get(cid) {
+                found.insert(cid.clone(), fetch.clone());
+            } else if let Some(bytes) = self.shared.memory.get(cid) {
+                // It came in since the caller looked.
+                found.insert(cid.clone(), Fetch::ended(Batch::at_hand(cid.clone(), bytes)));
+            } else {
+                new.push(cid.clone());
             }
         }
-        Ok(Arc::new(Group { blocks, _room: room }))
-    }
-
-    /// Forgets where blocks were, asks again and reads them there.
-    async fn read_afresh(&self, places: &[Found]) -> Result<HashMap<Cid, Bytes>, ReadError> {
-        let cids: Vec<Cid> = places.iter().map(|place| place.cid.clone()).collect();
-        for cid in &cids {
-            self.shared.places.invalidate(cid);
-        }
-        let mut fresh = self.places(&cids).await?;
-        if fresh.len() < cids.len() {
-            return Err(ReadError::NotFound(cids[0].clone()));
-        }
-        fresh.sort_by_key(|place| (place.segment.id, place.offset));
-        let mut blocks = HashMap::new();
-        for run in fresh.chunk_by(|a, b| a.segment.id == b.segment.id) {
-            blocks.extend(self.read_places(run).await?);
-        }
-        Ok(blocks)
-    }
-
-    /// Gathers and verifies blocks of one segment.
-    async fn read_places(&self, places: &[Found]) -> Result<HashMap<Cid, Bytes>, ReadError> {
-        let Some(first) = places.first() else { return Ok(HashMap::new()) };
-        let ranges: Vec<Range<u64>> =
-            places.iter().map(|place| place.offset..place.offset.saturating_add(place.len)).collect();
-        let pieces = self.shared.gather.read(&first.segment, &ranges).await;
-        let pieces = pieces.map_err(|error| ReadError::Unavailable(error.to_string()))?;
-        let named: Vec<(Cid, Bytes)> = places.iter().map(|place| place.cid.clone()).zip(pieces).collect();
-        let bytes: usize = named.iter().map(|(_, bytes)| bytes.len()).sum();
-        metrics::counter!("block_reads_total", "from" => "pieces").increment(named.len() as u64);
-        metrics::counter!("gathered_bytes_total").increment(bytes as u64);
-        let segment = first.segment.id;
-        if bytes < INLINE_HASH_BYTES {
-            return verify(segment, named);
-        }
-        // A mebibyte takes most of a millisecond to hash: long enough to hold up everybody else on this thread.
-        let verified = tokio::task::spawn_blocking(move || verify(segment, named)).await;
-        verified.unwrap_or_else(|error| Err(ReadError::Unavailable(format!("verification ended: {error}"))))
-    }
-}
-
-/// The disk tier, if one is configured. Without it reads are slower and nothing else, so a disk that cannot be used is no
-/// reason not to start.
-fn open_disk(config: &BlocksConfig) -> Option<DiskCache> {
-    if config.disk_dir.as_os_str().is_empty() {
-        return None;
-    }
-    let limits = DiskCacheConfig { bytes_max: config.disk_bytes, ..DiskCacheConfig::default() };
-    match DiskCache::open(&config.disk_dir, &limits) {
-        Ok(disk) => Some(disk),
-        Err(error) => {
-            tracing::error!(dir = %config.disk_dir.display(), %error, "running without a disk cache");
-            None
-        }
-    }
-}
-
-/// What a cache entry costs besides its bytes.
-const ENTRY_BYTES: usize = 200;
-/// Bytes between two blocks that are fetched together nevertheless: a CAR frame's head, or a small block in between.
-const GAP_MAX: u64 = 4096;
-/// Up to this many bytes are hashed on the async thread.
-const INLINE_HASH_BYTES: usize = 64 << 10;
-
-fn held(cid: &Cid, group: Arc<Group>) -> Result<Held, ReadError> {
-    match group.blocks.get(cid) {
-        Some(bytes) => {
-            let block = Block { cid: cid.clone(), bytes: bytes.clone() };
-            Ok(Held { block, _group: Some(group) })
-        }
-        None => Err(ReadError::NotFound(cid.clone())),
-    }
-}
-
-/// Checks every block against its CID. A mismatch here means wrong metadata, for the pieces were verified before.
-fn verify(segment: SegmentId, named: Vec<(Cid, Bytes)>) -> Result<HashMap<Cid, Bytes>, ReadError> {
-    named
-        .into_iter()
-        .map(|(cid, bytes)| match Block::verified(cid.clone(), bytes) {
-            Ok(block) => Ok((cid, block.bytes)),
-            Err(error) => {
-                tracing::error!(%segment, %cid, %error, "block does not match its cid");
-                metrics::counter!("block_mismatches_total").increment(1);
-                Err(ReadError::Unavailable(format!("block {cid} does not verify")))
+        if !new.is_empty() {
+            let fetch = self.start(new.clone(), soon.to_vec());
+            for cid in new {
+                fetches.insert(cid.clone(), fetch.clone());
+                found.insert(cid, fetch.clone());
             }
-        })
-        .collect()
+        }
+        found
+    }
+
+    /// Starts one fetch, which takes itself off the list when it ends.
+    fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
+        let inner = self.shared.clone();
+        let task = tokio::spawn(async move {
+            // Made in here: a task that is refused because everything ends is dropped while the list is locked.
+            let entered = Entered { inner, cids };
+            fetch::fetch(&entered.inner, &entered.cids, &soon).await
+        });
+        Fetch(task.map(Result::ok).boxed().shared())
+    }
+
+    /// Bytes of the budget that nobody has.
+    #[cfg(test)]
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.shared.budget.free_bytes()
+    }
 }

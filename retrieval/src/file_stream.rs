@@ -1,21 +1,34 @@
 //! Streaming a byte range of a file: walks the DAG in order, fetches a window ahead, yields verified bytes.
+//!
+//! The first window is small for a quick first byte, and each is twice as long as the one before. A reader has one
+//! window in its hands and at most one under way, and lets go of the first before it waits for the second: readers that
+//! wait for room never keep it from each other.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use content::{
-    Block,
+    Block, Cid,
     unixfs::walk::{Child, FileNode, file, kind},
 };
 use futures_util::stream::{self, Stream};
 
 use crate::{
-    blocks::{Blocks, Held},
+    blocks::{Blocks, Fetch},
     error::ReadError,
 };
 
 /// Depth of a file's DAG, at most. 1024 links a node reach 2^60 leaves at depth 6.
 const DEPTH_MAX: usize = 64;
+/// Bytes of the first window: one leaf as most files have them.
+const WINDOW_FIRST: u64 = 1 << 20;
+/// Blocks in one window, at most.
+const WINDOW_BLOCKS_MAX: usize = 512;
+/// Blocks behind the window whose places are asked for in the same question.
+const SOON_MAX: usize = 256;
 
 /// The bytes of `range` of the file whose root is `block`, in order. It ends early only with an error.
 pub fn stream_file(
@@ -23,14 +36,17 @@ pub fn stream_file(
     block: Block,
     range: Range<u64>,
 ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static {
-    let walk = Walk { blocks, range, todo: VecDeque::new(), ahead: None, window: 1 };
     let first = Todo { depth: 0, start: 0, what: What::Block(block) };
-    stream::try_unfold((walk, Some(first)), |(mut walk, first)| async move {
-        if let Some(first) = first {
-            walk.todo.push_back(first);
-        }
-        Ok(walk.next().await?.map(|bytes| (bytes, (walk, None))))
-    })
+    let walk = Walk {
+        blocks,
+        range,
+        todo: VecDeque::from([first]),
+        window: HashMap::new(),
+        ahead: HashMap::new(),
+        went_ahead: false,
+        window_bytes: WINDOW_FIRST,
+    };
+    stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|bytes| (bytes, walk))) })
 }
 
 /// A part of the file still to be read.
@@ -56,18 +72,14 @@ struct Walk {
     range: Range<u64>,
     /// In order of the file.
     todo: VecDeque<Todo>,
-    /// Blocks being fetched ahead.
-    ahead: Option<tokio::task::JoinHandle<Result<Vec<Held>, ReadError>>>,
-    /// How many mebibytes to fetch at once: little for a quick first byte, then more with every window.
-    window: u64,
-}
-
-impl Drop for Walk {
-    fn drop(&mut self) {
-        if let Some(ahead) = self.ahead.take() {
-            ahead.abort();
-        }
-    }
+    /// What is being read.
+    window: HashMap<Cid, Fetch>,
+    /// What is being fetched ahead of it.
+    ahead: HashMap<Cid, Fetch>,
+    /// Whether that was started since the window was.
+    went_ahead: bool,
+    /// Length of the next window.
+    window_bytes: u64,
 }
 
 impl Walk {
@@ -81,9 +93,10 @@ impl Walk {
                 }
                 What::Block(block) => self.expand(&block, todo.start, todo.depth)?,
                 What::Child(child) => {
-                    let block = self.fetch(&child).await?;
+                    let block = self.block_of(&child).await?;
                     child.check(&kind(&block)?)?;
                     self.expand(&block, todo.start, todo.depth)?;
+                    self.go_ahead();
                 }
             }
         }
@@ -97,7 +110,9 @@ impl Walk {
         }
         let node: FileNode = file(block)?;
         let local = self.range.start.saturating_sub(start)..self.range.end.saturating_sub(start);
-        for child in node.overlapping(&local).iter().rev() {
+        // Children without bytes are passed over: a small DAG could name them more often than anybody can count.
+        let wanted = node.overlapping(&local).iter().filter(|child| !child.range.is_empty());
+        for child in wanted.rev() {
             let start = start.saturating_add(child.range.start);
             self.todo.push_front(Todo { depth: depth + 1, start, what: What::Child(child.clone()) });
         }
@@ -107,64 +122,72 @@ impl Walk {
         Ok(())
     }
 
-    /// The block of a child: what was fetched ahead is waited for, then the next window is started.
-    async fn fetch(&mut self, child: &Child) -> Result<Block, ReadError> {
-        if let Some(block) = self.blocks.at_hand(&child.cid) {
-            return Ok(block);
-        }
-        if let Some(ahead) = self.ahead.take() {
-            // Its error will be met again, and told, when its block is asked for by itself.
-            if let Ok(Ok(held)) = ahead.await
-                && let Some(found) = held.iter().find(|held| held.block.cid == child.cid)
-            {
-                let block = found.block.clone();
-                self.fetch_ahead(&held);
+    /// The block of a child: from what is being read, from memory, or as the first of the next window.
+    async fn block_of(&mut self, child: &Child) -> Result<Block, ReadError> {
+        if !self.window.contains_key(&child.cid) {
+            if let Some(block) = self.blocks.at_hand(&child.cid) {
                 return Ok(block);
             }
-        }
-        self.start_ahead(Some(child), &[]);
-        if let Some(ahead) = self.ahead.take()
-            && let Ok(Ok(held)) = ahead.await
-            && let Some(found) = held.iter().find(|held| held.block.cid == child.cid)
-        {
-            let block = found.block.clone();
-            self.fetch_ahead(&held);
-            return Ok(block);
-        }
-        Ok(self.blocks.get(&child.cid).await?.block)
-    }
-
-    fn fetch_ahead(&mut self, held: &[Held]) {
-        self.window = (self.window * 2).min((self.blocks.config().window_bytes >> 20).max(1));
-        self.start_ahead(None, held);
-    }
-
-    /// Starts fetching the next window of children that are not at hand or `held`.
-    fn start_ahead(&mut self, first: Option<&Child>, held: &[Held]) {
-        let window_bytes = self.window << 20;
-        let mut cids = Vec::new();
-        let mut bytes = 0;
-        let next = self.todo.iter().filter_map(|todo| match &todo.what {
-            What::Child(child) => Some(child),
-            _ => None,
-        });
-        for child in first.into_iter().chain(next) {
-            if held.iter().any(|held| held.block.cid == child.cid) {
-                continue;
+            // Let go of before anything is waited for.
+            self.window = std::mem::take(&mut self.ahead);
+            self.went_ahead = false;
+            if !self.window.contains_key(&child.cid) {
+                self.window = self.start_window(Some(child));
             }
-            bytes += child.range.end - child.range.start;
-            if !cids.is_empty() && bytes > window_bytes {
+        }
+        if let Some(fetch) = self.window.get(&child.cid)
+            && let Some(outcome) = fetch.block(&child.cid).await
+        {
+            return outcome;
+        }
+        // Others needed the room while this reader stood still.
+        self.window.clear();
+        self.blocks.get(&child.cid).await
+    }
+
+    /// Starts fetching the next window, once for each that is being read.
+    fn go_ahead(&mut self) {
+        if self.went_ahead || self.window.is_empty() {
+            return;
+        }
+        self.went_ahead = true;
+        let longest = self.blocks.config().window_bytes.max(WINDOW_FIRST);
+        self.window_bytes = self.window_bytes.saturating_mul(2).min(longest);
+        self.ahead = self.start_window(None);
+    }
+
+    /// Starts fetching what comes next, `first` before all, as far as it is not in memory or in the present window.
+    fn start_window(&self, first: Option<&Child>) -> HashMap<Cid, Fetch> {
+        let children = self.todo.iter().filter_map(|todo| match &todo.what {
+            What::Child(child) => Some(child),
+            What::Block(_) | What::Inline(_) => None,
+        });
+        let mut next = first.into_iter().chain(children).peekable();
+        let mut cids = Vec::new();
+        let (mut bytes, mut looked_at) = (0_u64, 0);
+        while let Some(child) = next.peek() {
+            let len = child.range.end - child.range.start;
+            // An inner node stands for more than any window and takes little itself: it is fetched with the last leaves
+            // before it, so that nobody waits for it by itself.
+            let is_inner = len > content::BLOCK_MAX as u64;
+            bytes = bytes.saturating_add(if is_inner { 0 } else { len });
+            if looked_at > 0 && (bytes > self.window_bytes || looked_at >= WINDOW_BLOCKS_MAX) {
                 break;
             }
-            if self.blocks.at_hand(&child.cid).is_none() {
+            looked_at += 1;
+            if !self.window.contains_key(&child.cid) && !self.blocks.is_at_hand(&child.cid) {
                 cids.push(child.cid.clone());
+            }
+            next.next();
+            if is_inner {
+                break;
             }
         }
         if cids.is_empty() {
-            return;
+            return HashMap::new();
         }
-        let blocks = self.blocks.clone();
-        self.ahead = Some(tokio::spawn(async move { blocks.prefetch(&cids).await }));
+        let soon: Vec<Cid> = next.take(SOON_MAX).map(|child| child.cid.clone()).collect();
+        self.blocks.fetch(&cids, &soon)
     }
 }
 

@@ -106,7 +106,7 @@ async fn directory_response(
     }
     match lookup(blocks, &resolved.block, "index.html").await {
         Ok(cid) => {
-            let index = blocks.get(&cid).await?.block;
+            let index = blocks.get(&cid).await?;
             if let Kind::Raw { size_bytes } | Kind::File { size_bytes } = kind(&index)? {
                 // The directory's CID: the page is what this path stands for.
                 let etag = format!("\"{}\"", resolved.block.cid);
@@ -118,7 +118,7 @@ async fn directory_response(
     }
     let etag = format!("\"DirIndex-{}_CID-{}\"", listing::VERSION, resolved.block.cid);
     if conditions::not_modified(&request.headers, &etag) {
-        return Ok(not_modified(&etag));
+        return Ok(not_modified(&etag, LISTING));
     }
     let page = listing::render(blocks, &resolved.block, &request.content_path).await?;
     Ok(small_response(request, etag, "text/html; charset=utf-8", LISTING, page))
@@ -141,7 +141,7 @@ async fn file_response(
     name: String,
 ) -> Result<Response, ReadError> {
     if conditions::not_modified(&request.headers, &etag) {
-        return Ok(not_modified(&etag));
+        return Ok(not_modified(&etag, IMMUTABLE));
     }
     let Ok(range) = conditions::range(&request.headers, &etag, size) else {
         let mut response = text(StatusCode::RANGE_NOT_SATISFIABLE, "range is outside of the file\n".into());
@@ -178,6 +178,12 @@ async fn file_body(
     name: &str,
 ) -> Result<(String, Body), ReadError> {
     let by_name = content_type::by_name(name);
+    if file.cid.codec() == content::Codec::Raw {
+        // A file of one block, as most are: nothing to walk and nothing to wait for.
+        let content_type = by_name.unwrap_or_else(|| content_type::by_bytes(&file.bytes));
+        let body = if request.head { Body::empty() } else { Body::from(part(&file.bytes, wanted)) };
+        return Ok((content_type, body));
+    }
     if request.head {
         let content_type = match by_name {
             Some(by_name) => by_name,
@@ -203,6 +209,12 @@ async fn file_body(
     Ok((content_type, Body::from_stream(stream::iter([Ok(first)]).chain(rest))))
 }
 
+/// A part of a block's bytes.
+fn part(bytes: &Bytes, wanted: Range<u64>) -> Bytes {
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(at(wanted.start)..at(wanted.end))
+}
+
 async fn first_bytes(blocks: &Blocks, file: Block) -> Result<Bytes, ReadError> {
     let mut bytes = Box::pin(stream_file(blocks.clone(), file, 0..content_type::SNIFF_LEN));
     Ok(bytes.next().await.transpose()?.unwrap_or_default())
@@ -217,7 +229,7 @@ fn small_response(
     body: impl Into<Bytes>,
 ) -> Response {
     if conditions::not_modified(&request.headers, &etag) {
-        return not_modified(&etag);
+        return not_modified(&etag, cache_control);
     }
     let body = body.into();
     let length = body.len();
@@ -230,10 +242,13 @@ fn small_response(
     response
 }
 
-fn not_modified(etag: &str) -> Response {
+/// 304, with the headers of the 200 that a cache goes by (RFC 9110, 15.4.5).
+fn not_modified(etag: &str, cache_control: &'static str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    set(response.headers_mut(), header::ETAG, etag);
+    let headers = response.headers_mut();
+    set(headers, header::ETAG, etag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control));
     response
 }
 

@@ -10,7 +10,7 @@ mod listing;
 mod locate;
 mod resolve;
 
-pub use blocks::{Blocks, BlocksConfig, Held};
+pub use blocks::{Blocks, BlocksConfig};
 pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;

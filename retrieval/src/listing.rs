@@ -1,8 +1,8 @@
 //! A directory as a web page. Children are not fetched: sizes are what the directory itself says.
 
-use std::fmt::Write as _;
+use std::{collections::VecDeque, fmt::Write as _};
 
-use content::{Block, unixfs::walk::list};
+use content::{Block, Cid, unixfs::walk::list};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{blocks::Blocks, error::ReadError};
@@ -11,8 +11,10 @@ use crate::{blocks::Blocks, error::ReadError};
 pub(crate) const VERSION: &str = "1";
 /// Entries shown, at most: a page is made in memory.
 const ENTRIES_MAX: usize = 2_000;
-/// Shards looked at, at most.
+/// Shards looked at, at most, besides the first.
 const SHARDS_MAX: usize = 400;
+/// Shards fetched at once.
+const SHARDS_AT_ONCE: usize = 16;
 
 /// What must not stand bare in a path of a URL.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
@@ -31,24 +33,23 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
 /// The page for a directory at `path`.
 pub(crate) async fn render(blocks: &Blocks, directory: &Block, path: &str) -> Result<String, ReadError> {
     let mut rows = Vec::new();
-    let mut shards = vec![directory.clone()];
-    let mut looked = 0;
-    let mut complete = true;
-    while let Some(block) = shards.pop() {
-        let listing = list(&block)?;
-        for entry in listing.entries {
-            rows.push((entry.name.to_string(), entry.target.dag_size_bytes));
+    let mut blocks_to_show = vec![directory.clone()];
+    let mut shards: VecDeque<Cid> = VecDeque::new();
+    let mut shards_left = SHARDS_MAX;
+    while !blocks_to_show.is_empty() {
+        for block in std::mem::take(&mut blocks_to_show) {
+            let listing = list(&block)?;
+            let entries = listing.entries.into_iter();
+            rows.extend(entries.map(|entry| (entry.name.to_string(), entry.target.dag_size_bytes)));
+            shards.extend(listing.shards);
         }
-        looked += 1;
-        if rows.len() > ENTRIES_MAX || looked > SHARDS_MAX {
-            complete = false;
-            break;
-        }
-        for shard in listing.shards {
-            shards.push(blocks.get(&shard).await?.block);
+        if rows.len() <= ENTRIES_MAX {
+            let next: Vec<Cid> = shards.drain(..shards.len().min(shards_left).min(SHARDS_AT_ONCE)).collect();
+            shards_left -= next.len();
+            blocks_to_show = blocks.get_all(&next).await?;
         }
     }
-    complete &= rows.len() <= ENTRIES_MAX;
+    let complete = rows.len() <= ENTRIES_MAX && shards.is_empty();
     rows.sort();
     rows.truncate(ENTRIES_MAX);
     Ok(page(path, &rows, complete))

@@ -33,4 +33,9 @@ pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Found>, Locat
 pub trait Locator: Send + Sync + 'static {
     /// Finds blocks; those that nobody stores are missing from the answer.
     fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a>;
+
+    /// Blocks could not be read where they were found: whoever remembers places asks anew next time.
+    fn forget(&self, cids: &[Cid]) {
+        let _ = cids;
+    }
 }

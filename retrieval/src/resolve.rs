@@ -24,11 +24,11 @@ pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Res
     if path.len() > COMPONENTS_MAX {
         return Err(ReadError::TooLarge("path has too many components"));
     }
-    let mut block = blocks.get(root).await?.block;
+    let mut block = blocks.get(root).await?;
     let mut roots = vec![root.clone()];
     for name in path {
         let cid = lookup(blocks, &block, name).await?;
-        block = blocks.get(&cid).await?.block;
+        block = blocks.get(&cid).await?;
         roots.push(cid);
     }
     Ok(Resolved { block, roots })
@@ -47,7 +47,7 @@ pub(crate) async fn lookup(blocks: &Blocks, directory: &Block, name: &str) -> Re
             Step::Absent => {
                 return Err(ReadError::NoLink { parent: directory.cid.clone(), name: name.to_string() });
             }
-            Step::Fetch(shard) => block = blocks.get(&shard).await?.block,
+            Step::Fetch(shard) => block = blocks.get(&shard).await?,
         }
     }
 }

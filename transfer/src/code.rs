@@ -42,9 +42,8 @@ pub fn code_segment(
     let piece_len = memory(layout.piece_len());
     segment.vec().resize(memory(layout.padded_len()), 0);
 
-    let mut recovery = pool.take(piece_len * usize::from(scheme.recovery()));
-    // Recovery pieces lie behind each other. Old bytes of a reused buffer are overwritten by the coding.
-    recovery.vec().resize(piece_len * usize::from(scheme.recovery()), 0);
+    // Recovery pieces lie behind each other. Old bytes of a reused buffer are overwritten: every column is coded.
+    let mut recovery = pool.take_dirty(piece_len * usize::from(scheme.recovery()));
 
     let mut encoder = Encoder::new(scheme);
     let mut hashers = vec![blake3::Hasher::new(); usize::from(scheme.total())];

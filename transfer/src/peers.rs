@@ -1,14 +1,11 @@
 //! What this process has seen of each node lately: how fast it answers, whether it just failed. Decides whom to ask
 //! first; consequences for a node's reputation come from audits alone.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use protocol::ids::NodeId;
+use tokio::time::Instant;
 
 /// Weight of a new measurement in the moving averages.
 const ALPHA: f64 = 0.2;
@@ -41,7 +38,7 @@ impl Peers {
         peer.pushed_back_until = None;
     }
 
-    /// A call to the node failed, for whatever reason.
+    /// A call to the node failed, or took so long that others were asked in its place.
     pub fn failed(&self, node: NodeId) {
         let mut nodes = self.nodes.write();
         let peer = nodes.entry(node).or_default();

@@ -25,12 +25,42 @@ impl Pool {
         Self { idle: Arc::default(), idle_max }
     }
 
-    /// An empty buffer with room for at least `capacity` bytes.
+    /// An empty buffer with room for at least `capacity` bytes. (Fresh room costs no memory until it is written to.)
     pub fn take(&self, capacity: usize) -> PooledBytes {
-        let mut bytes = self.idle.lock().pop().unwrap_or_default();
+        let mut bytes = self.idle_buffer(capacity);
         bytes.clear();
         bytes.reserve(capacity);
         PooledBytes { bytes, pool: self.clone() }
+    }
+
+    /// A buffer of exactly `len` bytes of no particular value: whatever was left in it, or zeros. For those who
+    /// overwrite all of it, whom clearing it first would cost as much again.
+    pub(crate) fn take_dirty(&self, len: usize) -> PooledBytes {
+        let mut bytes = self.idle_buffer(len);
+        if bytes.capacity() < len {
+            // Growing would copy what nobody needs.
+            bytes = Vec::with_capacity(len);
+        }
+        bytes.resize(len, 0);
+        PooledBytes { bytes, pool: self.clone() }
+    }
+
+    /// How many buffers are not in use.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    /// The idle buffer that fits best, so that buffers for small things do not grow to the size of large ones; the
+    /// largest when none is large enough.
+    fn idle_buffer(&self, capacity: usize) -> Vec<u8> {
+        let mut idle = self.idle.lock();
+        let rank = |at: &usize| {
+            let has = idle[*at].capacity();
+            (has < capacity, has.abs_diff(capacity))
+        };
+        let best = (0..idle.len()).min_by_key(rank);
+        best.map(|at| idle.swap_remove(at)).unwrap_or_default()
     }
 }
 

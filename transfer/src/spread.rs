@@ -1,21 +1,17 @@
 //! Spreading pieces over nodes: all at once, spares for those that fail or lag, done when enough are durable.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod attempts;
 
-use client::{CallError, NodeClient, PieceOrder};
+use std::time::Duration;
+
+use client::NodeClient;
 use erasure::Scheme;
-use protocol::{
-    ids::{NodeId, SegmentId},
-    order::Action,
-};
+use protocol::ids::{NodeId, SegmentId};
 use serde::{Deserialize, Serialize};
 use service::signer::Signer;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
+use self::attempts::Attempts;
 use crate::{code::CodedPiece, peers::Peers};
 
 /// The `[spread]` section of gateways and monitors.
@@ -101,32 +97,14 @@ pub struct Spreader {
     config: SpreadConfig,
 }
 
-/// Pieces still under way after enough are durable.
+/// Pieces still under way after enough are durable. Dropping it gives them up.
 #[derive(Debug)]
 pub struct Rest {
     attempts: Attempts,
-    timeout: Duration,
-}
-
-type Attempt = (usize, Target, Result<Duration, CallError>);
-
-/// One spreading in progress.
-#[derive(Debug)]
-struct Attempts {
-    spreader: Spreader,
-    segment: SegmentId,
-    scheme: Scheme,
-    segment_len: u64,
-    pieces: Arc<Vec<CodedPiece>>,
-    spares: VecDeque<Target>,
-    running: JoinSet<Attempt>,
-    /// For each piece: attempts in progress with their start.
-    under_way: HashMap<usize, Vec<(Instant, AbortHandle)>>,
-    durable: Vec<Stored>,
-    /// Times that pieces took, for judging which are slow.
-    took: Vec<Duration>,
-    no_space: usize,
-    failed: usize,
+    /// How many durable pieces the caller knows of.
+    told: usize,
+    /// When what is still under way is given up.
+    deadline: Instant,
 }
 
 impl Spreader {
@@ -140,178 +118,55 @@ impl Spreader {
     pub async fn spread(&self, spread: Spread) -> Result<(Vec<Stored>, Rest), SpreadError> {
         let ack = spread.ack;
         let mut attempts = Attempts::start(self.clone(), spread);
-        while attempts.durable.len() < ack {
-            if attempts.durable.len() + attempts.under_way.len() < ack || !attempts.step().await {
-                return Err(SpreadError {
-                    durable: attempts.durable.len(),
-                    wanted: ack,
-                    no_space: attempts.no_space,
-                    failed: attempts.failed,
-                });
+        while attempts.durable().len() < ack {
+            if !attempts.can_reach(ack) || !attempts.step().await {
+                return Err(attempts.error(ack));
             }
         }
-        let stored = attempts.durable.clone();
-        Ok((stored, Rest { attempts, timeout: self.config.rest_timeout }))
+        let stored = attempts.durable().to_vec();
+        let deadline = Instant::now() + self.config.rest_timeout;
+        Ok((stored.clone(), Rest { attempts, told: stored.len(), deadline }))
     }
 }
 
 impl Rest {
-    /// Whether all pieces are durable or given up.
+    /// Whether all pieces are durable or given up, and the caller was told of all that are durable.
     pub fn is_done(&self) -> bool {
-        self.attempts.under_way.is_empty()
+        self.attempts.is_idle() && self.told == self.attempts.durable().len()
+    }
+
+    /// A piece that has become durable meanwhile, without waiting.
+    pub fn ready(&mut self) -> Option<Stored> {
+        self.attempts.note_finished();
+        self.tell()
+    }
+
+    /// The next piece that becomes durable; `None` when there is no more to come or the time is up. What is still under
+    /// way then is given up when this is dropped, and a repair will rebuild it. May be dropped at any time.
+    pub async fn next(&mut self) -> Option<Stored> {
+        loop {
+            if let Some(stored) = self.tell() {
+                return Some(stored);
+            }
+            match tokio::time::timeout_at(self.deadline, self.attempts.step()).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return self.tell(),
+            }
+        }
     }
 
     /// Goes on until every piece is durable, given up, or out of time; gives what became durable after the acknowledgement.
     pub async fn finish(mut self) -> Vec<Stored> {
-        let known = self.attempts.durable.len();
-        let all = async { while self.attempts.step().await {} };
-        // Out of time: what is still under way is dropped, and a repair will rebuild it.
-        let _ = tokio::time::timeout(self.timeout, all).await;
-        self.attempts.durable.split_off(known)
-    }
-}
-
-impl Attempts {
-    fn start(spreader: Spreader, spread: Spread) -> Self {
-        let mut targets: VecDeque<Target> = spread.targets.into();
-        let pieces = Arc::new(spread.pieces);
-        let spares = targets.split_off(targets.len().min(pieces.len()));
-        let mut attempts = Self {
-            spreader,
-            segment: spread.segment,
-            scheme: spread.scheme,
-            segment_len: spread.segment_len,
-            pieces,
-            spares,
-            running: JoinSet::new(),
-            under_way: HashMap::new(),
-            durable: Vec::new(),
-            took: Vec::new(),
-            no_space: 0,
-            failed: 0,
-        };
-        for (piece, target) in targets.into_iter().enumerate() {
-            attempts.send(piece, target);
+        let mut late = Vec::new();
+        while let Some(stored) = self.next().await {
+            late.push(stored);
         }
-        attempts
+        late
     }
 
-    /// Starts one attempt to store a piece on a node.
-    fn send(&mut self, piece: usize, target: Target) {
-        let (spreader, pieces) = (self.spreader.clone(), self.pieces.clone());
-        let (segment, scheme, segment_len) = (self.segment, self.scheme, self.segment_len);
-        let started = Instant::now();
-        let handle = self.running.spawn(async move {
-            let coded = &pieces[piece];
-            let body = coded.body();
-            let action = Action::Put(coded.meta(segment, scheme, segment_len));
-            let timeout = spreader.config.piece_timeout;
-            let order = PieceOrder {
-                node: target.node,
-                url: target.url.clone(),
-                hash: coded.hash,
-                order: spreader.signer.order(target.node, action, body.len(), timeout * 2),
-            };
-            let outcome = spreader.nodes.put(&order, body, timeout).await;
-            (piece, target, outcome.map(|()| started.elapsed()))
-        });
-        self.under_way.entry(piece).or_default().push((started, handle));
+    fn tell(&mut self) -> Option<Stored> {
+        let stored = self.attempts.durable().get(self.told).copied()?;
+        self.told += 1;
+        Some(stored)
     }
-
-    /// Waits for the next thing to happen; `false` when nothing is under way any more.
-    async fn step(&mut self) -> bool {
-        let slow = self.slow_at();
-        let finished = tokio::select! {
-            finished = self.running.join_next() => finished,
-            () = tokio::time::sleep_until(slow.unwrap_or_else(far_future).into()), if slow.is_some() => {
-                self.help_slow_ones();
-                return true;
-            }
-        };
-        match finished {
-            None => false,
-            // The loser of two attempts at one piece, stopped by us.
-            Some(Err(_)) => true,
-            Some(Ok((piece, target, outcome))) => {
-                self.finished(piece, target, outcome);
-                true
-            }
-        }
-    }
-
-    fn finished(&mut self, piece: usize, target: Target, outcome: Result<Duration, CallError>) {
-        match outcome {
-            Ok(took) => {
-                self.spreader.peers.succeeded(target.node, took);
-                self.took.push(took);
-                // A second copy of a piece that is durable elsewhere is garbage; the node's reconciliation drops it.
-                if let Some(others) = self.under_way.remove(&piece) {
-                    for (_, other) in &others {
-                        other.abort();
-                    }
-                    self.durable.push(Stored { index: self.pieces[piece].index, node: target.node });
-                }
-            }
-            Err(error) => {
-                tracing::warn!(segment = %self.segment, node = %target.node, %error, "node did not take a piece");
-                metrics::counter!("spread_failures_total").increment(1);
-                if is_no_space(&error) {
-                    self.no_space += 1;
-                } else {
-                    self.failed += 1;
-                    self.spreader.peers.failed(target.node);
-                }
-                if let Some(tries) = self.under_way.get_mut(&piece) {
-                    tries.retain(|(_, handle)| !handle.is_finished());
-                    if !tries.is_empty() {
-                        return;
-                    }
-                    self.under_way.remove(&piece);
-                    if let Some(spare) = self.spares.pop_front() {
-                        self.send(piece, spare);
-                    }
-                }
-            }
-        }
-    }
-
-    /// When the oldest lone attempt becomes slow; `None` when there is no spare or nothing to compare with.
-    fn slow_at(&self) -> Option<Instant> {
-        if self.spares.is_empty() || self.took.len() * 2 < self.pieces.len() {
-            return None;
-        }
-        let allowed = self.allowed();
-        let alone = self.under_way.values().filter(|tries| tries.len() == 1);
-        alone.map(|tries| tries[0].0 + allowed).min()
-    }
-
-    fn allowed(&self) -> Duration {
-        let mut took = self.took.clone();
-        took.sort_unstable();
-        let middle = took.get(took.len() / 2).copied().unwrap_or_default();
-        self.spreader.config.slow_after.max(middle * 2)
-    }
-
-    fn help_slow_ones(&mut self) {
-        let (now, allowed) = (Instant::now(), self.allowed());
-        let slow: Vec<usize> = self
-            .under_way
-            .iter()
-            .filter(|(_, tries)| tries.len() == 1 && tries[0].0 + allowed <= now)
-            .map(|(piece, _)| *piece)
-            .collect();
-        for piece in slow {
-            let Some(spare) = self.spares.pop_front() else { return };
-            metrics::counter!("spread_slow_total").increment(1);
-            self.send(piece, spare);
-        }
-    }
-}
-
-fn is_no_space(error: &CallError) -> bool {
-    matches!(error, CallError::Refused { reason, .. } if reason == "no_space")
-}
-
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_hours(1)
 }

@@ -1,1 +1,8 @@
+//! Coding, spreading and gathering over nodes in memory.
 
+mod code;
+mod fixture;
+mod gather;
+mod peers;
+mod pool;
+mod spread;
