@@ -110,7 +110,7 @@ impl Gateway {
         );
         let peers = Peers::default();
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
-        let blocks = Blocks::new(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
+        let blocks = Blocks::open(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
         let sealer = Sealer {
             nodes: nodes.clone(),
             spreader: Spreader::new(client, signer.clone(), peers, config.spread.clone()),

@@ -96,7 +96,7 @@ impl Pinner {
         let gateways = Gateways::new(&config.gateways, &transport, &clock, key.clone());
         let locator = GatewayLocator::new(gateways.clone(), id, own_url);
         let gather = Gather::new(NodeClient::new(transport), Peers::default(), config.gather.clone());
-        let blocks = Blocks::new(Box::new(locator), gather, clock.clone(), config.cache.clone());
+        let blocks = Blocks::open(Box::new(locator), gather, clock.clone(), config.cache.clone());
         let orders = Orders::new(id, network.clone(), clock.clone(), config.limits.orders_cached_max);
         let load = Load::new(&config.limits);
         let app = App { id, key, network, store, orders, usage, load, blocks, clock, config };

@@ -40,7 +40,7 @@ async fn repaired_pieces_stand_the_next_twelve_losses() {
     let holders = network.holders(&cid).await;
     let first: Vec<String> = holders.iter().take(12).cloned().collect();
     network.kill_by_id(&first);
-    network.until_healthy(&cid).await;
+    network.until_moved_off(&cid, &first).await;
 
     let second: Vec<String> =
         network.holders(&cid).await.into_iter().filter(|node| !first.contains(node)).take(12).collect();

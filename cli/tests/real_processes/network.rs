@@ -139,6 +139,16 @@ impl Network {
         }
     }
 
+    /// Waits until none of these nodes is recorded to hold a piece of the file, and every piece is on a healthy one.
+    pub(crate) async fn until_moved_off(&self, cid: &str, nodes: &[String]) {
+        let started = Instant::now();
+        while self.holders(cid).await.iter().any(|holder| nodes.contains(holder)) {
+            assert!(started.elapsed() < PATIENCE, "not repaired in time");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.until_healthy(cid).await;
+    }
+
     /// Ids of the nodes that hold pieces of the file's first segment.
     pub(crate) async fn holders(&self, cid: &str) -> Vec<String> {
         let health = self.json(&format!("/v1/files/{cid}/health")).await;

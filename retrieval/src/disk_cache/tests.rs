@@ -86,7 +86,8 @@ fn offer_all(cache: &DiskCache, blocks: &[Block]) {
 /// Bytes of all files in a directory.
 fn bytes_in(dir: &Path) -> u64 {
     // The writer may remove a file between the listing and the look at it.
-    let lengths = std::fs::read_dir(dir).unwrap().filter_map(|entry| Some(entry.unwrap().metadata().ok()?.len()));
+    let lengths =
+        std::fs::read_dir(dir).unwrap().filter_map(|entry| Some(entry.unwrap().metadata().ok()?.len()));
     lengths.sum()
 }
 
