@@ -8,7 +8,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, parse, size},
+    rows::{parse, size},
     unpins::queue_unpins,
 };
 
