@@ -67,7 +67,9 @@ impl Db {
     pub async fn pin(&self, account: &str, cid: &Cid) -> Result<Option<Pin>, StoreError> {
         const SQL: &str = "SELECT p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_ms, \
              p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid WHERE p.account_id = $1 AND p.cid = $2";
-        let row: Option<PinRow> = read!(self, pool => sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await)?;
+        let row: Option<PinRow> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await
+        })?;
         row.map(pin).transpose()
     }
 
@@ -147,7 +149,9 @@ impl Db {
 
     /// Pins whose time is over, at most `limit`: (account, cid), for [`Db::expire_pin`].
     pub async fn expired_pins(&self, now: UnixMillis, limit: u32) -> Result<Vec<(String, Cid)>, StoreError> {
-        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(EXPIRED).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, String)> = read!(self, pool => {
+            sqlx::query_as(EXPIRED).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.into_iter().map(|(account, cid)| Ok((account, parse("pin cid", &cid)?))).collect()
     }
 

@@ -61,7 +61,9 @@ impl Db {
     ) -> Result<Vec<(SegmentId, SegmentState)>, StoreError> {
         const SQL: &str = "SELECT id, state FROM segments WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map_or_else(String::new, |id| id.to_string());
-        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, String)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.iter()
             .map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?)))
             .collect()
@@ -81,7 +83,9 @@ impl Db {
         now: UnixMillis,
         limit: u32,
     ) -> Result<Vec<SegmentId>, StoreError> {
-        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 

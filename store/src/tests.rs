@@ -21,3 +21,4 @@ mod postgres;
 mod repairs;
 mod rows;
 mod sqlite;
+mod whole;
