@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use http::{Method, Request, header};
 use protocol::{
@@ -90,6 +91,19 @@ impl GatewayClient {
         body: Option<&serde_json::Value>,
         timeout: Duration,
     ) -> Result<A, CallError> {
+        let bytes = self.bytes(method, path, bearer, body, timeout).await?;
+        serde_json::from_slice(&bytes).map_err(|error| CallError::BadAnswer(error.to_string()))
+    }
+
+    /// The body of any call with a bearer token, for the command line.
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<&serde_json::Value>,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
         let mut builder = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(bearer) = bearer {
             builder = builder.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
@@ -103,6 +117,6 @@ impl GatewayClient {
         };
         let request =
             builder.body(body).map_err(|error| CallError::Send(SendError::Connect(error.to_string())))?;
-        self.transport.call_json(request, timeout, JSON_MAX).await
+        self.transport.call(request, timeout, JSON_MAX).await
     }
 }

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn only_the_named_bytes_are_verified() {
         let block = Block::of(Codec::Raw, HashFn::Sha2_256, Bytes::from_static(b"hello"));
-        assert_eq!(Block::verified(block.cid, block.bytes.clone()), Ok(block.clone()));
+        assert_eq!(Block::verified(block.cid.clone(), block.bytes.clone()), Ok(block.clone()));
         let wrong = Block::verified(block.cid, Bytes::from_static(b"hellp"));
         assert!(matches!(wrong, Err(BlockError::Verify(_))));
     }
@@ -79,7 +79,10 @@ mod tests {
     fn size_is_checked_before_the_hash() {
         let bytes = Bytes::from(vec![0; BLOCK_MAX + 1]);
         let cid = Cid::of(Codec::Raw, HashFn::Blake3, &bytes);
-        assert_eq!(Block::verified(cid, bytes), Err(BlockError::TooLarge { cid, len: BLOCK_MAX + 1 }));
+        assert_eq!(
+            Block::verified(cid.clone(), bytes),
+            Err(BlockError::TooLarge { cid, len: BLOCK_MAX + 1 })
+        );
     }
 
     #[test]

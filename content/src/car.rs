@@ -82,7 +82,7 @@ pub enum Decoded<T> {
 }
 
 /// Where a block lies in a CAR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The name of the block.
     pub cid: Cid,

@@ -4,6 +4,7 @@
 //! twin, so two names of one block compare equal; nothing here writes version 0. Next in the flow:
 //! [`crate::block`].
 
+mod binary;
 mod hash;
 mod ipld;
 #[cfg(test)]
@@ -13,8 +14,12 @@ mod text;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU8;
 use std::str::FromStr;
+use std::sync::Arc;
 
+pub(crate) use self::binary::Checked;
+use self::binary::pack;
 pub use self::hash::{Codec, HashFn, UnknownHashFn};
 pub use self::ipld::DigestOver64;
 use crate::varint::{self, VarintError};
@@ -26,18 +31,27 @@ pub const DIGEST_MAX: usize = 128;
 /// digest's length and the digest.
 pub const CID_BYTES_MAX: usize = 1 + 9 + 9 + 2 + DIGEST_MAX;
 
-/// First two bytes of a version 0 CID: sha2-256, 32 bytes.
-const V0_HEAD: [u8; 2] = [0x12, 0x20];
+/// How many bytes a CID holds inline: a 32-byte digest under any code in use, in 40 bytes of memory.
+const INLINE_MAX: usize = 39;
 
 /// A content identifier, canonical version 1.
 ///
-/// Holds its own bytes inline, so that it is `Copy`, needs no allocation and gives its binary form for
-/// nothing. (`cid::Cid` has room for 64 digest bytes only; identity CIDs go to [`DIGEST_MAX`].) `Ord`, `Eq`
-/// and `Hash` are those of the binary form. `Display` and serde use base32 in lower case.
-#[derive(Clone, Copy)]
-pub struct Cid {
-    len: u8,
-    bytes: [u8; CID_BYTES_MAX],
+/// It holds its own binary form, so giving it costs nothing; `Ord`, `Eq` and `Hash` are those of that form.
+/// Cloning copies 40 bytes for every CID in ordinary use; only long digests (sha2-512, identity) are shared on
+/// the heap. It is not `Copy` because identity CIDs go to 128 bytes of data, and 150 bytes in every link, error
+/// and map would be paid for all. `Display` and serde use base32 in lower case.
+#[derive(Clone)]
+pub struct Cid(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// The length is never zero, which leaves that value to tell the variants apart: the bytes stay aligned,
+    /// and moving a CID is three wide copies.
+    Inline {
+        bytes: [u8; INLINE_MAX],
+        len: NonZeroU8,
+    },
+    Shared(Arc<[u8]>),
 }
 
 /// Why something is not a CID.
@@ -58,7 +72,7 @@ pub enum CidError {
     /// A code takes more than nine bytes.
     #[error("the cid has a code above 2^63")]
     Code,
-    /// The digest has another length than the multihash says, or bytes follow it.
+    /// The digest is shorter than the multihash says.
     #[error("the cid holds {found} digest bytes where it announces {announced}")]
     DigestLength {
         /// Length the multihash announces.
@@ -66,6 +80,9 @@ pub enum CidError {
         /// Bytes that are there.
         found: usize,
     },
+    /// Bytes follow the CID.
+    #[error("{0} bytes follow the cid")]
+    Excess(usize),
     /// The digest is longer than [`DIGEST_MAX`].
     #[error("a digest of {0} bytes is longer than 128")]
     DigestTooLong(u64),
@@ -99,13 +116,13 @@ impl Cid {
     /// Names `bytes`: hashes them with `hash_fn` and says they are encoded as `codec`.
     #[must_use]
     pub fn of(codec: Codec, hash_fn: HashFn, bytes: &[u8]) -> Self {
-        Self::pack(codec.code(), hash_fn.code(), hash_fn.digest(bytes).as_ref())
+        pack(codec.code(), hash_fn.code(), hash_fn.digest(bytes).as_ref())
     }
 
     /// Names a block whose SHA-256 was computed elsewhere, for callers that hash many leaves at once.
     #[must_use]
     pub fn from_sha2_256(codec: Codec, digest: [u8; 32]) -> Self {
-        Self::pack(codec.code(), HashFn::Sha2_256.code(), &digest)
+        pack(codec.code(), HashFn::Sha2_256.code(), &digest)
     }
 
     /// A CID that carries `bytes` themselves. An error when they are more than [`DIGEST_MAX`].
@@ -113,30 +130,29 @@ impl Cid {
         if bytes.len() > DIGEST_MAX {
             return Err(CidError::DigestTooLong(bytes.len() as u64));
         }
-        Ok(Self::pack(codec.code(), hash::IDENTITY, bytes))
+        Ok(pack(codec.code(), hash::IDENTITY, bytes))
     }
 
     /// Reads the binary form, version 1 or 0, which must fill `bytes` exactly.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
-        let (cid, len) = Self::read(bytes)?;
-        if len == bytes.len() { Ok(cid) } else { Err(Self::excess(&cid, bytes.len() - len)) }
+        Ok(Checked::front(bytes)?.alone(bytes)?.keep())
     }
 
     /// Reads the binary form, version 1 or 0, at the front of `bytes`; returns it with the bytes it takes
     /// there (34 for version 0, whatever the length of its twin).
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), CidError> {
-        if bytes.starts_with(&V0_HEAD) {
-            let v0 = bytes.get(..34).unwrap_or(bytes);
-            return Ok((Self::from_v0_bytes(v0)?, 34));
-        }
-        Self::read_v1(bytes)
+        let checked = Checked::front(bytes)?;
+        Ok((checked.keep(), checked.len()))
     }
 
     /// The binary form: version, codec, multihash. 36 bytes for sha2-256 and blake3.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        match &self.0 {
+            Repr::Inline { bytes, len } => &bytes[..usize::from(len.get())],
+            Repr::Shared(bytes) => bytes,
+        }
     }
 
     /// How the block is encoded.
@@ -187,72 +203,35 @@ impl Cid {
     pub fn verify(&self, bytes: &[u8]) -> Result<(), VerifyError> {
         let (_, code, digest) = self.parts();
         if code == hash::IDENTITY {
-            return if digest == bytes { Ok(()) } else { Err(VerifyError::Mismatch(*self)) };
+            return if digest == bytes { Ok(()) } else { Err(VerifyError::Mismatch(self.clone())) };
         }
-        let hash_fn = HashFn::from_code(code).ok_or(VerifyError::UnknownHash { cid: *self, code })?;
+        let hash_fn = HashFn::from_code(code).ok_or(VerifyError::UnknownHash { cid: self.clone(), code })?;
         // A digest cut to a few bytes would match almost anything.
         if digest.len() != hash_fn.digest_len() {
-            return Err(VerifyError::DigestLength { cid: *self, len: digest.len() });
+            return Err(VerifyError::DigestLength { cid: self.clone(), len: digest.len() });
         }
-        if hash_fn.digest(bytes).as_ref() == digest { Ok(()) } else { Err(VerifyError::Mismatch(*self)) }
+        if hash_fn.digest(bytes).as_ref() == digest {
+            Ok(())
+        } else {
+            Err(VerifyError::Mismatch(self.clone()))
+        }
     }
 
     fn from_v1_bytes(bytes: &[u8]) -> Result<Self, CidError> {
-        let (cid, len) = Self::read_v1(bytes)?;
-        if len == bytes.len() { Ok(cid) } else { Err(Self::excess(&cid, bytes.len() - len)) }
+        Ok(Checked::front_v1(bytes)?.alone(bytes)?.keep())
     }
 
-    fn from_v0_bytes(bytes: &[u8]) -> Result<Self, CidError> {
-        let digest = bytes.strip_prefix(&V0_HEAD).ok_or(CidError::Base)?;
-        let digest: [u8; 32] =
-            digest.try_into().map_err(|_| CidError::DigestLength { announced: 32, found: digest.len() })?;
-        Ok(Self::from_sha2_256(Codec::DagPb, digest))
-    }
-
-    fn read_v1(bytes: &[u8]) -> Result<(Self, usize), CidError> {
-        let (version, version_len) = varint::read(bytes)?;
-        if version != 1 {
-            return Err(CidError::Version(version));
-        }
-        let (codec, codec_len) = varint::read(&bytes[version_len..])?;
-        let (code, code_len) = varint::read(&bytes[version_len + codec_len..])?;
-        if codec >> 63 != 0 || code >> 63 != 0 {
-            return Err(CidError::Code);
-        }
-        let head = version_len + codec_len + code_len;
-        let (announced, announced_len) = varint::read(&bytes[head..])?;
-        let start = head + announced_len;
-        let digest_len = usize::try_from(announced).unwrap_or(usize::MAX);
-        if digest_len > DIGEST_MAX {
-            return Err(CidError::DigestTooLong(announced));
-        }
-        let whole = bytes
-            .get(..start + digest_len)
-            .ok_or(CidError::DigestLength { announced, found: bytes.len() - start })?;
-        Ok((Self::copy_of(whole), whole.len()))
-    }
-
-    /// Writes the binary form. The digest must be at most [`DIGEST_MAX`] long.
-    fn pack(codec: u64, code: u64, digest: &[u8]) -> Self {
-        let mut head = [0_u8; CID_BYTES_MAX];
-        let mut len = 0;
-        for mut value in [1, codec, code, digest.len() as u64] {
-            while value >= 0x80 {
-                head[len] = (value & 0x7f | 0x80).to_le_bytes()[0];
-                value >>= 7;
-                len += 1;
-            }
-            head[len] = value.to_le_bytes()[0];
-            len += 1;
-        }
-        head[len..len + digest.len()].copy_from_slice(digest);
-        Self { len: short(len + digest.len()), bytes: head }
-    }
-
+    /// Keeps a binary form that was checked.
     fn copy_of(whole: &[u8]) -> Self {
-        let mut bytes = [0; CID_BYTES_MAX];
-        bytes[..whole.len()].copy_from_slice(whole);
-        Self { len: short(whole.len()), bytes }
+        let mut bytes = [0; INLINE_MAX];
+        let len = u8::try_from(whole.len()).ok().and_then(NonZeroU8::new);
+        match (len, bytes.get_mut(..whole.len())) {
+            (Some(len), Some(inline)) => {
+                inline.copy_from_slice(whole);
+                Self(Repr::Inline { bytes, len })
+            }
+            _ => Self(Repr::Shared(Arc::from(whole))),
+        }
     }
 
     /// Codec, multihash code and digest.
@@ -268,15 +247,6 @@ impl Cid {
         let (codec, code, _digest_len) = (next(), next(), next());
         (codec, code, &bytes[at..])
     }
-
-    fn excess(cid: &Self, excess: usize) -> CidError {
-        let len = cid.digest().len();
-        CidError::DigestLength { announced: len as u64, found: len + excess }
-    }
-}
-
-fn short(len: usize) -> u8 {
-    u8::try_from(len).expect("CID_BYTES_MAX is below 256")
 }
 
 impl FromStr for Cid {

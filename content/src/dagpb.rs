@@ -13,7 +13,7 @@
 mod tests;
 
 use crate::block::BLOCK_MAX;
-use crate::cid::{Cid, CidError};
+use crate::cid::{Checked, Cid, CidError};
 use crate::protobuf::{self, Fields, Value, WireError};
 
 const NODE_DATA: u32 = 1;
@@ -23,7 +23,7 @@ const LINK_NAME: u32 = 2;
 const LINK_TSIZE: u32 = 3;
 
 /// A link to another block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link<'a> {
     /// What is linked. A version 0 CID in the block appears as its version 1 twin.
     pub cid: Cid,
@@ -31,6 +31,14 @@ pub struct Link<'a> {
     pub name: Option<&'a str>,
     /// Size in bytes of all blocks under the link, as the writer claims: a hint, nothing to rely on.
     pub tsize: Option<u64>,
+}
+
+/// A link whose CID is checked and not yet kept: what is left when most links are only passed over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawLink<'a> {
+    pub(crate) cid: Checked<'a>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) tsize: Option<u64>,
 }
 
 /// A decoded node.
@@ -96,6 +104,14 @@ pub fn decode(bytes: &[u8]) -> Result<Node<'_>, DecodeError> {
 /// Decodes a node link by link without keeping them, and returns its data. The caller must not trust what it
 /// was shown before this returns `Ok`.
 pub fn scan<'a>(bytes: &'a [u8], mut on_link: impl FnMut(Link<'a>)) -> Result<Option<&'a [u8]>, DecodeError> {
+    scan_raw(bytes, |link| on_link(Link { cid: link.cid.keep(), name: link.name, tsize: link.tsize }))
+}
+
+/// [`scan`] for those who keep few of the links.
+pub(crate) fn scan_raw<'a>(
+    bytes: &'a [u8],
+    mut on_link: impl FnMut(RawLink<'a>),
+) -> Result<Option<&'a [u8]>, DecodeError> {
     walk(bytes, |link| {
         on_link(decode_link(link)?);
         Ok(())
@@ -144,7 +160,7 @@ fn walk<'a>(
     Ok(data)
 }
 
-fn decode_link(bytes: &[u8]) -> Result<Link<'_>, DecodeError> {
+fn decode_link(bytes: &[u8]) -> Result<RawLink<'_>, DecodeError> {
     let mut cid = None;
     let mut name = None;
     let mut tsize = None;
@@ -156,7 +172,7 @@ fn decode_link(bytes: &[u8]) -> Result<Link<'_>, DecodeError> {
         }
         last = number;
         match (number, value) {
-            (LINK_HASH, Value::Bytes(hash)) => cid = Some(Cid::from_bytes(hash)?),
+            (LINK_HASH, Value::Bytes(hash)) => cid = Some(Checked::front(hash)?.alone(hash)?),
             (LINK_NAME, Value::Bytes(text)) => {
                 name = Some(std::str::from_utf8(text).map_err(|_| DecodeError::Name)?);
             }
@@ -164,7 +180,7 @@ fn decode_link(bytes: &[u8]) -> Result<Link<'_>, DecodeError> {
             _ => return Err(DecodeError::LinkField(number)),
         }
     }
-    Ok(Link { cid: cid.ok_or(DecodeError::NoCid)?, name, tsize })
+    Ok(RawLink { cid: cid.ok_or(DecodeError::NoCid)?, name, tsize })
 }
 
 impl Node<'_> {

@@ -46,12 +46,14 @@ impl<'a> Fields<'a> {
         Self { rest: bytes }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, WireError> {
         let (value, len) = varint::read(self.rest)?;
         self.rest = &self.rest[len..];
         Ok(value)
     }
 
+    #[inline]
     fn take(&mut self, len: u64) -> Result<&'a [u8], WireError> {
         let left = self.rest.len();
         let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
@@ -69,6 +71,7 @@ impl<'a> Fields<'a> {
         Ok(*taken)
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(u32, Value<'a>), WireError> {
         let tag = self.varint()?;
         let number = tag >> 3;
@@ -93,6 +96,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Value<'a>), WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

@@ -1,7 +1,7 @@
 //! `UnixFS`: files, directories and symbolic links as blocks.
 //!
 //! This file is the message that sits in the data of a dag-pb node, and nothing more: its rules across links
-//! are in [`walk`]. Writing starts at [`file`] for the bytes of one file and at [`tree`] for many files under
+//! are in [`walk`]. Writing starts at [`mod@file`] for the bytes of one file and at [`tree`] for many files under
 //! paths; [`directory`] is one directory, [`hamt`] the layout of those too large for one block, and
 //! [`profile`] the parameters that two parties must share to compute the same CID. Reading is [`walk`].
 
@@ -36,7 +36,7 @@ const MTIME_NANOS: u32 = 2;
 const BLOCKSIZES_MAX: usize = BLOCK_MAX / 8;
 
 /// What a link points at: a CID and how much is under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The block the link names.
     pub cid: Cid,

@@ -64,7 +64,6 @@ pub(crate) const fn len(value: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the mask leaves seven bits")]
 const fn low_seven(value: u64) -> u8 {
     (value & 0x7f) as u8
 }

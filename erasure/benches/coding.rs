@@ -1,8 +1,9 @@
 //! How fast rows are coded and rebuilt on one thread, beside a plain copy of the same bytes.
 //!
-//! Throughput is in bytes of the segment (GB = 10^9), whatever the number of pieces made or rebuilt. A segment
-//! of 16 MiB is gone through row by row, so that inputs come from beyond the second-level cache as they do when
-//! a segment has just arrived; outputs go to one row's memory that is used again, as a streaming caller does.
+//! Throughput is in bytes of the segment (GB = 10^9), whatever the number of pieces made or rebuilt. A
+//! segment of 16 MiB is gone through row by row, so that inputs come from beyond the second-level cache as
+//! they do when a segment has just arrived; outputs go to one row's memory that is used again, as a streaming
+//! caller does.
 
 use std::{hint::black_box, time::Duration};
 

@@ -37,8 +37,8 @@ impl Encoder {
     /// Codes one row, or any other run of whole columns.
     ///
     /// `data`: the `needed` data pieces' bytes in these columns, already padded with zeros; `recovery`: the
-    /// `total - needed` outputs, overwritten. All of one length, a multiple of [`COLUMN`](crate::COLUMN); best
-    /// at [`UNIT`](crate::UNIT) or below.
+    /// `total - needed` outputs, overwritten. All of one length, a multiple of [`COLUMN`](crate::COLUMN);
+    /// best at [`UNIT`](crate::UNIT) or below.
     pub fn encode_row(&mut self, data: &[&[u8]], recovery: &mut [&mut [u8]]) -> Result<(), CodingError> {
         check::count("data", self.scheme.needed(), data.len())?;
         check::count("recovery", self.scheme.recovery(), recovery.len())?;
@@ -51,8 +51,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Cuts and codes a whole segment in memory and returns all `total` pieces in order. For repair and tests:
-    /// an upload streams rows through [`Encoder::encode_row`] instead.
+    /// Cuts and codes a whole segment in memory and returns all `total` pieces in order. For repair and
+    /// tests: an upload streams rows through [`Encoder::encode_row`] instead.
     pub fn encode(&mut self, segment: &[u8]) -> Result<Vec<Vec<u8>>, CodingError> {
         let layout = self.scheme.layout(segment.len() as u64);
         let mut pieces = vec![vec![0; memory(layout.piece_len())]; usize::from(self.scheme.total())];

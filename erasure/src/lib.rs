@@ -6,11 +6,11 @@
 //! other pieces and on nothing else. So a caller may code row by row while it streams, and rebuild just the
 //! columns it was asked for.
 //!
-//! The way through this crate: [`Scheme`] says which code; [`Layout`] says which byte of the segment is where;
-//! [`Encoder`] makes recovery pieces; [`Decoder`] rebuilds missing columns.
+//! The way through this crate: [`Scheme`] says which code; [`Layout`] says which byte of the segment is
+//! where; [`Encoder`] makes recovery pieces; [`Decoder`] rebuilds missing columns.
 //!
-//! This crate never does I/O, never starts a thread, and cannot tell a wrong piece from a right one: what goes
-//! into a [`Decoder`] must have been checked against the hash of its piece before.
+//! This crate never does I/O, never starts a thread, and cannot tell a wrong piece from a right one: what
+//! goes into a [`Decoder`] must have been checked against the hash of its piece before.
 #![deny(unsafe_code)]
 
 mod check;

@@ -5,7 +5,8 @@ use crate::{
 };
 
 /// Rebuilds columns of one scheme. Holds scratch that is reused between calls, and remembers the last set of
-/// present and wanted pieces, so that a reader who goes row by row inverts a matrix once. Keep one per reader.
+/// present and wanted pieces, so that a reader who goes row by row inverts a matrix once. Keep one per
+/// reader.
 pub struct Decoder {
     scheme: Scheme,
     code: Code,
@@ -38,15 +39,15 @@ impl Decoder {
 
     /// Rebuilds one run of columns.
     ///
-    /// `present`: exactly `needed` distinct pieces as (index, bytes), in any order; `wanted`: distinct pieces,
-    /// data or recovery, as (index, output), overwritten. All of one length, a multiple of
-    /// [`COLUMN`](crate::COLUMN), and all the same columns of their pieces, starting at a multiple of
-    /// [`COLUMN`](crate::COLUMN). Both codes work column by column, so a run may cross rows. A wanted piece
-    /// that is present is copied.
+    /// `present`: exactly `needed` distinct pieces as (index, bytes), in any order; `wanted`: distinct
+    /// pieces, data or recovery, as (index, output), overwritten; one that is present is copied. All of one
+    /// length, a multiple of [`COLUMN`](crate::COLUMN), and all the same columns of their pieces, starting at
+    /// a multiple of [`COLUMN`](crate::COLUMN). Both codes work column by column, so a run may cross rows;
+    /// runs of [`UNIT`](crate::UNIT) bytes and below are the fastest.
     ///
     /// The time grows with the number of wanted pieces ([`Codec::Gf8`]) or hardly depends on it
-    /// ([`Codec::Rs16`], where wanted recovery pieces cost an encoding on top). Wrong bytes in give wrong bytes
-    /// out.
+    /// ([`Codec::Rs16`], where wanted recovery pieces cost an encoding on top). Wrong bytes in give wrong
+    /// bytes out.
     pub fn rebuild(
         &mut self,
         present: &[(u8, &[u8])],
@@ -81,8 +82,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Rebuilds a whole segment of `segment_len` bytes in memory from exactly `needed` whole pieces. For repair
-    /// and tests: a reader rebuilds rows through [`Decoder::rebuild`] instead.
+    /// Rebuilds a whole segment of `segment_len` bytes in memory from exactly `needed` whole pieces. For
+    /// repair and tests: a reader rebuilds rows through [`Decoder::rebuild`] instead.
     pub fn decode(&mut self, segment_len: u64, present: &[(u8, &[u8])]) -> Result<Vec<u8>, CodingError> {
         let layout = self.scheme.layout(segment_len);
         // Checked before anything of this length is allocated.

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
-use proptest::{prelude::*, sample::subsequence};
+use proptest::{
+    prelude::*,
+    sample::{Index, subsequence},
+};
 
 use crate::{COLUMN, Codec, CodingError, Decoder, Encoder, Kernel, Scheme, SchemeError, UNIT, UnknownCodec};
 
+mod allocation;
 mod golden;
 mod refusals;
 
@@ -174,18 +178,14 @@ proptest! {
     #[test]
     fn any_run_of_columns_is_rebuilt_alone(
         (scheme, present, wanted) in losses(),
-        cuts in (0.0..1.0_f64, 0.0..1.0_f64),
+        cuts: (Index, Index),
         seed: u64,
     ) {
-        let columns_total = 2 * UNIT / COLUMN + 7;
-        let segment = noise(columns_total * COLUMN * usize::from(scheme.needed()) / 4, seed);
+        // Three rows of units, the last one short.
+        let segment = noise((2 * UNIT + 7 * COLUMN) * usize::from(scheme.needed()), seed);
         let pieces = Encoder::new(scheme).encode(&segment).unwrap();
-        let place = |cut: f64| {
-            let columns = u32::try_from(pieces[0].len() / COLUMN).unwrap();
-            // A share of the columns, rounded down by the comparison.
-            (0..=columns).rev().find(|&column| f64::from(column) <= cut * f64::from(columns)).unwrap() as usize
-        };
-        let (a, b) = (place(cuts.0) * COLUMN, place(cuts.1) * COLUMN);
+        let places = pieces[0].len() / COLUMN + 1;
+        let (a, b) = (cuts.0.index(places) * COLUMN, cuts.1.index(places) * COLUMN);
         check_rebuild(&mut Decoder::new(scheme), &pieces, &present, &wanted, &(a.min(b)..a.max(b)));
     }
 

@@ -1,1 +1,18 @@
-//! gateway
+//! The gateway: takes uploads, keeps metadata, sends readers to nodes near them or serves them itself.
+//!
+//! Stateless but for caches: any number of gateways share one database.
+
+mod app;
+mod auth;
+mod config;
+pub mod geoip;
+mod locate;
+mod nodes;
+mod routes;
+mod routing;
+mod upload;
+
+pub use app::{Gateway, Parts, run};
+pub use auth::{ALL_SCOPES, MintedKey, mint_key};
+pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
+pub use nodes::ProbeNodes;

@@ -5,13 +5,21 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod ids;
 pub mod node_proof;
 pub mod order;
+pub mod pay;
 pub mod piece;
 pub mod placement;
+pub mod proof;
+pub mod ranking;
+pub mod record;
 pub mod redundancy;
 pub mod region;
+pub mod repair;
+pub mod reputation;
 pub mod rules;
+pub mod ticket;
 pub mod time;
 pub mod token;

@@ -70,7 +70,7 @@ pub enum OrderError {
 }
 
 /// How far a node's clock may lag behind the signer's.
-pub const CLOCK_SKEW_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+pub const CLOCK_SKEW_MAX: std::time::Duration = std::time::Duration::from_mins(10);
 
 impl Order {
     /// The signed, printable form.

@@ -1,14 +1,15 @@
 //! Which nodes get the pieces of a segment.
 //!
-//! Nodes are drawn at random, weighted by their score, under rules that keep one fault from taking many pieces: pieces of
-//! one segment go to distinct nodes always, and to distinct nets, operators and spread-out regions as far as the nodes
-//! there are allow it. When they do not, the rules give way in this order: the cap per region, then one piece per
-//! operator, then one piece per net; and each gives way evenly (two operators get ten pieces each, not nineteen and
-//! one). A node that already holds a piece of the segment is never chosen.
+//! Nodes are drawn at random, weighted by their score, under rules that keep one fault from taking many
+//! pieces: pieces of one segment go to distinct nodes always, and to distinct nets, operators and spread-out
+//! regions as far as the nodes there are allow it. When they do not, the rules give way in this order: the
+//! cap per region, then one piece per operator, then one piece per net; and each gives way evenly (two
+//! operators get ten pieces each, not nineteen and one). A node that already holds a piece of the segment is
+//! never chosen.
 //!
-//! The draw is a race of exponential clocks (Efraimidis and Spirakis, 2006): candidate `i` arrives at `-ln(u) / score`,
-//! and going through the arrivals in order is drawing without replacement with those weights, also when some arrivals
-//! are turned away.
+//! The draw is a race of exponential clocks (Efraimidis and Spirakis, 2006): candidate `i` arrives at `-ln(u)
+//! / score`, and going through the arrivals in order is drawing without replacement with those weights, also
+//! when some arrivals are turned away.
 
 use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
 
@@ -45,7 +46,8 @@ impl Net {
 
 /// Who runs a node: the first 64 bits of the BLAKE3 hash of the operator's name or account.
 ///
-/// Two operators that share a number by chance are only kept apart from each other's pieces, which does no harm.
+/// Two operators that share a number by chance are only kept apart from each other's pieces, which does no
+/// harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Operator(pub u64);
 
@@ -116,6 +118,8 @@ struct Racer {
     in_net: u16,
     in_operator: u16,
     in_region: u16,
+    /// Whether the node has a piece already. (The list may name it twice.)
+    has_one: bool,
 }
 
 /// How badly a choice breaks the rules; smaller is better, and the first field counts most.
@@ -123,12 +127,12 @@ type Offence = (u16, u16, u16);
 
 /// Draws distinct nodes for the pieces of a segment; returns indices into `candidates`.
 ///
-/// The first `wanted` are for the pieces, the others are spares, all in the order in which they were drawn: earlier ones
-/// keep the rules better. There are fewer of them when fewer nodes can take a piece; whether that is enough is up to the
-/// caller.
+/// The first `wanted` are for the pieces, the others are spares, all in the order in which they were drawn:
+/// earlier ones keep the rules better. There are fewer of them when fewer nodes can take a piece; whether
+/// that is enough is up to the caller.
 ///
-/// It takes one pass over the candidates and a heap of their arrivals. Only if the rules have to give way, or turn very
-/// many away, each further choice is another pass.
+/// It takes one pass over the candidates and a heap of their arrivals. Only if the rules have to give way, or
+/// turn very many away, each further choice is another pass.
 pub fn choose(candidates: &[Candidate], request: &Request<'_>, rng: &mut (impl Rng + ?Sized)) -> Vec<usize> {
     let mut race = race(candidates, request, rng);
     let goal = request.wanted.saturating_add(request.spares).min(race.len());
@@ -138,7 +142,8 @@ pub fn choose(candidates: &[Candidate], request: &Request<'_>, rng: &mut (impl R
         && turned_away.len() <= TURNED_AWAY_PER_CHOICE * goal
         && let Some(Reverse((arrival, index))) = race.pop()
     {
-        if draw.offence(&draw.enter(arrival, index)) == (0, 0, 0) {
+        let racer = draw.enter(arrival, index);
+        if !racer.has_one && draw.offence(&racer) == (0, 0, 0) {
             draw.take(index);
         } else {
             turned_away.push((arrival, index));
@@ -152,7 +157,8 @@ pub fn choose(candidates: &[Candidate], request: &Request<'_>, rng: &mut (impl R
     draw.chosen
 }
 
-/// With more arrivals turned away than this, passes over the rest are cheaper than taking them from the heap one by one.
+/// With more arrivals turned away than this, passes over the rest are cheaper than taking them from the heap
+/// one by one.
 const TURNED_AWAY_PER_CHOICE: usize = 16;
 
 /// Arrival times of all that may be drawn at all. The bits of positive floats order like the floats.
@@ -178,30 +184,34 @@ fn race(
 
 struct Draw<'a> {
     candidates: &'a [Candidate],
-    /// Net, operator and region of every piece that has a place: of holders and of those chosen.
-    placed: Vec<(Net, Operator, Region)>,
-    region_cap: u16,
+    /// Where there is a piece: the holders and those chosen.
+    placed: Vec<Holder>,
+    wanted: usize,
+    /// Pieces per region while those wanted are drawn, and while the spares are.
+    region_caps: [u16; 2],
     chosen: Vec<usize>,
 }
 
 impl<'a> Draw<'a> {
     fn new(candidates: &'a [Candidate], request: &Request<'_>) -> Self {
-        let placed: Vec<_> = request.holders.iter().map(|h| (h.net, h.operator, h.region)).collect();
+        let placed = request.holders.to_vec();
         let mut regions: Vec<Region> = Vec::new();
         let able = candidates.iter().filter(|candidate| candidate.can_take(request.piece_len));
-        for region in able.map(|candidate| candidate.region).chain(placed.iter().map(|p| p.2)) {
+        for region in able.map(|candidate| candidate.region).chain(placed.iter().map(|holder| holder.region))
+        {
             if !regions.contains(&region) {
                 regions.push(region);
             }
         }
+        let cap = |total: usize| u16::try_from(total.div_ceil(regions.len().max(1))).unwrap_or(u16::MAX);
         let total = request.wanted.saturating_add(placed.len());
-        let cap = total.div_ceil(regions.len().max(1));
-        Self { candidates, placed, region_cap: u16::try_from(cap).unwrap_or(u16::MAX), chosen: Vec::new() }
+        let region_caps = [cap(total), cap(total.saturating_add(request.spares))];
+        Self { candidates, placed, wanted: request.wanted, region_caps, chosen: Vec::new() }
     }
 
     fn enter(&self, arrival: u64, index: usize) -> Racer {
         let candidate = &self.candidates[index];
-        let mut racer = Racer { arrival, index, in_net: 0, in_operator: 0, in_region: 0 };
+        let mut racer = Racer { arrival, index, in_net: 0, in_operator: 0, in_region: 0, has_one: false };
         for placed in &self.placed {
             racer.count(candidate, placed);
         }
@@ -209,37 +219,39 @@ impl<'a> Draw<'a> {
     }
 
     fn offence(&self, racer: &Racer) -> Offence {
-        let over = (racer.in_region + 1).saturating_sub(self.region_cap);
+        let cap = self.region_caps[usize::from(self.chosen.len() >= self.wanted)];
+        let over = racer.in_region.saturating_add(1).saturating_sub(cap);
         (racer.in_net, racer.in_operator, over)
     }
 
-    fn take(&mut self, index: usize) {
-        let candidate = &self.candidates[index];
-        self.placed.push((candidate.net, candidate.operator, candidate.region));
+    fn take(&mut self, index: usize) -> Holder {
+        let Candidate { node, net, operator, region, .. } = self.candidates[index];
+        let holder = Holder { node, net, operator, region };
+        self.placed.push(holder);
         self.chosen.push(index);
+        holder
     }
 
     /// Goes on with those that broke a rule: always the one that breaks them least, the earliest of several.
     fn give_way(&mut self, mut rest: Vec<Racer>, goal: usize) {
         while self.chosen.len() < goal {
-            let best = (0..rest.len()).min_by_key(|&at| (self.offence(&rest[at]), rest[at].arrival));
+            let free = (0..rest.len()).filter(|&at| !rest[at].has_one);
+            let best = free.min_by_key(|&at| (self.offence(&rest[at]), rest[at].arrival));
             let Some(best) = best else { return };
-            let index = rest.swap_remove(best).index;
-            self.take(index);
-            let taken = &self.candidates[index];
-            let placed = (taken.net, taken.operator, taken.region);
+            let taken = self.take(rest.swap_remove(best).index);
             for racer in &mut rest {
-                racer.count(&self.candidates[racer.index], &placed);
+                racer.count(&self.candidates[racer.index], &taken);
             }
         }
     }
 }
 
 impl Racer {
-    fn count(&mut self, candidate: &Candidate, (net, operator, region): &(Net, Operator, Region)) {
-        self.in_net = self.in_net.saturating_add(u16::from(candidate.net == *net));
-        self.in_operator = self.in_operator.saturating_add(u16::from(candidate.operator == *operator));
-        self.in_region = self.in_region.saturating_add(u16::from(candidate.region == *region));
+    fn count(&mut self, candidate: &Candidate, placed: &Holder) {
+        self.in_net = self.in_net.saturating_add(u16::from(candidate.net == placed.net));
+        self.in_operator = self.in_operator.saturating_add(u16::from(candidate.operator == placed.operator));
+        self.in_region = self.in_region.saturating_add(u16::from(candidate.region == placed.region));
+        self.has_one |= candidate.node == placed.node;
     }
 }
 

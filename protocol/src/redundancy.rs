@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::{Checks, InvalidRules};
 
-/// Most pieces of one segment: the sets of indices in repair are 64 bits wide, and so is the erasure code's limit.
+/// Most pieces of one segment: the sets of indices in repair are 64 bits wide, and so is the erasure code's
+/// limit.
 pub const TOTAL_MAX: u8 = 64;
 
 /// The numbers from which [`Redundancy`] is derived.
@@ -28,9 +29,10 @@ pub struct RedundancyRules {
 }
 
 impl Default for RedundancyRules {
-    /// 8 of 16..=20, repair at 12 of 16 and 14 of 20. With independent failures, a node lifetime of 365 days and a day to
-    /// repair, 8/14/20 keeps a segment for 10^10.3 years in the mean and 8/12/16 for 10^7.3 (Markov chain of losses
-    /// and repairs); with seven days to repair it is 10^4.9 and 10^3.5: repair time counts for more than a piece.
+    /// 8 of 16..=20, repair at 12 of 16 and 14 of 20. With independent failures, a node lifetime of 365 days
+    /// and a day to repair, 8/14/20 keeps a segment for 10^10.3 years in the mean and 8/12/16 for 10^7.3
+    /// (Markov chain of losses and repairs); with seven days to repair it is 10^4.9 and 10^3.5: repair time
+    /// counts for more than a piece.
     fn default() -> Self {
         Self {
             needed: 8,
@@ -86,14 +88,16 @@ impl RedundancyRules {
         Some(self.of(self.needed, usable.min(self.total_max)))
     }
 
-    /// The redundancy of a segment that is coded as `needed` of `total`, perhaps under other rules than today's.
+    /// The redundancy of a segment that is coded as `needed` of `total`, perhaps under other rules than
+    /// today's.
     pub fn of(self, needed: u8, total: u8) -> Redundancy {
         let ack = total.saturating_sub(self.ack_behind_max).max(needed.saturating_add(self.ack_margin_min));
         Redundancy { needed, total, ack: ack.min(total), repair: self.repair_at(needed, total) }
     }
 
-    /// On the straight line between the two given points, rounded up: in doubt a repair comes a piece earlier. (12, 13, 13,
-    /// 14, 14 for 16..=20.) A segment with another `needed` has as many pieces to spare as one of these rules has.
+    /// On the straight line between the two given points, rounded up: in doubt a repair comes a piece
+    /// earlier. (12, 13, 13, 14, 14 for 16..=20.) A segment with another `needed` has as many pieces to spare
+    /// as one of these rules has.
     fn repair_at(self, needed: u8, total: u8) -> u8 {
         let shift = i32::from(needed) - i32::from(self.needed);
         let (low, high) = (i32::from(self.repair_at_total_min), i32::from(self.repair_at_total_max));

@@ -1,6 +1,8 @@
-//! Regions, countries and points on the globe: where a node or a reader is, and how far apart two of them are.
+//! Regions, countries and points on the globe: where a node or a reader is, and how far apart two of them
+//! are.
 //!
-//! Facts and geometry only. It never looks an address up: the caller asks a GeoIP table and passes on what that said.
+//! Facts and geometry only. It never looks an address up: the caller asks a GeoIP table and passes on what
+//! that said.
 
 use std::{fmt, str::FromStr};
 
@@ -49,13 +51,14 @@ pub struct Place {
     pub coordinates: Option<Coordinates>,
 }
 
-// Points near the middle of the people of each region, to a degree: enough to order regions by distance.
+// Points near the middle of each region's people and data centres, to a degree: enough to order regions by
+// distance.
 const CENTROIDS: &[(Region, f64, f64)] = &[
     (Region::AF, 5.0, 20.0),
     (Region::AN, -80.0, 0.0),
-    (Region::AS, 28.0, 100.0),
+    (Region::AS, 22.0, 108.0),
     (Region::EU, 50.0, 10.0),
-    (Region::NA, 39.0, -95.0),
+    (Region::NA, 40.0, -88.0),
     (Region::OC, -31.0, 148.0),
     (Region::SA, -15.0, -58.0),
     (Region::constant("af-east"), 0.0, 37.0),
@@ -237,7 +240,8 @@ impl Place {
     }
 }
 
-/// Orders regions for a reader: its own first, then by distance from it to their centroids, unknown ones last.
+/// Orders regions for a reader: its own first, then by distance from it to their centroids, unknown ones
+/// last.
 pub fn sort_by_distance(from: &Place, regions: &mut [Region]) {
     let point = from.point();
     let distance = |region: &Region| -> f64 {

@@ -1,6 +1,7 @@
 //! Checking of configuration: every problem is listed, not just the first one.
 //!
-//! The configuration itself lives beside the code that it steers (`RedundancyRules`, `RankingRules` and so on).
+//! The configuration itself lives beside the code that it steers (`RedundancyRules`, `RankingRules` and so
+//! on).
 
 use std::fmt;
 

@@ -1,1 +1,22 @@
-//! retrieval
+//! Reading by CID, the same on gateways and on nodes: find blocks, fetch what is not at hand, verify, cache, follow
+//! paths, stream files, answer HTTP. It never sends a byte that was not checked against the CID that names it.
+
+mod blocks;
+mod disk_cache;
+mod error;
+mod file_stream;
+mod http;
+mod listing;
+mod locate;
+mod resolve;
+
+pub use blocks::{Blocks, BlocksConfig, Held};
+pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
+pub use error::ReadError;
+pub use file_stream::stream_file;
+pub use http::{ContentRequest, RequestError, add_cors, respond};
+pub use locate::{Found, LocateError, LocateFuture, Locator};
+pub use resolve::{Resolved, resolve};
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub struct NewPiece {
 }
 
 /// Where a block lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockAt {
     /// The block.
     pub cid: Cid,

@@ -14,6 +14,7 @@ mod pieces;
 mod pins;
 mod repairs;
 mod rows;
+mod schedule;
 mod segments;
 mod unpins;
 mod visits;

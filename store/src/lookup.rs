@@ -104,7 +104,7 @@ impl Db {
                 let better =
                     found.get(&block.cid).is_none_or(|(known, was)| rank(lost, &block) < rank(*was, known));
                 if better {
-                    found.insert(block.cid, (block, lost));
+                    found.insert(block.cid.clone(), (block, lost));
                 }
             }
         }

@@ -173,7 +173,9 @@ const LOCK_SEGMENTS: &str = "SELECT id FROM segments WHERE id IN \
 /// Also takes the root's lock, so that what is asked next sees every commit that needs it.
 pub(crate) const DISCOUNT: &str = "UPDATE roots SET pins = pins - 1 WHERE cid = $1 RETURNING pins";
 const DELETE_ROOT: &str = "DELETE FROM roots WHERE cid = $1";
-pub(crate) const ORPHAN: &str = "UPDATE segments SET state = 'orphaned', due_ms = $2 WHERE state IN ('live', 'lost') \
-     AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
+/// A lost segment stays lost until it is collected: an upload that found its blocks before must not rely on it now.
+pub(crate) const ORPHAN: &str = "UPDATE segments SET due_ms = $2, \
+     state = CASE WHEN state = 'lost' THEN 'lost' ELSE 'orphaned' END \
+     WHERE state IN ('live', 'lost') AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
      AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id AND o.cid <> $1)";
 pub(crate) const UNLINK: &str = "DELETE FROM root_segments WHERE cid = $1";

@@ -2,7 +2,7 @@
 
 use ::cid::multihash::Multihash;
 
-use super::Cid;
+use super::{Cid, pack};
 
 /// A digest that the IPLD crates have no room for: more than 64 bytes, which only identity CIDs reach.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub struct DigestOver64(pub Cid);
 impl From<::cid::Cid> for Cid {
     fn from(cid: ::cid::Cid) -> Self {
         let multihash = cid.hash();
-        Self::pack(cid.codec(), multihash.code(), multihash.digest())
+        pack(cid.codec(), multihash.code(), multihash.digest())
     }
 }
 
@@ -20,7 +20,8 @@ impl TryFrom<Cid> for ::cid::Cid {
     type Error = DigestOver64;
 
     fn try_from(cid: Cid) -> Result<Self, DigestOver64> {
-        let multihash = Multihash::wrap(cid.hash_code(), cid.digest()).map_err(|_| DigestOver64(cid))?;
+        let multihash =
+            Multihash::wrap(cid.hash_code(), cid.digest()).map_err(|_| DigestOver64(cid.clone()))?;
         Ok(Self::new_v1(cid.codec().code(), multihash))
     }
 }
@@ -33,7 +34,7 @@ mod tests {
     fn there_and_back() {
         for hash_fn in [HashFn::Sha2_256, HashFn::Sha2_512, HashFn::Blake3] {
             let cid = Cid::of(Codec::DagCbor, hash_fn, b"x");
-            let theirs = ::cid::Cid::try_from(cid).unwrap();
+            let theirs = ::cid::Cid::try_from(cid.clone()).unwrap();
             assert_eq!(theirs.to_string(), cid.to_string());
             assert_eq!(Cid::from(theirs), cid);
         }

@@ -13,7 +13,7 @@ const EMPTY_DIR_V1: &str = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci4
 fn hello_world() {
     let cid = Cid::of(Codec::Raw, HashFn::Sha2_256, b"hello world");
     assert_eq!(cid.to_string(), "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
-    assert_eq!(cid.to_string().parse(), Ok(cid));
+    assert_eq!(cid.to_string().parse(), Ok(cid.clone()));
     assert_eq!(cid.as_bytes().len(), 36);
     assert_eq!((cid.codec(), cid.hash_fn()), (Codec::Raw, Some(HashFn::Sha2_256)));
     assert_eq!(cid.multihash(), &cid.as_bytes()[2..]);
@@ -24,13 +24,13 @@ fn hello_world() {
 fn version_0_is_its_version_1_twin() {
     let v0: Cid = EMPTY_DIR_V0.parse().unwrap();
     assert_eq!(v0.to_string(), EMPTY_DIR_V1);
-    assert_eq!(Ok(v0), EMPTY_DIR_V1.parse());
+    assert_eq!(Ok(v0.clone()), EMPTY_DIR_V1.parse());
     // In binary, version 0 is the bare multihash; bytes after it are somebody else's.
     let mut bytes = v0.multihash().to_vec();
-    assert_eq!(Cid::from_bytes(&bytes), Ok(v0));
+    assert_eq!(Cid::from_bytes(&bytes), Ok(v0.clone()));
     bytes.push(0);
     assert!(Cid::from_bytes(&bytes).is_err());
-    assert_eq!(Cid::read(&bytes), Ok((v0, 34)));
+    assert_eq!(Cid::read(&bytes), Ok((v0.clone(), 34)));
     assert!(Cid::read(&bytes[..33]).is_err());
     // It has no multibase form.
     assert!(encode(Base::Base58Btc, v0.multihash()).parse::<Cid>().is_err());
@@ -55,7 +55,7 @@ fn any_multibase_is_read() {
         Base::Base64Url,
         Base::Base64UrlPad,
     ] {
-        assert_eq!(encode(base, cid.as_bytes()).parse(), Ok(cid), "{base:?}");
+        assert_eq!(encode(base, cid.as_bytes()).parse(), Ok(cid.clone()), "{base:?}");
     }
 }
 
@@ -71,6 +71,7 @@ fn what_is_no_cid_is_refused() {
     assert_eq!(upper.parse::<Cid>().unwrap().to_string(), good);
     // 46 characters that begin as version 0 and hold something else.
     assert!(format!("Qm{}", "1".repeat(44)).parse::<Cid>().is_err());
+    assert_eq!(Cid::from_bytes(&[1, 0x55, 0, 0, 0, 0]), Err(CidError::Excess(2)));
     assert_eq!(Cid::from_bytes(&[2, 0x55, 0, 0]), Err(CidError::Version(2)));
     assert_eq!(Cid::from_bytes(&[0, 0x55, 0, 0]), Err(CidError::Version(0)));
     assert!(Cid::from_bytes(&[1, 0xd5, 0, 0, 0]).is_err(), "a code in long form");
@@ -85,7 +86,7 @@ fn identity_stops_at_128_bytes() {
     assert!(empty.verify(b"x").is_err());
 
     let longest = Cid::identity(Codec::Raw, &[b'B'; DIGEST_MAX]).unwrap();
-    assert_eq!(longest.to_string().parse(), Ok(longest));
+    assert_eq!(longest.to_string().parse(), Ok(longest.clone()));
     assert!(Cid::identity(Codec::Raw, &[b'A'; DIGEST_MAX + 1]).is_err());
     let mut bytes = longest.as_bytes().to_vec();
     // 129 as a varint in place of 128; both take two bytes.
@@ -99,14 +100,14 @@ fn identity_stops_at_128_bytes() {
 fn verify_tells_wrong_from_unknown() {
     let cid = Cid::of(Codec::Raw, HashFn::Sha2_512, b"data");
     assert_eq!(cid.verify(b"data"), Ok(()));
-    assert_eq!(cid.verify(b"date"), Err(VerifyError::Mismatch(cid)));
+    assert_eq!(cid.verify(b"date"), Err(VerifyError::Mismatch(cid.clone())));
     // sha3-256 is read, not verified.
     let sha3 = Cid::from_bytes(&[&[1, 0x55, 0x16, 32][..], &[0; 32]].concat()).unwrap();
-    assert_eq!(sha3.verify(b""), Err(VerifyError::UnknownHash { cid: sha3, code: 0x16 }));
+    assert_eq!(sha3.verify(b""), Err(VerifyError::UnknownHash { cid: sha3.clone(), code: 0x16 }));
     // sha2-256 cut to four bytes proves nothing, even where those bytes agree.
     let digest = Cid::of(Codec::Raw, HashFn::Sha2_256, b"data");
     let cut = Cid::from_bytes(&[&[1, 0x55, 0x12, 4][..], &digest.digest()[..4]].concat()).unwrap();
-    assert_eq!(cut.verify(b"data"), Err(VerifyError::DigestLength { cid: cut, len: 4 }));
+    assert_eq!(cut.verify(b"data"), Err(VerifyError::DigestLength { cid: cut.clone(), len: 4 }));
 }
 
 #[test]
@@ -142,7 +143,7 @@ proptest! {
     fn agrees_with_the_cid_crate(theirs in theirs()) {
         let ours = Cid::from_bytes(&theirs.to_bytes()).unwrap();
         prop_assert_eq!(ours.to_string(), theirs.to_string());
-        prop_assert_eq!(theirs.to_string().parse(), Ok(ours));
+        prop_assert_eq!(theirs.to_string().parse(), Ok(ours.clone()));
         prop_assert_eq!(ours.codec().code(), theirs.codec());
         prop_assert_eq!(ours.hash_code(), theirs.hash().code());
         prop_assert_eq!(ours.digest(), theirs.hash().digest());
@@ -157,8 +158,8 @@ proptest! {
         }
         if let Ok((cid, len)) = Cid::read(&bytes) {
             prop_assert!(len <= bytes.len());
-            prop_assert_eq!(Cid::from_bytes(&bytes[..len]), Ok(cid));
-            prop_assert_eq!(cid.to_string().parse(), Ok(cid));
+            prop_assert_eq!(Cid::from_bytes(&bytes[..len]), Ok(cid.clone()));
+            prop_assert_eq!(cid.to_string().parse(), Ok(cid.clone()));
             let _ = cid.verify(&bytes);
         }
     }
@@ -191,4 +192,12 @@ proptest! {
             prop_assert_eq!(parsed, Err(CidError::Code));
         }
     }
+}
+
+#[test]
+fn long_digests_do_not_cost_the_short_ones() {
+    assert_eq!(size_of::<Cid>(), 40);
+    let long = Cid::of(Codec::Raw, HashFn::Sha2_512, b"");
+    assert_eq!(long.clone(), long);
+    assert_eq!(long.as_bytes().len(), 68);
 }

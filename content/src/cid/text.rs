@@ -5,6 +5,7 @@
 
 use ::cid::multibase::{self, Base};
 
+use super::binary::V0_HEAD;
 use super::{CID_BYTES_MAX, Cid, CidError};
 
 /// Alphabet of RFC 4648 base32, in lower case as multibase `b` demands.
@@ -105,7 +106,7 @@ pub(super) fn parse(text: &str) -> Result<Cid, CidError> {
     }
     if text.len() == V0_LEN && text.starts_with(V0_PREFIX) {
         let bytes = Base::Base58Btc.decode(text).map_err(|_| CidError::Base)?;
-        return Cid::from_v0_bytes(&bytes);
+        return if bytes.starts_with(&V0_HEAD) { Cid::from_bytes(&bytes) } else { Err(CidError::Base) };
     }
     let (_, bytes) = multibase::decode(text).map_err(|_| CidError::Base)?;
     // Version 0 has no multibase form, so here bytes must say version 1.

@@ -66,7 +66,7 @@ fn absent_and_empty_are_told_apart() {
     let decoded: Vec<_> = FIXTURES.iter().map(|(_, bytes)| hex::decode(bytes).unwrap()).collect();
     assert_eq!(decode(&decoded[0]), Ok(Node::default()));
     assert_eq!(decode(&decoded[4]).unwrap().data, Some(&[][..]));
-    let link = |i: usize| decode(&decoded[i]).unwrap().links[0];
+    let link = |i: usize| decode(&decoded[i]).unwrap().links[0].clone();
     assert_eq!((link(5).name, link(5).tsize), (None, None));
     assert_eq!((link(7).name, link(7).tsize), (Some(""), None));
     assert_eq!((link(8).name, link(8).tsize), (None, Some((1 << 53) - 1)));
@@ -135,7 +135,7 @@ proptest! {
     fn round_trip(links in links(), data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..300))) {
         let node = Node {
             links: links.iter().map(|OwnedLink(cid, name, tsize)| {
-                Link { cid: *cid, name: name.as_deref(), tsize: *tsize }
+                Link { cid: cid.clone(), name: name.as_deref(), tsize: *tsize }
             }).collect(),
             data: data.as_deref(),
         };
@@ -162,7 +162,7 @@ proptest! {
     fn damaged_nodes_never_panic(links in links(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let node = Node {
             links: links.iter().map(|OwnedLink(cid, name, tsize)| {
-                Link { cid: *cid, name: name.as_deref(), tsize: *tsize }
+                Link { cid: cid.clone(), name: name.as_deref(), tsize: *tsize }
             }).collect(),
             data: Some(b"data"),
         };

@@ -108,7 +108,7 @@ impl DirectoryBuilder {
         if self.entries.contains_key(name) {
             return Err(DirectoryError::Duplicate(name.to_owned()));
         }
-        self.block_len += link(name, target).encoded_len();
+        self.block_len += link(name, &target).encoded_len();
         self.entries.insert(name.to_owned(), target);
         Ok(())
     }
@@ -125,8 +125,8 @@ impl DirectoryBuilder {
     }
 }
 
-fn link(name: &str, target: Target) -> Link<'_> {
-    Link { cid: target.cid, name: Some(name), tsize: Some(target.dag_size_bytes) }
+fn link<'a>(name: &'a str, target: &Target) -> Link<'a> {
+    Link { cid: target.cid.clone(), name: Some(name), tsize: Some(target.dag_size_bytes) }
 }
 
 /// Collects finished blocks.
@@ -139,20 +139,20 @@ struct Output {
 struct Hashed<'a> {
     hash: u64,
     name: &'a str,
-    target: Target,
+    target: &'a Target,
 }
 
 impl Output {
     fn basic(&mut self, entries: &BTreeMap<String, Target>) -> Target {
         let data = Data::new(DataType::Directory).encode();
         // A BTreeMap of strings is in the bytewise order that links must have.
-        let links = entries.iter().map(|(name, &target)| link(name, target)).collect();
+        let links = entries.iter().map(|(name, target)| link(name, target)).collect();
         self.node(&Node { links, data: Some(&data) })
     }
 
     fn sharded(&mut self, entries: &BTreeMap<String, Target>) -> Result<Target, DirectoryError> {
         let mut hashed: Vec<_> =
-            entries.iter().map(|(name, &target)| Hashed { hash: hamt::hash(name), name, target }).collect();
+            entries.iter().map(|(name, target)| Hashed { hash: hamt::hash(name), name, target }).collect();
         // Sorted by hash, every bucket of every level is one run.
         hashed.sort_unstable_by_key(|entry| entry.hash);
         self.shard(&hashed, 0)
@@ -170,7 +170,7 @@ impl Output {
                 return Err(DirectoryError::Collision(names.0, names.1));
             };
             let (name, target) = match run {
-                [entry] => (entry.name, entry.target),
+                [entry] => (entry.name, entry.target.clone()),
                 _ => ("", self.shard(run, spent + fanout.bits())?),
             };
             children.push((bucket, fanout.join(bucket, name), target));
@@ -183,7 +183,7 @@ impl Output {
             ..Data::new(DataType::HamtShard)
         }
         .encode();
-        let links = children.iter().map(|(_, name, target)| link(name, *target)).collect();
+        let links = children.iter().map(|(_, name, target)| link(name, target)).collect();
         Ok(self.node(&Node { links, data: Some(&data) }))
     }
 
@@ -192,8 +192,29 @@ impl Output {
         let under = node.links.iter().filter_map(|link| link.tsize).fold(0_u64, u64::saturating_add);
         let dag_size_bytes = under.saturating_add(bytes.len() as u64);
         let block = Block::of(Codec::DagPb, self.profile.hash_fn(), Bytes::from(bytes));
-        let cid = block.cid;
+        let cid = block.cid.clone();
         self.blocks.push(block);
         Target { cid, dag_size_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DirectoryError, Hashed, Output};
+    use crate::cid::{Cid, Codec, HashFn};
+    use crate::unixfs::Target;
+    use crate::unixfs::profile::Profile;
+
+    #[test]
+    fn names_that_collide_are_refused() {
+        let target = Target { cid: Cid::of(Codec::Raw, HashFn::Sha2_256, b""), dag_size_bytes: 0 };
+        let entry = |hash, name| Hashed { hash, name, target: &target };
+        let mut out = Output { profile: Profile::default(), blocks: Vec::new() };
+        // One bit apart at the very end is still a trie, of eight levels.
+        assert!(out.shard(&[entry(6, "a"), entry(7, "b")], 0).is_ok());
+        assert_eq!(out.blocks.len(), 8);
+        let same = [entry(1, "c"), entry(7, "a"), entry(7, "b")];
+        let collision = DirectoryError::Collision("a".into(), "b".into());
+        assert_eq!(out.shard(&same, 0), Err(collision));
     }
 }

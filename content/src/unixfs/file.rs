@@ -39,12 +39,12 @@ impl Finished {
     /// The file as something a directory can link to.
     #[must_use]
     pub fn target(&self) -> Target {
-        Target { cid: self.root, dag_size_bytes: self.dag_size_bytes }
+        Target { cid: self.root.clone(), dag_size_bytes: self.dag_size_bytes }
     }
 }
 
 /// A finished part of the file: a leaf or a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Part {
     cid: Cid,
     size_bytes: u64,
@@ -53,14 +53,14 @@ struct Part {
 
 /// A node that is being filled. It keeps links and block sizes encoded, which takes a third of the memory and
 /// makes finishing it a copy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Level {
     links: Vec<u8>,
     blocksizes: Vec<u8>,
     count: usize,
     size_bytes: u64,
     dag_size_bytes: u64,
-    last: Part,
+    last: Option<Part>,
 }
 
 impl FileBuilder {
@@ -72,15 +72,14 @@ impl FileBuilder {
 
     /// Appends a raw leaf of `len` bytes. Returns the inner nodes this completed, children before parents:
     /// none for most leaves, at most one a level.
+    #[must_use = "a finished node that is dropped here is never made again"]
     pub fn push_leaf(&mut self, cid: Cid, len: u64) -> Vec<Block> {
         let mut blocks = Vec::new();
         let mut part = Part { cid, size_bytes: len, dag_size_bytes: len };
         for i in 0.. {
-            match self.levels.get_mut(i) {
-                Some(level) => level.push(part),
-                None => self.levels.push(Level::starting_with(part)),
-            }
-            if self.levels[i].count < self.profile.links_max() {
+            let (links_max, level) = (self.profile.links_max(), self.level(i));
+            level.push(part);
+            if level.count < links_max {
                 break;
             }
             let (block, parent) = self.levels[i].seal(&self.profile);
@@ -96,54 +95,52 @@ impl FileBuilder {
     pub fn finish(mut self) -> Finished {
         if self.levels.is_empty() {
             let empty = Block::of(Codec::Raw, self.profile.hash_fn(), Bytes::new());
-            return Finished { root: empty.cid, size_bytes: 0, dag_size_bytes: 0, blocks: vec![empty] };
+            return Finished {
+                root: empty.cid.clone(),
+                size_bytes: 0,
+                dag_size_bytes: 0,
+                blocks: vec![empty],
+            };
         }
         let mut blocks = Vec::new();
         let mut i = 0;
         loop {
             let is_top = i + 1 == self.levels.len();
             let level = &mut self.levels[i];
-            if is_top && level.count == 1 {
-                let Part { cid: root, size_bytes, dag_size_bytes } = level.last;
+            if is_top
+                && level.count == 1
+                && let Some(Part { cid: root, size_bytes, dag_size_bytes }) = level.last.take()
+            {
                 return Finished { root, size_bytes, dag_size_bytes, blocks };
             }
             i += 1;
             if level.count > 0 {
                 let (block, parent) = level.seal(&self.profile);
                 blocks.push(block);
-                match self.levels.get_mut(i) {
-                    Some(above) => above.push(parent),
-                    None => self.levels.push(Level::starting_with(parent)),
-                }
+                self.level(i).push(parent);
             }
         }
+    }
+
+    fn level(&mut self, i: usize) -> &mut Level {
+        if i == self.levels.len() {
+            self.levels.push(Level::default());
+        }
+        &mut self.levels[i]
     }
 }
 
 impl Level {
-    fn starting_with(part: Part) -> Self {
-        let mut level = Self {
-            links: Vec::new(),
-            blocksizes: Vec::new(),
-            count: 0,
-            size_bytes: 0,
-            dag_size_bytes: 0,
-            last: part,
-        };
-        level.push(part);
-        level
-    }
-
     fn push(&mut self, part: Part) {
         // The empty name is written, not left out: the published CIDs have it so.
-        let link = Link { cid: part.cid, name: Some(""), tsize: Some(part.dag_size_bytes) };
+        let link = Link { cid: part.cid.clone(), name: Some(""), tsize: Some(part.dag_size_bytes) };
         link.push(&mut self.links);
         protobuf::push_varint(&mut self.blocksizes, BLOCKSIZES, part.size_bytes);
         self.count += 1;
         // 2^64 bytes cannot be pushed in anyone's lifetime; a caller that lies about lengths gets a wrong sum.
         self.size_bytes = self.size_bytes.saturating_add(part.size_bytes);
         self.dag_size_bytes = self.dag_size_bytes.saturating_add(part.dag_size_bytes);
-        self.last = part;
+        self.last = Some(part);
     }
 
     /// Makes the block of this node and leaves the level empty.
@@ -154,7 +151,7 @@ impl Level {
         dagpb::push_data(&mut bytes, &data);
         let dag_size_bytes = self.dag_size_bytes.saturating_add(bytes.len() as u64);
         let block = Block::of(Codec::DagPb, profile.hash_fn(), Bytes::from(bytes));
-        let part = Part { cid: block.cid, size_bytes: self.size_bytes, dag_size_bytes };
+        let part = Part { cid: block.cid.clone(), size_bytes: self.size_bytes, dag_size_bytes };
         (self.count, self.size_bytes, self.dag_size_bytes) = (0, 0, 0);
         (block, part)
     }
@@ -170,7 +167,7 @@ pub fn import_bytes(profile: Profile, bytes: &Bytes) -> Finished {
     while start < bytes.len() {
         let end = bytes.len().min(start + profile.chunk_bytes());
         let leaf = Block::of(Codec::Raw, profile.hash_fn(), bytes.slice(start..end));
-        let (cid, len) = (leaf.cid, leaf.bytes.len() as u64);
+        let (cid, len) = (leaf.cid.clone(), leaf.bytes.len() as u64);
         blocks.push(leaf);
         blocks.extend(builder.push_leaf(cid, len));
         start = end;

@@ -80,6 +80,10 @@ impl Fanout {
 }
 
 /// Hash of a name: the first half of the 128-bit murmur3 for x64, seed 0.
+///
+/// # Panics
+///
+/// Never: reading from memory cannot fail.
 #[must_use]
 pub fn hash(name: &str) -> u64 {
     let both = murmur3::murmur3_x64_128(&mut Cursor::new(name.as_bytes()), 0)

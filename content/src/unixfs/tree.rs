@@ -87,7 +87,7 @@ impl TreeBuilder {
     pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
         let block = symlink(self.profile, target)
             .ok_or_else(|| TreeError::SymlinkTooLong { path: path.to_owned(), len: target.len() })?;
-        self.add(path, Target { cid: block.cid, dag_size_bytes: block.bytes.len() as u64 })?;
+        self.add(path, Target { cid: block.cid.clone(), dag_size_bytes: block.bytes.len() as u64 })?;
         self.symlinks.push(block);
         Ok(())
     }

@@ -112,7 +112,7 @@ pub enum Reason {
 
 /// Says what a block is. Links are counted, not looked at, so this is cheap even for large nodes.
 pub fn kind(block: &Block) -> Result<Kind<'_>, WalkError> {
-    kind_of(block).map_err(|reason| WalkError { cid: block.cid, reason })
+    kind_of(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
 }
 
 fn kind_of(block: &Block) -> Result<Kind<'_>, Reason> {

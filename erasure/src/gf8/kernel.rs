@@ -102,8 +102,8 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::GfniAvx512 => {
                 #[expect(unsafe_code, reason = "calls code for a processor that may lack it")]
-                // SAFETY: a `Kernel` of this kind is only made after `is_supported` found GFNI and AVX-512F, and
-                // the number and lengths of slices and coefficients were checked above.
+                // SAFETY: a `Kernel` of this kind is only made after `is_supported` found GFNI and AVX-512F,
+                // and the number and lengths of slices and coefficients were checked above.
                 unsafe {
                     gfni_avx512::multiply(coefficients, inputs, outputs);
                 }

@@ -1,7 +1,8 @@
 //! Stored pieces outlive every version of this code: these bytes must never change.
 //!
-//! The figures of gf8 were computed by a separate program from the formulas in `gf8/matrix.rs` and the layout's
-//! description; those of rs16 are what reed-solomon-simd 3.1.0 gave, whose fast engines are held to its plain one here.
+//! The figures of gf8 were computed by a separate program from the formulas in `gf8/matrix.rs` and the
+//! layout's description; those of rs16 are what reed-solomon-simd 3.1.0 gave, whose fast engines are held to
+//! its plain one here.
 
 use reed_solomon_simd::{
     engine::Naive,

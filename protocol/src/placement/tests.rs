@@ -73,6 +73,19 @@ fn full_nodes_and_nodes_without_score_are_never_chosen() {
 }
 
 #[test]
+fn a_node_that_is_listed_twice_is_chosen_once() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let once = apart(10, 2);
+    let twice = [&once[..], &once[..]].concat();
+    let mut nodes: Vec<_> =
+        choose(&twice, &request(20), &mut rng).iter().map(|&index| twice[index].node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 10);
+    assert_eq!(choose(&twice, &request(20), &mut rng).len(), 10);
+}
+
+#[test]
 fn one_machine_is_enough_for_a_network() {
     // Twenty nodes of one operator on one address, as on a developer's machine.
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -174,7 +187,8 @@ struct Scene {
     seed: u64,
 }
 
-/// Up to nine nodes of few nets, operators and regions. With `nested`, a net belongs to one operator, as nets mostly do.
+/// Up to nine nodes of few nets, operators and regions. With `nested`, a net belongs to one operator, as nets
+/// mostly do.
 fn scene(nested: bool) -> impl Strategy<Value = Scene> {
     let node = (0_u8..6, 0_u64..4, 0_usize..3, 0.01_f64..=1.0);
     (proptest::collection::vec(node, 0..10), 0_usize..9, 0_usize..4, any::<u64>()).prop_map(
@@ -216,8 +230,8 @@ proptest! {
         prop_assert_eq!(chosen.len(), (scene.wanted + scene.spares).min(scene.candidates.len()));
     }
 
-    /// Every subset is tried: none of the same size has more distinct nets, nor, of those, more distinct operators. So for
-    /// every length of the list: wanted nodes lose nothing to the spares.
+    /// Every subset is tried: none of the same size has more distinct nets, nor, of those, more distinct
+    /// operators. So for every length of the list: wanted nodes lose nothing to the spares.
     #[test]
     fn nothing_is_more_diverse_where_nets_have_one_operator(scene in scene(true)) {
         let chosen = scene.choose();
@@ -233,8 +247,8 @@ proptest! {
         }
     }
 
-    /// Where nets and operators cross, the choice is maximal: a node that repeats a net or an operator is only taken when
-    /// none that repeats neither was left.
+    /// Where nets and operators cross, the choice is maximal: a node that repeats a net or an operator is
+    /// only taken when none that repeats neither was left.
     #[test]
     fn no_rule_is_broken_without_need(scene in scene(false)) {
         let chosen = scene.choose();
@@ -251,9 +265,12 @@ proptest! {
         }
     }
 
-    /// Where nothing else binds, no region gets more than its share as long as another one could take the piece.
+    /// Where nothing else binds, no region gets more than its share as long as another one could take the
+    /// piece.
     #[test]
-    fn regions_fill_evenly(sizes in proptest::collection::vec(1_usize..12, 1..4), wanted in 1_usize..20, seed: u64) {
+    fn regions_fill_evenly(
+        sizes in proptest::collection::vec(1_usize..12, 1..4), wanted in 1_usize..20, seed: u64
+    ) {
         let mut candidates = apart(64, 1);
         let regions = sizes.iter().enumerate().flat_map(|(r, &size)| std::iter::repeat_n(REGIONS[r], size));
         candidates.truncate(sizes.iter().sum());

@@ -1,7 +1,8 @@
-//! The countries of ISO 3166-1 (and XK, which GeoIP tables use for Kosovo), with continent and a middle point.
+//! The countries of ISO 3166-1 (and XK, which GeoIP tables use for Kosovo), with continent and a middle
+//! point.
 //!
-//! Plain facts in one table, sorted by code. Continents as `GeoNames` counts them. Points are to a degree or so: they
-//! only order countries by distance.
+//! Plain facts in one table, sorted by code. Continents as `GeoNames` counts them. Points are to a degree or
+//! so: they only order countries by distance.
 
 use super::Region;
 

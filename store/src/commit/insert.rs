@@ -140,12 +140,11 @@ macro_rules! insert_roots {
 /// Inserts the blocks that were stored for accepted uploads.
 macro_rules! insert_blocks {
     ($tx:ident, $standing:expr) => {
-        let blocks: Vec<BlockAt> =
-            $standing.iter().flat_map(|draft| draft.upload.blocks.iter().copied()).collect();
+        let blocks: Vec<&BlockAt> = $standing.iter().flat_map(|draft| draft.upload.blocks.iter()).collect();
         for part in runs(&blocks) {
             let mut query =
                 QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
-            query.push_values(part, |mut row, block: &BlockAt| {
+            query.push_values(part, |mut row, block: &&BlockAt| {
                 row.push_bind(block.cid.to_string())
                     .push_bind(block.segment.to_string())
                     .push_bind(sql(block.offset_bytes))
@@ -180,7 +179,7 @@ macro_rules! release_lost {
                 query.push(" AND cid IN ");
                 push_list(&mut query, roots);
                 query.build().execute(&mut *$tx).await?;
-                let mut query = QueryBuilder::new("UPDATE segments SET state = 'orphaned', due_ms = ");
+                let mut query = QueryBuilder::new("UPDATE segments SET due_ms = ");
                 query.push_bind($lease.0).push(" WHERE id IN ");
                 push_list(&mut query, segments);
                 query

@@ -18,7 +18,7 @@ async fn all_futures_are_send() {
     is_send(db.close());
     is_send(db.commit(&[], &[], NOW, NOW));
     is_send(db.extend_leases(&[], NOW));
-    is_send(db.locate(&[root]));
+    is_send(db.locate(std::slice::from_ref(&root)));
     is_send(db.root_segments(&root));
     is_send(db.pin("", &root));
     is_send(db.pins("", None, 1));
@@ -35,6 +35,8 @@ async fn all_futures_are_send() {
     is_send(db.queue_unpins(node, &[hash], NOW));
     is_send(db.finish_unpins(node, &[hash]));
     is_send(db.claim_visits(Visit::Probe, NOW, NOW, 1));
+    is_send(db.schedule_visit(node, Visit::Probe, NOW));
+    is_send(db.may_enrol(node, None, NOW));
     is_send(db.claim_repairs("", NOW, NOW, 1));
     is_send(db.record_passed(node, &[], NOW, amount));
     is_send(db.settle_window(node, NOW, &[], NOW, amount));

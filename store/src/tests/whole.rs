@@ -32,7 +32,7 @@ pub(super) async fn assert_whole(db: &Db) {
         ),
         (
             "nothing is kept that no root needs",
-            "SELECT COUNT(*) FROM segments WHERE state IN ('live', 'lost') \
+            "SELECT COUNT(*) FROM segments WHERE state = 'live' \
              AND id NOT IN (SELECT segment_id FROM root_segments)",
         ),
         (

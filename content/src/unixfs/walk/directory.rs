@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Reason, WalkError, message};
 use crate::block::Block;
 use crate::cid::Cid;
-use crate::dagpb::{self, Link};
+use crate::dagpb::{self, RawLink};
 use crate::unixfs::hamt::{self, Fanout};
 use crate::unixfs::{DataType, Target};
 
@@ -21,7 +21,7 @@ pub struct NameLookup<'n> {
 }
 
 /// What a block says about a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The entry.
     Found(Target),
@@ -43,7 +43,7 @@ pub struct Listing<'a> {
 /// An entry of a directory. Its name comes from whoever made the directory and may be anything, `..` and names
 /// with slashes included: check it with [`check_name`](crate::unixfs::directory::check_name) before it meets a
 /// file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry<'a> {
     /// The name.
     pub name: &'a str,
@@ -60,7 +60,7 @@ impl<'n> NameLookup<'n> {
 
     /// Looks into the next block.
     pub fn step(&mut self, block: &Block) -> Result<Step, WalkError> {
-        self.look(block).map_err(|reason| WalkError { cid: block.cid, reason })
+        self.look(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
     }
 
     fn look(&mut self, block: &Block) -> Result<Step, Reason> {
@@ -73,9 +73,9 @@ impl<'n> NameLookup<'n> {
 
     fn look_in_basic(&self, block: &Block) -> Result<Step, Reason> {
         let mut found = None;
-        dagpb::scan(&block.bytes, |link| {
+        dagpb::scan_raw(&block.bytes, |link| {
             if found.is_none() && link.name.unwrap_or_default() == self.name {
-                found = Some(target(&link));
+                found = Some(target(link));
             }
         })?;
         Ok(found.map_or(Step::Absent, Step::Found))
@@ -86,14 +86,14 @@ impl<'n> NameLookup<'n> {
         let wanted = hamt::bucket(hamt::hash(self.name), spent, fanout).ok_or(Reason::TooDeep)?;
         let mut answer = Step::Absent;
         let mut stray = None;
-        dagpb::scan(&block.bytes, |link| {
+        dagpb::scan_raw(&block.bytes, |link| {
             let name = link.name.unwrap_or_default();
             match fanout.split(name) {
                 Some((bucket, rest)) if bucket == wanted && answer == Step::Absent => {
                     if rest.is_empty() {
-                        answer = Step::Fetch(link.cid);
+                        answer = Step::Fetch(link.cid.keep());
                     } else if rest == self.name {
-                        answer = Step::Found(target(&link));
+                        answer = Step::Found(target(link));
                     }
                 }
                 Some(_) => {}
@@ -110,24 +110,24 @@ impl<'n> NameLookup<'n> {
 
 /// Lists one block of a directory.
 pub fn list(block: &Block) -> Result<Listing<'_>, WalkError> {
-    listing(block).map_err(|reason| WalkError { cid: block.cid, reason })
+    listing(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
 }
 
 fn listing(block: &Block) -> Result<Listing<'_>, Reason> {
     let layout = layout(block)?;
     let mut out = Listing::default();
     let mut stray = None;
-    dagpb::scan(&block.bytes, |link| {
+    dagpb::scan_raw(&block.bytes, |link| {
         let whole = link.name.unwrap_or_default();
         let name = match layout {
             Layout::Basic => whole,
             Layout::Shard(fanout) => match fanout.split(whole) {
-                Some((_, "")) => return out.shards.push(link.cid),
+                Some((_, "")) => return out.shards.push(link.cid.keep()),
                 Some((_, name)) => name,
                 None => return stray = stray.or(Some(whole)),
             },
         };
-        out.entries.push(DirEntry { name, target: target(&link) });
+        out.entries.push(DirEntry { name, target: target(link) });
     })?;
     if let Some(name) = stray {
         return Err(Reason::ShardLink(name.to_owned()));
@@ -166,6 +166,6 @@ fn layout(block: &Block) -> Result<Layout, Reason> {
     }
 }
 
-fn target(link: &Link<'_>) -> Target {
-    Target { cid: link.cid, dag_size_bytes: link.tsize.unwrap_or(0) }
+fn target(link: RawLink<'_>) -> Target {
+    Target { cid: link.cid.keep(), dag_size_bytes: link.tsize.unwrap_or(0) }
 }

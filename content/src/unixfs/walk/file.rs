@@ -34,6 +34,9 @@ impl FileNode {
     /// The children that hold bytes of `range`, found without a scan.
     #[must_use]
     pub fn overlapping(&self, range: &Range<u64>) -> &[Child] {
+        if range.is_empty() {
+            return &[];
+        }
         let first = self.children.partition_point(|child| child.range.end <= range.start);
         let after = self.children.partition_point(|child| child.range.start < range.end);
         self.children.get(first..after).unwrap_or_default()
@@ -44,7 +47,7 @@ impl Child {
     /// Checks that the block fetched for this child is as long as its parent stated. Without this check a
     /// file could be served whose bytes do not stand where its root says.
     pub fn check(&self, kind: &Kind<'_>) -> Result<(), WalkError> {
-        let error = |reason| Err(WalkError { cid: self.cid, reason });
+        let error = |reason| Err(WalkError { cid: self.cid.clone(), reason });
         let (Kind::Raw { size_bytes: found } | Kind::File { size_bytes: found }) = *kind else {
             return error(Reason::NotAFile);
         };
@@ -55,7 +58,7 @@ impl Child {
 
 /// Takes a block of a file apart: a raw leaf, or a node with children.
 pub fn file(block: &Block) -> Result<FileNode, WalkError> {
-    parts(block).map_err(|reason| WalkError { cid: block.cid, reason })
+    parts(block).map_err(|reason| WalkError { cid: block.cid.clone(), reason })
 }
 
 fn parts(block: &Block) -> Result<FileNode, Reason> {

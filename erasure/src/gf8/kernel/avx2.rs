@@ -56,7 +56,8 @@ unsafe fn group<const OUT: usize>(rows: &[u8], inputs: &[&[u8]], outputs: &mut [
     }
     let targets: [*mut u8; OUT] = std::array::from_fn(|output| outputs[output].as_mut_ptr());
     for at in (0..len).step_by(LANES * LANE) {
-        // SAFETY: the call stays below `len`, a multiple of 64 and the length of every input and every target.
+        // SAFETY: the call stays below `len`, a multiple of 64 and the length of every input and every
+        // target.
         unsafe { sum::<OUT>(&tables, inputs, &targets, at) };
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::field::double;
 
-/// For each coefficient, the 8 x 8 bit matrix that multiplies by it, as `gf2p8affineqb` wants it: byte `7 - i`
-/// selects the input bits whose parity is output bit `i`. (Intel SDM, volume 2, `GF2P8AFFINEQB`.)
+/// For each coefficient, the 8 x 8 bit matrix that multiplies by it, as `gf2p8affineqb` wants it: byte
+/// `7 - i` selects the input bits whose parity is output bit `i`. (Intel SDM, volume 2, `GF2P8AFFINEQB`.)
 pub(super) static AFFINE: [u64; 256] = affine();
 
 /// For each coefficient, its products with the 16 low nibbles, then with the 16 high nibbles, for `vpshufb`.

@@ -1,0 +1,107 @@
+//! The server processes: read the configuration, start logs, run.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Args;
+use service::{
+    config::{environment, load},
+    lifecycle::abort_on_panic,
+    telemetry::start_logs,
+};
+use store::{Db, DbOptions};
+
+/// Flags of a gateway or a monitor.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML); `PINSTRIPE__SECTION__KEY` variables win over it
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// Flags of a storage node: enough to run one without a file.
+#[derive(Debug, Args)]
+pub(crate) struct PinnerArgs {
+    /// Configuration file (TOML); `PINSTRIPE__SECTION__KEY` variables win over it
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Gateway of the network to join
+    #[arg(long)]
+    gateway: Option<String>,
+    /// Invitation of the network, needed the first time
+    #[arg(long)]
+    invite: Option<String>,
+    /// URL under which the world reaches this node
+    #[arg(long)]
+    url: Option<String>,
+    /// Address to listen on
+    #[arg(long)]
+    listen: Option<String>,
+    /// Directory for identity and pieces
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Space to offer, such as "2 TB"
+    #[arg(long)]
+    capacity: Option<String>,
+}
+
+/// Flags of `pinstripe migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// `sqlite://FILE` or `postgres://...`
+    #[arg(long, env = "PINSTRIPE_DATABASE_URL", hide_env_values = true)]
+    database: String,
+}
+
+/// One thread for HTTP and one for the disk suffices for a small machine; more are used where there are more cores.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+pub(crate) fn gateway(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config: gateway::Config = load(args.config.as_deref(), environment())?;
+    start_logs(&config.log)?;
+    abort_on_panic();
+    runtime()?.block_on(gateway::run(config))
+}
+
+pub(crate) fn monitor(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config: monitor::Config = load(args.config.as_deref(), environment())?;
+    start_logs(&config.log)?;
+    abort_on_panic();
+    runtime()?.block_on(monitor::run(config))
+}
+
+pub(crate) fn pinner(args: PinnerArgs) -> anyhow::Result<ExitCode> {
+    let flags = [
+        ("GATEWAYS", args.gateway),
+        ("INVITE", args.invite),
+        ("URL", args.url),
+        ("LISTEN", args.listen),
+        ("DATA_DIR", args.data_dir.map(|dir| dir.display().to_string())),
+        ("CAPACITY", args.capacity),
+    ];
+    // Flags are the strongest variables.
+    let mut variables = environment();
+    for (key, value) in flags {
+        if let Some(value) = value {
+            let name = format!("{}__{key}", service::config::ENV_PREFIX);
+            variables.retain(|(known, _)| *known != name);
+            variables.push((name, value));
+        }
+    }
+    let config: pinner::Config = load(args.config.as_deref(), variables)?;
+    start_logs(&config.log)?;
+    abort_on_panic();
+    runtime()?.block_on(pinner::run(config))
+}
+
+pub(crate) fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(async {
+        let db = Db::open(&DbOptions::new(args.database)).await.context("open the database")?;
+        db.migrate().await.context("migrate the database")?;
+        db.close().await;
+        println!("schema is up to date");
+        Ok(ExitCode::SUCCESS)
+    })
+}

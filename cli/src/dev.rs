@@ -1,0 +1,79 @@
+//! `pinstripe dev`: a whole network on one machine, as real child processes: one gateway, one monitor, many nodes.
+
+mod children;
+mod file;
+mod layout;
+mod settings;
+mod watch;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{children::Children, layout::Layout};
+pub(crate) use file::DevFile;
+
+/// How long the network may take to become usable.
+const START_MAX: Duration = Duration::from_mins(2);
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Number of storage nodes; a segment needs 16, and those beyond 20 are spare for repairs
+    #[arg(long, default_value_t = 20)]
+    nodes: u16,
+    /// Where everything is kept
+    #[arg(long, default_value = ".pinstripe")]
+    dir: PathBuf,
+    /// Address of the gateway
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Forget the network that is in the directory and start a new one
+    #[arg(long)]
+    fresh: bool,
+}
+
+pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+    if args.nodes == 0 || usize::from(args.nodes) > layout::NODES_MAX {
+        bail!("--nodes must be between 1 and {}", layout::NODES_MAX);
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let layout = Layout::prepare(&args.dir, args.nodes, args.listen, args.fresh).await?;
+    let mut children = Children::default();
+    let started = tokio::select! {
+        started = start(&layout, &mut children) => started,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped")),
+    };
+    if let Err(error) = started {
+        children.stop().await;
+        return Err(error);
+    }
+    println!("ready {}", layout.gateway_url());
+    let code = tokio::select! {
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        code = watch::follow(&layout, &mut children) => code,
+    };
+    println!("stopping");
+    // Whoever reads the file from now on must not find a network that is not there.
+    let _ = std::fs::remove_file(layout.dev_file());
+    children.stop().await;
+    Ok(code)
+}
+
+/// Starts all processes, waits until uploads work, writes `dev.json`.
+async fn start(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
+    children.spawn("gateway", "gateway", &layout.gateway_config(), &layout.log("gateway"))?;
+    children.spawn("monitor", "monitor", &layout.monitor_config(), &layout.log("monitor"))?;
+    for node in &layout.nodes {
+        children.spawn(&node.name, "pinner", &node.config_file(), &layout.log(&node.name))?;
+    }
+    let ready = watch::until_ready(layout, children);
+    let nodes = tokio::time::timeout(START_MAX, ready)
+        .await
+        .with_context(|| format!("the network was not ready in time; see {}", layout.logs().display()))??;
+    file::write(layout, children, &nodes)
+}

@@ -1,0 +1,117 @@
+//! The configuration files of a network on one machine: everything that takes minutes or hours in production takes seconds.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use pinner::config::ByteSize;
+use protocol::reputation::ReputationRules;
+use serde::Serialize;
+
+use super::layout::{Layout, NodeLayout};
+
+/// What one node offers.
+const NODE_CAPACITY: u64 = 20 << 30;
+/// A node stops before the disk is full: this much stays free for everything else on the machine.
+const NODE_RESERVE: u64 = 256 << 20;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Writes all files.
+pub(super) fn write(layout: &Layout) -> anyhow::Result<()> {
+    save(&layout.gateway_config(), &gateway_config(layout))?;
+    save(&layout.monitor_config(), &monitor_config(layout))?;
+    for node in &layout.nodes {
+        save(&node.config_file(), &pinner_config(layout, node))?;
+    }
+    Ok(())
+}
+
+fn save(path: &Path, config: &impl Serialize) -> anyhow::Result<()> {
+    let text = toml::to_string(config).with_context(|| format!("write {}", path.display()))?;
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// Nodes are trusted after a minute instead of three weeks.
+fn reputation() -> ReputationRules {
+    ReputationRules { vetted_age: secs(60), vetted_audits: 20, ..ReputationRules::default() }
+}
+
+fn gateway_config(layout: &Layout) -> gateway::Config {
+    let mut config = gateway::Config {
+        listen: layout.listen,
+        public_url: layout.gateway_url(),
+        database_url: layout.database_url(),
+        network_key_file: layout.dir.join("network.key"),
+        admin_token_file: Some(layout.dir.join("admin.token")),
+        reputation: reputation(),
+        ..gateway::Config::default()
+    };
+    config.uploads.lease = secs(60);
+    config.uploads.orphan_delay = secs(10);
+    config.nodes.heartbeat_max = secs(20);
+    config.nodes.probe_every = Duration::from_millis(500);
+    config.geoip.path = Some(layout.dir.join("geo.mmdb"));
+    config.geoip.reload_every = secs(5);
+    config
+}
+
+fn monitor_config(layout: &Layout) -> monitor::Config {
+    let mut config = monitor::Config {
+        listen: layout.monitor,
+        database_url: layout.database_url(),
+        network_key_file: layout.dir.join("network.key"),
+        reputation: reputation(),
+        ..monitor::Config::default()
+    };
+    config.jobs = monitor::JobsConfig {
+        probe: Duration::from_millis(500),
+        audit: secs(1),
+        recheck: secs(2),
+        sweep: secs(1),
+        walk: secs(1),
+        repair: Duration::from_millis(500),
+        collect: secs(2),
+        deliver: secs(2),
+        reconcile: secs(2),
+    };
+    config.probe.interval = secs(2);
+    config.probe.retry = secs(1);
+    config.probe.timeout = secs(2);
+    config.probe.score_every = secs(30);
+    config.audit.interval = secs(15);
+    config.audit.interval_suspended = secs(5);
+    config.audit.contained_retry = secs(10);
+    config.breaker.window = secs(30);
+    config.repair.offline_grace = secs(8);
+    // One missing piece is repaired when a node is spare, so that there is something to watch.
+    config.repairs.eagerly = true;
+    config.repairs.lease = secs(60);
+    config.repairs.backoff_min = secs(2);
+    config.repairs.backoff_max = secs(15);
+    config.sweep.walk_every = secs(20);
+    config.collect.orphan_delay = secs(10);
+    config.reconcile.interval = secs(15);
+    config.reconcile.retry = secs(5);
+    // Longer than an upload may take between storing a piece and recording it.
+    config.reconcile.orphan_grace = secs(60);
+    config
+}
+
+fn pinner_config(layout: &Layout, node: &NodeLayout) -> pinner::Config {
+    let mut config = pinner::Config {
+        listen: node.listen,
+        url: node.url(),
+        data_dir: node.dir.clone(),
+        gateways: vec![layout.gateway_url()],
+        invite: node.invite.clone(),
+        capacity: ByteSize(NODE_CAPACITY),
+        reserve: ByteSize(NODE_RESERVE),
+        ..pinner::Config::default()
+    };
+    config.heartbeat.every = secs(2);
+    config.cache.disk_dir = node.dir.join("cache");
+    config.cache.disk_bytes = 1 << 30;
+    config
+}

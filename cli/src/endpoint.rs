@@ -1,0 +1,62 @@
+//! Which gateway to talk to and with which key: from flags, the environment, or the network that `pinstripe dev` runs here.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use client::{GatewayClient, Timeouts, Transport};
+use service::clock::Clock;
+
+use crate::dev::DevFile;
+
+/// Flags of all commands that talk to a gateway.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Endpoint {
+    /// URL of the gateway [default: the one of the network in --dir]
+    #[arg(long, env = "PINSTRIPE_GATEWAY", global = true)]
+    gateway: Option<String>,
+    /// API key [default: the one of the network in --dir]
+    #[arg(long, env = "PINSTRIPE_API_KEY", global = true, hide_env_values = true)]
+    api_key: Option<String>,
+    /// Admin token [default: the one of the network in --dir]
+    #[arg(long, env = "PINSTRIPE_ADMIN_TOKEN", global = true, hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Directory of a network started with `pinstripe dev`
+    #[arg(long, default_value = ".pinstripe", global = true)]
+    dir: PathBuf,
+}
+
+impl Endpoint {
+    fn dev_file(&self) -> Option<DevFile> {
+        DevFile::read(&self.dir).ok()
+    }
+
+    /// URL of the gateway.
+    pub(crate) fn url(&self) -> anyhow::Result<String> {
+        let url = self.gateway.clone().or_else(|| self.dev_file().map(|dev| dev.gateway));
+        let dir = self.dir.display();
+        url.with_context(|| {
+            format!(
+                "no gateway: give --gateway or PINSTRIPE_GATEWAY, or start `pinstripe dev` (looked in {dir})"
+            )
+        })
+    }
+
+    /// The API key.
+    pub(crate) fn api_key(&self) -> anyhow::Result<String> {
+        let key = self.api_key.clone().or_else(|| self.dev_file().map(|dev| dev.api_key));
+        key.context("no API key: give --api-key or PINSTRIPE_API_KEY")
+    }
+
+    /// The admin token.
+    pub(crate) fn admin_token(&self) -> anyhow::Result<String> {
+        let token = self.admin_token.clone().or_else(|| self.dev_file().map(|dev| dev.admin_token));
+        token.context("no admin token: give --admin-token or PINSTRIPE_ADMIN_TOKEN")
+    }
+
+    /// A client of the gateway.
+    pub(crate) fn client(&self) -> anyhow::Result<GatewayClient> {
+        let transport = Transport::http(Timeouts::default())?;
+        Ok(GatewayClient::new(transport, &self.url()?, Clock::System))
+    }
+}

@@ -1,0 +1,217 @@
+//! Putting a gateway together and running it.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use axum::Router;
+use client::{NodeClient, Transport};
+use content::unixfs::profile::Profile;
+use ed25519_dalek::SigningKey;
+use metrics_exporter_prometheus::PrometheusHandle;
+use retrieval::Blocks;
+use service::{
+    clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
+    telemetry::start_metrics,
+};
+use store::{Db, DbOptions};
+use tokio::sync::Semaphore;
+use transfer::{Gather, Peers, Pool, Spreader};
+
+use crate::{
+    auth::{AdminToken, Keys},
+    config::Config,
+    geoip::{GeoIp, GeoIpReload},
+    locate::StoreLocator,
+    nodes::{NodeWatch, ProbeNodes, WatchParts},
+    routes,
+    routing::{Routing, RoutingParts},
+    upload::{IngestParts, Packer, Sealer},
+};
+
+/// Idle segment and recovery buffers kept for reuse: one being filled, two being coded, their recovery pieces.
+const SEGMENT_BUFFERS: usize = 6;
+/// Idle leaf buffers kept for reuse.
+const LEAF_BUFFERS: usize = 32;
+
+/// A gateway's parts, as its routes use them; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) config: Arc<Config>,
+    pub(crate) signer: Signer,
+    pub(crate) transport: Transport,
+    pub(crate) keys: Keys,
+    pub(crate) admin: AdminToken,
+    pub(crate) nodes: NodeWatch,
+    pub(crate) routing: Routing,
+    pub(crate) locator: StoreLocator,
+    pub(crate) blocks: Blocks,
+    pub(crate) packer: Packer,
+    pub(crate) ingest: IngestParts,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) known_roots: moka::sync::Cache<content::Cid, Option<u64>>,
+    metrics: Option<PrometheusHandle>,
+}
+
+/// What a gateway is built from.
+pub struct Parts {
+    /// Metadata.
+    pub db: Db,
+    /// The way to the nodes.
+    pub transport: Transport,
+    /// The network's secret key.
+    pub network_key: SigningKey,
+    /// The admin API's token.
+    pub admin_token: Option<String>,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub dice: Dice,
+    /// Settings.
+    pub config: Config,
+    /// Renders metrics, when the process has any.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+impl Gateway {
+    /// Builds a gateway and starts its packer. Nothing is bound or probed yet.
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
+        let Parts { db, transport, network_key, admin_token, clock, dice, config, metrics } = parts;
+        let config = Arc::new(config);
+        let signer = Signer::new(network_key, clock.clone(), dice.clone());
+        let client = NodeClient::new(transport.clone());
+        let nodes = NodeWatch::new(WatchParts {
+            db: db.clone(),
+            transport: transport.clone(),
+            clock: clock.clone(),
+            nodes: config.nodes.clone(),
+            reads: config.reads.clone(),
+            ranking: config.ranking,
+            reputation: config.reputation,
+        });
+        let routing = Routing::new(RoutingParts {
+            nodes: nodes.clone(),
+            geoip: GeoIp::open(&config.geoip),
+            signer: signer.clone(),
+            clock: clock.clone(),
+            dice: dice.clone(),
+            rules: config.ranking,
+            config: config.reads.clone(),
+        });
+        let locator = StoreLocator::new(
+            db.clone(),
+            signer.clone(),
+            nodes.clone(),
+            clock.clone(),
+            config.reads.order_lifetime,
+        );
+        let peers = Peers::default();
+        let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
+        let blocks = Blocks::new(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
+        let sealer = Sealer {
+            nodes: nodes.clone(),
+            spreader: Spreader::new(client, signer.clone(), peers, config.spread.clone()),
+            rules: config.redundancy,
+            codec: config.uploads.codec.parse().context("uploads.codec")?,
+            dice: dice.clone(),
+            pool: Pool::new(SEGMENT_BUFFERS),
+            room: Arc::new(Semaphore::new(config.uploads.coding_bytes / 1024)),
+        };
+        let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
+        let ingest = IngestParts {
+            pool: Pool::new(LEAF_BUFFERS),
+            room: Arc::new(Semaphore::new(
+                config.uploads.ingest_bytes.max(Profile::UNIXFS_V1_2025.chunk_bytes()),
+            )),
+        };
+        let known_roots = moka::sync::Cache::builder()
+            .max_capacity(config.cache.places_max)
+            .time_to_live(std::time::Duration::from_secs(2))
+            .build();
+        Ok(Self {
+            keys: Keys::new(db.clone(), clock.clone()),
+            admin: AdminToken(admin_token.map(Into::into)),
+            uploads: Arc::new(Semaphore::new(config.uploads.uploads_max)),
+            reads: Arc::new(Semaphore::new(config.reads.reads_max)),
+            db,
+            clock,
+            dice,
+            config,
+            signer,
+            transport,
+            nodes,
+            routing,
+            locator,
+            blocks,
+            packer,
+            ingest,
+            known_roots,
+            metrics,
+        })
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        routes::router(self.clone(), self.metrics.clone())
+    }
+
+    /// The job that keeps the view of the nodes fresh.
+    pub fn probe_nodes(&self) -> ProbeNodes {
+        ProbeNodes { watch: self.nodes.clone() }
+    }
+}
+
+/// Runs a gateway until it is asked to stop.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let metrics = start_metrics()?;
+    let network_key = read_key(&config.network_key_file)?;
+    let admin_token = match &config.admin_token_file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+            Some(text.trim().to_string()).filter(|token| !token.is_empty())
+        }
+        None => None,
+    };
+    let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
+    let transport = Transport::http(config.timeouts.clone())?;
+    let (listen, http) = (config.listen, config.http.clone());
+    let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
+    let gateway = Gateway::new(Parts {
+        db: db.clone(),
+        transport,
+        network_key,
+        admin_token,
+        clock: Clock::System,
+        dice: Dice::System,
+        config,
+        metrics: Some(metrics),
+    })?;
+    if let Err(error) = gateway.nodes.refresh().await {
+        tracing::warn!(error = format!("{error:#}"), "no list of nodes yet");
+    }
+    let server = Server::bind(listen, http.clone()).await?;
+    tracing::info!(address = %server.local_addr()?, "gateway is listening");
+    let lifecycle = Lifecycle::default();
+    lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
+    lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
+    let (router, stop) = (gateway.router(), lifecycle.stop());
+    lifecycle.spawn(server.serve(router, stop));
+    let code = lifecycle.run(http.drain * 2).await?;
+    db.close().await;
+    Ok(code)
+}
+
+/// Reads the network's secret key.
+fn read_key(file: &std::path::Path) -> anyhow::Result<SigningKey> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("read the network key {}", file.display()))?;
+    let mut secret = [0; 32];
+    let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes());
+    let decoded = decoded.ok().filter(|bytes| bytes.len() == secret.len());
+    // The file's content is never part of the error.
+    secret.copy_from_slice(&decoded.with_context(|| format!("{} must hold 64 hex digits", file.display()))?);
+    Ok(SigningKey::from_bytes(&secret))
+}

@@ -1,0 +1,177 @@
+//! Who is calling: API keys of accounts, and the operator's admin token.
+//!
+//! A key is `pk_ID.SECRET`, both halves random hex. Only the BLAKE3 hash of the secret is stored: the secret has 256 random
+//! bits, so nothing slower than a hash is needed.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use service::{clock::Clock, dice::Dice, http::error::ApiError};
+use store::{ApiKey, Db};
+use subtle::ConstantTimeEq as _;
+
+/// How long a key is believed without asking the database: a revoked key is refused within this time.
+const KEY_TTL: Duration = Duration::from_millis(500);
+/// Keys remembered, at most.
+const KEYS_MAX: u64 = 10_000;
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// List and look at files.
+    Read,
+    /// Upload.
+    Write,
+    /// Unpin.
+    Delete,
+}
+
+impl Scope {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Names of all scopes.
+pub const ALL_SCOPES: [&str; 3] = ["read", "write", "delete"];
+
+/// Why a caller is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthError {
+    #[error("an API key is needed: send it as 'Authorization: Bearer KEY'")]
+    Missing,
+    #[error("the API key is not valid")]
+    Invalid,
+    #[error("the API key has expired")]
+    Expired,
+    #[error("the API key has been revoked")]
+    Revoked,
+    #[error("the API key does not allow this: scope '{0}' is missing")]
+    Scope(&'static str),
+    #[error("keys cannot be checked right now")]
+    Unavailable,
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let reason = match error {
+            AuthError::Missing => "unauthorized",
+            AuthError::Invalid => "invalid_key",
+            AuthError::Expired => "expired_key",
+            AuthError::Revoked => "revoked_key",
+            AuthError::Scope(_) => return Self::new(StatusCode::FORBIDDEN, "missing_scope", error),
+            AuthError::Unavailable => return Self::unavailable("store_unavailable", error, 5),
+        };
+        Self::new(StatusCode::UNAUTHORIZED, reason, error)
+    }
+}
+
+/// A new key: what the caller keeps, and what is stored.
+pub struct MintedKey {
+    /// What the caller sends as bearer token. It is stored nowhere.
+    pub key: String,
+    /// Its public half.
+    pub id: String,
+    /// What is stored of its secret half.
+    pub secret_hash: String,
+}
+
+/// Makes a key.
+pub fn mint_key(dice: &Dice) -> MintedKey {
+    let id = data_encoding::HEXLOWER.encode(&dice.bytes::<8>());
+    let secret = data_encoding::HEXLOWER.encode(&dice.bytes::<32>());
+    let secret_hash = hash(&secret);
+    MintedKey { key: format!("pk_{id}.{secret}"), id, secret_hash }
+}
+
+/// What is stored of a secret.
+pub(crate) fn hash(secret: &str) -> String {
+    blake3::hash(secret.as_bytes()).to_hex().to_string()
+}
+
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Checks API keys; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    db: Db,
+    clock: Clock,
+    known: moka::sync::Cache<String, ApiKey>,
+}
+
+impl Keys {
+    pub(crate) fn new(db: Db, clock: Clock) -> Self {
+        let known = moka::sync::Cache::builder().max_capacity(KEYS_MAX).time_to_live(KEY_TTL).build();
+        Self { db, clock, known }
+    }
+
+    /// The account whose key this request carries, if the key allows `scope`.
+    pub(crate) async fn account(&self, headers: &HeaderMap, scope: Scope) -> Result<String, AuthError> {
+        let token = bearer(headers).ok_or(AuthError::Missing)?;
+        let (id, secret) =
+            token.strip_prefix("pk_").and_then(|rest| rest.split_once('.')).ok_or(AuthError::Invalid)?;
+        let key = self.key(id).await?;
+        let given = hash(secret);
+        if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
+            return Err(AuthError::Invalid);
+        }
+        if key.revoked.is_some() {
+            return Err(AuthError::Revoked);
+        }
+        if key.expires.is_some_and(|expires| expires <= self.clock.now()) {
+            return Err(AuthError::Expired);
+        }
+        if !key.scopes.split(',').any(|allowed| allowed == scope.name()) {
+            return Err(AuthError::Scope(scope.name()));
+        }
+        Ok(key.account)
+    }
+
+    async fn key(&self, id: &str) -> Result<ApiKey, AuthError> {
+        if let Some(key) = self.known.get(id) {
+            return Ok(key);
+        }
+        let found = self.db.api_key(id).await.map_err(|error| {
+            tracing::error!(%error, "could not read an API key");
+            AuthError::Unavailable
+        })?;
+        let key = found.ok_or(AuthError::Invalid)?;
+        self.known.insert(id.to_string(), key.clone());
+        Ok(key)
+    }
+
+    /// Forgets a key at once, so that its revocation holds here.
+    pub(crate) fn forget(&self, id: &str) {
+        self.known.invalidate(id);
+    }
+}
+
+/// The token of the admin API; without one there is no admin API.
+#[derive(Clone)]
+pub(crate) struct AdminToken(pub(crate) Option<std::sync::Arc<str>>);
+
+impl AdminToken {
+    /// Whether the request carries the token.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let Some(token) = &self.0 else {
+            return Err(ApiError::not_found("admin_off", "the admin API is not enabled here"));
+        };
+        let given = bearer(headers).ok_or(AuthError::Missing)?;
+        // Hashes are compared, so that neither the time nor the length says anything.
+        let same = blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes());
+        if same {
+            Ok(())
+        } else {
+            Err(ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", "not the admin token"))
+        }
+    }
+}

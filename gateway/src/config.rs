@@ -1,0 +1,253 @@
+//! Configuration of a gateway.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use client::Timeouts;
+use ipnet::IpNet;
+use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
+use retrieval::BlocksConfig;
+use serde::{Deserialize, Serialize};
+use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
+use transfer::{GatherConfig, SpreadConfig};
+
+use crate::geoip::GeoIpConfig;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// How the world reaches this gateway: the start of the URLs in its answers.
+    pub public_url: String,
+    /// `sqlite://FILE` or `postgres://...`.
+    pub database_url: String,
+    /// File with the network's secret key, 64 hex digits.
+    pub network_key_file: PathBuf,
+    /// File with the token of the admin API; the admin API is off without it.
+    pub admin_token_file: Option<PathBuf>,
+    /// Server limits.
+    pub http: HttpConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// Waiting times of calls to nodes.
+    pub timeouts: Timeouts,
+    /// How uploads are taken in.
+    pub uploads: UploadsConfig,
+    /// How many pieces a segment gets.
+    pub redundancy: RedundancyRules,
+    /// How pieces are spread.
+    pub spread: SpreadConfig,
+    /// How pieces are gathered.
+    pub gather: GatherConfig,
+    /// What is kept of what was read.
+    pub cache: BlocksConfig,
+    /// How readers are served.
+    pub reads: ReadsConfig,
+    /// How nodes are ranked for readers.
+    pub ranking: RankingRules,
+    /// How nodes are watched and enrolled.
+    pub nodes: NodesConfig,
+    /// How node reputations start and weigh.
+    pub reputation: ReputationRules,
+    /// Where readers and nodes are.
+    pub geoip: GeoIpConfig,
+    /// What nodes are paid.
+    pub rates: Rates,
+}
+
+/// The `[uploads]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UploadsConfig {
+    /// Bytes of one upload, at most.
+    pub size_max: u64,
+    /// Uploads in progress, at most.
+    pub uploads_max: usize,
+    /// Files in one upload, at most.
+    pub files_max: usize,
+    /// A segment is sealed when it has about this many bytes, at most 64 MiB.
+    pub segment_bytes: usize,
+    /// How long a finished upload waits for others to share its segment.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+    /// The erasure code of new segments: `gf8` or `rs16`.
+    pub codec: String,
+    /// Bytes of segments and their pieces in memory, at most.
+    pub coding_bytes: usize,
+    /// Bytes of leaves being hashed or waiting to be packed, at most.
+    pub ingest_bytes: usize,
+    /// Blocks waiting to be packed, at most.
+    pub queue_max: usize,
+    /// How long a client may send nothing.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// How long segments are kept that no pin needs any more.
+    #[serde(with = "humantime_serde")]
+    pub orphan_delay: Duration,
+}
+
+/// Whether readers are sent to nodes or served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadMode {
+    /// 307 to the best node of the reader's region.
+    Redirect,
+    /// Served by the gateway.
+    Proxy,
+}
+
+/// The `[reads]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadsConfig {
+    /// What happens when a request does not say.
+    pub mode: ReadMode,
+    /// Reads served here at once, at most.
+    pub reads_max: usize,
+    /// Networks of proxies in front whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a ticket is valid.
+    #[serde(with = "humantime_serde")]
+    pub ticket_lifetime: Duration,
+    /// A node that was not heard of for so long is asked before a reader is sent to it.
+    #[serde(with = "humantime_serde")]
+    pub confirm_after: Duration,
+    /// How long that answer is waited for.
+    #[serde(with = "humantime_serde")]
+    pub confirm_timeout: Duration,
+    /// How long orders for reading pieces hold.
+    #[serde(with = "humantime_serde")]
+    pub order_lifetime: Duration,
+}
+
+/// The `[nodes]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodesConfig {
+    /// How often the list of nodes is read from the database.
+    #[serde(with = "humantime_serde")]
+    pub refresh_every: Duration,
+    /// How often every node is asked how it is.
+    #[serde(with = "humantime_serde")]
+    pub probe_every: Duration,
+    /// Nodes asked at the same time.
+    pub probes_max: usize,
+    /// A node that sent no heartbeat for so long gets no pieces.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: "http://127.0.0.1:8080".into(),
+            database_url: "sqlite://pinstripe.db".into(),
+            network_key_file: "network.key".into(),
+            admin_token_file: None,
+            http: HttpConfig::default(),
+            log: LogConfig::default(),
+            timeouts: Timeouts::default(),
+            uploads: UploadsConfig::default(),
+            redundancy: RedundancyRules::default(),
+            spread: SpreadConfig::default(),
+            gather: GatherConfig::default(),
+            cache: BlocksConfig::default(),
+            reads: ReadsConfig::default(),
+            ranking: RankingRules::default(),
+            nodes: NodesConfig::default(),
+            reputation: ReputationRules::default(),
+            geoip: GeoIpConfig::default(),
+            rates: Rates::default(),
+        }
+    }
+}
+
+impl Default for UploadsConfig {
+    fn default() -> Self {
+        Self {
+            size_max: 32 << 30,
+            uploads_max: 256,
+            files_max: 200_000,
+            segment_bytes: 32 << 20,
+            linger: Duration::from_millis(5),
+            codec: "gf8".into(),
+            coding_bytes: 176 << 20,
+            ingest_bytes: 24 << 20,
+            queue_max: 512,
+            idle_timeout: Duration::from_secs(30),
+            lease: Duration::from_mins(10),
+            orphan_delay: Duration::from_hours(24),
+        }
+    }
+}
+
+impl Default for ReadsConfig {
+    fn default() -> Self {
+        Self {
+            mode: ReadMode::Redirect,
+            reads_max: 512,
+            trusted_proxies: Vec::new(),
+            ticket_lifetime: Duration::from_mins(5),
+            confirm_after: Duration::from_millis(250),
+            confirm_timeout: Duration::from_secs(1),
+            order_lifetime: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Default for NodesConfig {
+    fn default() -> Self {
+        Self {
+            refresh_every: Duration::from_secs(1),
+            probe_every: Duration::from_secs(1),
+            probes_max: 64,
+            heartbeat_max: Duration::from_mins(2),
+        }
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |fine: bool, problem: &str| {
+            if !fine {
+                problems.push(problem.to_string());
+            }
+        };
+        let uploads = &self.uploads;
+        check(self.public_url.starts_with("http"), "public_url: must be an http or https URL");
+        check(
+            (1 << 20..=64 << 20).contains(&uploads.segment_bytes),
+            "uploads.segment_bytes: must be between 1 MiB and 64 MiB",
+        );
+        check(uploads.codec.parse::<erasure::Codec>().is_ok(), "uploads.codec: must be gf8 or rs16");
+        let coded = uploads.segment_bytes * usize::from(self.redundancy.total_max)
+            / usize::from(self.redundancy.needed.max(1));
+        check(uploads.coding_bytes >= coded, "uploads.coding_bytes: must hold one coded segment");
+        check(uploads.ingest_bytes >= 4 << 20, "uploads.ingest_bytes: must be at least 4 MiB");
+        check(
+            uploads.uploads_max > 0 && uploads.queue_max > 0,
+            "uploads: uploads_max and queue_max must not be 0",
+        );
+        check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
+        check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
+        check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
+        if let Err(error) = self.redundancy.validate() {
+            problems.extend(error.problems().iter().map(|problem| format!("redundancy: {problem}")));
+        }
+        if let Err(error) = self.ranking.validate() {
+            problems.extend(error.problems().iter().map(|problem| format!("ranking: {problem}")));
+        }
+        problems.extend(self.geoip.problems());
+        problems
+    }
+}

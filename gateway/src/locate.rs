@@ -1,0 +1,185 @@
+//! Where blocks are, from the database: for this gateway's own reads and for the nodes that ask.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use client::PieceOrder;
+use content::Cid;
+use protocol::{
+    api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
+    ids::SegmentId,
+    order::Action,
+    time::UnixMillis,
+};
+use retrieval::{Found, LocateError, LocateFuture, Locator};
+use service::{clock::Clock, signer::Signer};
+use store::{BlockAt, Db, Located, SegmentInfo};
+use transfer::{PieceSource, SegmentSource};
+
+use crate::nodes::NodeWatch;
+
+/// Blocks and segments whose places are remembered for when the database is away.
+const REMEMBERED_MAX: u64 = 100_000;
+/// For so long a remembered place is used without asking the database.
+const FRESH: Duration = Duration::from_secs(5);
+/// For so long it is used when the database does not answer.
+const STALE: Duration = Duration::from_hours(24);
+/// A reader may fetch a piece this many times over under one order: retries, hedges, other files in the segment.
+const READS_PER_ORDER: u64 = 8;
+
+/// Finds blocks; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct StoreLocator {
+    db: Db,
+    signer: Signer,
+    nodes: NodeWatch,
+    clock: Clock,
+    order_lifetime: Duration,
+    blocks: moka::sync::Cache<Cid, (BlockAt, UnixMillis)>,
+    segments: moka::sync::Cache<SegmentId, (Arc<SegmentInfo>, UnixMillis)>,
+}
+
+impl StoreLocator {
+    pub(crate) fn new(
+        db: Db,
+        signer: Signer,
+        nodes: NodeWatch,
+        clock: Clock,
+        order_lifetime: Duration,
+    ) -> Self {
+        let blocks = moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(STALE).build();
+        let segments =
+            moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX / 10).time_to_live(STALE).build();
+        Self { db, signer, nodes, clock, order_lifetime, blocks, segments }
+    }
+
+    /// Places of blocks and the segments they lie in: fresh from the database, or as remembered when it is away.
+    pub(crate) async fn find(
+        &self,
+        cids: &[Cid],
+    ) -> Result<(Vec<BlockAt>, Vec<Arc<SegmentInfo>>), LocateError> {
+        let now = self.clock.now();
+        if let Some(known) = self.remembered(cids, now, FRESH) {
+            return Ok(known);
+        }
+        match self.db.locate(cids).await {
+            Ok(Located { blocks, segments }) => {
+                for block in &blocks {
+                    self.blocks.insert(block.cid.clone(), (block.clone(), now));
+                }
+                let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
+                for segment in &segments {
+                    self.segments.insert(segment.id, (segment.clone(), now));
+                }
+                Ok((blocks, segments))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "database away, using remembered places");
+                self.remembered(cids, now, STALE).ok_or_else(|| LocateError(error.to_string()))
+            }
+        }
+    }
+
+    fn remembered(
+        &self,
+        cids: &[Cid],
+        now: UnixMillis,
+        age_max: Duration,
+    ) -> Option<(Vec<BlockAt>, Vec<Arc<SegmentInfo>>)> {
+        let young = |at: UnixMillis| now.since(at) <= age_max;
+        let mut segments: HashMap<SegmentId, Arc<SegmentInfo>> = HashMap::new();
+        let mut blocks = Vec::with_capacity(cids.len());
+        for cid in cids {
+            let (block, _) = self.blocks.get(cid).filter(|(_, at)| young(*at))?;
+            let (segment, _) = self.segments.get(&block.segment).filter(|(_, at)| young(*at))?;
+            segments.insert(segment.id, segment);
+            blocks.push(block);
+        }
+        Some((blocks, segments.into_values().collect()))
+    }
+
+    /// Pieces that can be fetched, with orders for them. Nodes that do not answer are left out while others suffice.
+    fn sources(&self, segment: &SegmentInfo, expires: UnixMillis) -> Vec<PieceSource> {
+        let now = self.clock.now();
+        let piece_len = segment.scheme.layout(segment.length_bytes).piece_len();
+        let held: Vec<_> = segment
+            .pieces
+            .iter()
+            .filter_map(|piece| {
+                let node = piece.node?;
+                let url = self.nodes.url(node)?;
+                Some((piece, node, url, self.nodes.is_reachable(node)))
+            })
+            .collect();
+        let reachable = held.iter().filter(|(.., reachable)| *reachable).count();
+        let enough = reachable >= usize::from(segment.scheme.needed()) + 2;
+        held.into_iter()
+            .filter(|(.., reachable)| *reachable || !enough)
+            .map(|(piece, node, url, _)| {
+                let bytes_max = piece_len.saturating_mul(READS_PER_ORDER);
+                let order = self.signer.order_until(node, Action::Get(piece.hash), bytes_max, now, expires);
+                PieceSource { index: piece.index, order: PieceOrder { node, url, hash: piece.hash, order } }
+            })
+            .collect()
+    }
+
+    /// The answer to a node that asks.
+    pub(crate) async fn answer(&self, cids: &[Cid]) -> Result<LocateAnswer, LocateError> {
+        let (blocks, segments) = self.find(cids).await?;
+        let expires = self.clock.now() + self.order_lifetime;
+        let positions: HashMap<SegmentId, usize> =
+            segments.iter().enumerate().map(|(position, segment)| (segment.id, position)).collect();
+        let segments = segments.iter().map(|segment| SegmentPlace {
+            id: segment.id,
+            scheme: segment.scheme.to_string(),
+            length: segment.length_bytes,
+            expires,
+            pieces: self
+                .sources(segment, expires)
+                .into_iter()
+                .map(|source| PiecePlace {
+                    index: source.index,
+                    hash: source.order.hash,
+                    node: source.order.node,
+                    url: source.order.url,
+                    order: source.order.order,
+                })
+                .collect(),
+        });
+        let blocks = blocks.iter().filter_map(|block| {
+            Some(BlockPlace {
+                cid: block.cid.to_string(),
+                segment: *positions.get(&block.segment)?,
+                offset: block.offset_bytes,
+                length: block.length_bytes,
+            })
+        });
+        Ok(LocateAnswer { blocks: blocks.collect(), segments: segments.collect() })
+    }
+}
+
+impl Locator for StoreLocator {
+    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+        Box::pin(async move {
+            let (blocks, segments) = self.find(cids).await?;
+            let expires = self.clock.now() + self.order_lifetime;
+            let sources: HashMap<SegmentId, Arc<SegmentSource>> = segments
+                .iter()
+                .map(|segment| {
+                    let source = SegmentSource {
+                        id: segment.id,
+                        scheme: segment.scheme,
+                        segment_len: segment.length_bytes,
+                        pieces: self.sources(segment, expires),
+                    };
+                    (segment.id, Arc::new(source))
+                })
+                .collect();
+            let found = blocks.into_iter().filter_map(|block| {
+                let segment = sources.get(&block.segment)?.clone();
+                let (offset, len) = (block.offset_bytes, block.length_bytes);
+                Some(Found { cid: block.cid, segment, offset, len, expires })
+            });
+            Ok(found.collect())
+        })
+    }
+}

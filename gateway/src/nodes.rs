@@ -1,0 +1,269 @@
+//! The gateway's view of the nodes: what the database says, and what it has itself just heard of each.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use client::{NodeClient, Transport};
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use protocol::{
+    ids::NodeId,
+    placement::{Candidate, Net, Operator},
+    ranking::{Health, RankingRules, RouteNode},
+    region::{Coordinates, Country, Place, Region},
+    reputation::{Reputation, ReputationRules, Standing},
+    time::UnixMillis,
+};
+use service::{
+    clock::Clock,
+    job::{Job, Progress},
+};
+use store::{Db, NodeRow};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::config::{NodesConfig, ReadsConfig};
+
+/// One node as last read from the database.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeEntry {
+    pub(crate) row: NodeRow,
+    pub(crate) place: Option<Place>,
+    pub(crate) reputation: Option<Reputation>,
+    net: Option<Net>,
+    operator: Operator,
+}
+
+impl NodeEntry {
+    fn new(row: NodeRow) -> Self {
+        let region: Option<Region> = row.region.parse().ok();
+        let coordinates = row.latitude.zip(row.longitude).and_then(|(lat, lon)| Coordinates::new(lat, lon));
+        let country = row.country.as_deref().and_then(|code| code.parse::<Country>().ok());
+        Self {
+            place: region.map(|region| Place { region, country, coordinates }),
+            reputation: serde_json::from_str(&row.reputation).ok(),
+            net: row.address.parse().ok().map(Net::of),
+            operator: Operator::of(&row.operator),
+            row,
+        }
+    }
+
+    /// Its standing; a node whose reputation cannot be read gets nothing new.
+    pub(crate) fn standing(&self) -> Standing {
+        self.reputation.as_ref().map_or(Standing::Disqualified, |reputation| reputation.standing)
+    }
+}
+
+/// What was heard of a node lately.
+#[derive(Clone, Debug, Default)]
+struct Live {
+    health: Health,
+    in_flight: u32,
+    confirmed: Option<UnixMillis>,
+    reachable: bool,
+}
+
+type Probing = Arc<AsyncMutex<()>>;
+
+/// Shared, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct NodeWatch {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    client: NodeClient,
+    clock: Clock,
+    config: NodesConfig,
+    reads: ReadsConfig,
+    ranking: RankingRules,
+    reputation: ReputationRules,
+    entries: ArcSwap<HashMap<NodeId, Arc<NodeEntry>>>,
+    live: Mutex<HashMap<NodeId, Live>>,
+    probing: Mutex<HashMap<NodeId, Probing>>,
+}
+
+/// What a [`NodeWatch`] is made of.
+pub(crate) struct WatchParts {
+    pub(crate) db: Db,
+    pub(crate) transport: Transport,
+    pub(crate) clock: Clock,
+    pub(crate) nodes: NodesConfig,
+    pub(crate) reads: ReadsConfig,
+    pub(crate) ranking: RankingRules,
+    pub(crate) reputation: ReputationRules,
+}
+
+impl NodeWatch {
+    pub(crate) fn new(parts: WatchParts) -> Self {
+        let WatchParts { db, transport, clock, nodes: config, reads, ranking, reputation } = parts;
+        let inner = Inner {
+            db,
+            client: NodeClient::new(transport),
+            clock,
+            config,
+            reads,
+            ranking,
+            reputation,
+            entries: ArcSwap::default(),
+            live: Mutex::default(),
+            probing: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads the list of nodes from the database. When that fails the last one stays.
+    pub(crate) async fn refresh(&self) -> anyhow::Result<()> {
+        let rows = self.inner.db.nodes().await?;
+        let entries: HashMap<NodeId, Arc<NodeEntry>> =
+            rows.into_iter().map(|row| (row.id, Arc::new(NodeEntry::new(row)))).collect();
+        self.inner.live.lock().retain(|node, _| entries.contains_key(node));
+        self.inner.entries.store(Arc::new(entries));
+        Ok(())
+    }
+
+    /// All nodes.
+    pub(crate) fn entries(&self) -> Arc<HashMap<NodeId, Arc<NodeEntry>>> {
+        self.inner.entries.load_full()
+    }
+
+    /// One node.
+    pub(crate) fn entry(&self, node: NodeId) -> Option<Arc<NodeEntry>> {
+        self.inner.entries.load().get(&node).cloned()
+    }
+
+    /// Where a node is reached.
+    pub(crate) fn url(&self, node: NodeId) -> Option<String> {
+        self.entry(node).map(|entry| entry.row.url.clone())
+    }
+
+    /// Whether a node answered when it was last asked.
+    pub(crate) fn is_reachable(&self, node: NodeId) -> bool {
+        self.inner.live.lock().get(&node).is_none_or(|live| live.reachable || live.confirmed.is_none())
+    }
+
+    /// Nodes for new pieces, with the weights of their draw; those that cannot take one have weight 0.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        let now = self.inner.clock.now();
+        let entries = self.entries();
+        let live = self.inner.live.lock();
+        entries
+            .values()
+            .filter_map(|entry| {
+                let row = &entry.row;
+                let weight = entry.reputation.as_ref()?.placement_weight(&self.inner.reputation);
+                let heard = now.since(row.heartbeat) <= self.inner.config.heartbeat_max;
+                let reachable =
+                    live.get(&row.id).is_none_or(|live| live.reachable || live.confirmed.is_none());
+                let usable = heard && reachable && row.offline.is_none();
+                Some(Candidate {
+                    node: row.id,
+                    net: entry.net?,
+                    operator: entry.operator,
+                    region: entry.place.as_ref()?.region,
+                    free_bytes: row.free_bytes,
+                    score: if usable { weight } else { 0.0 },
+                })
+            })
+            .collect()
+    }
+
+    /// Nodes as a reader's route sees them.
+    pub(crate) fn route_nodes(&self) -> Vec<RouteNode> {
+        let entries = self.entries();
+        let live = self.inner.live.lock();
+        entries
+            .values()
+            .filter_map(|entry| {
+                let known = live.get(&entry.row.id).cloned().unwrap_or_default();
+                Some(RouteNode {
+                    node: entry.row.id,
+                    region: entry.place.as_ref()?.region,
+                    online: entry.row.offline.is_none() && entry.standing() != Standing::Disqualified,
+                    in_flight: known.in_flight,
+                    capacity: 1.0,
+                    health: known.health,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a reader may be sent to this node now: it was heard of just now, or answers when asked. Of several callers
+    /// one asks and the others wait for its answer.
+    pub(crate) async fn confirm(&self, node: NodeId) -> bool {
+        if let Some(known) = self.confirmed(node) {
+            return known;
+        }
+        let probing = self.inner.probing.lock().entry(node).or_default().clone();
+        let _turn = probing.lock().await;
+        match self.confirmed(node) {
+            Some(known) => known,
+            None => self.probe(node, self.inner.reads.confirm_timeout).await,
+        }
+    }
+
+    fn confirmed(&self, node: NodeId) -> Option<bool> {
+        let now = self.inner.clock.now();
+        let live = self.inner.live.lock();
+        let live = live.get(&node)?;
+        (now.since(live.confirmed?) <= self.inner.reads.confirm_after).then_some(live.reachable)
+    }
+
+    /// Asks a node how it is.
+    async fn probe(&self, node: NodeId, timeout: Duration) -> bool {
+        let Some(entry) = self.entry(node) else { return false };
+        let asked = self.inner.clock.now();
+        let answer = self.inner.client.status(&entry.row.url, timeout).await;
+        let now = self.inner.clock.now();
+        let mut live = self.inner.live.lock();
+        let live = live.entry(node).or_default();
+        live.confirmed = Some(now);
+        live.reachable = match answer {
+            Ok(status) if status.id == node => {
+                live.in_flight = status.in_flight;
+                live.health.succeeded(now.since(asked), now, &self.inner.ranking);
+                true
+            }
+            Ok(status) => {
+                tracing::warn!(%node, answered = %status.id, url = entry.row.url, "another node answers at this address");
+                live.health.failed(now, &self.inner.ranking);
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%node, %error, "node does not answer");
+                live.health.failed(now, &self.inner.ranking);
+                false
+            }
+        };
+        live.reachable
+    }
+
+    /// Notes a request sent to a node, until its next status says how busy it is.
+    pub(crate) fn sent_reader(&self, node: NodeId) {
+        if let Some(live) = self.inner.live.lock().get_mut(&node) {
+            live.in_flight = live.in_flight.saturating_add(1);
+        }
+    }
+}
+
+/// Job: reads the list of nodes and asks each of them how it is.
+pub struct ProbeNodes {
+    pub(crate) watch: NodeWatch,
+}
+
+impl Job for ProbeNodes {
+    const NAME: &'static str = "probe_nodes";
+
+    async fn step(&self) -> anyhow::Result<Progress> {
+        let refreshed = self.watch.refresh().await;
+        let entries = self.watch.entries();
+        let timeout = self.watch.inner.reads.confirm_timeout;
+        let probes: Vec<_> = entries.keys().map(|node| self.watch.probe(*node, timeout)).collect();
+        stream::iter(probes)
+            .buffer_unordered(self.watch.inner.config.probes_max)
+            .collect::<Vec<bool>>()
+            .await;
+        refreshed?;
+        Ok(Progress::Idle)
+    }
+}

@@ -1,0 +1,75 @@
+//! The gateway's HTTP surface: parse, one call, answer.
+
+mod admin;
+mod content;
+mod files;
+mod form;
+mod health;
+mod nodes;
+mod time_text;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    routing::{delete, get, post, put},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use service::http::{base_routes, error::ApiError};
+
+use crate::app::Gateway;
+
+/// JSON bodies of the API, at most. Uploads have a limit of their own.
+const JSON_BODY_MAX: usize = 4 << 20;
+/// Body of a redeem request, at most: 50,000 entries of some 300 bytes.
+const REDEEM_BODY_MAX: usize = 24 << 20;
+
+/// All routes over one gateway.
+pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
+    // The limit of uploads is in the configuration and checked while they stream.
+    let uploads = Router::new()
+        .route("/v1/files", post(files::upload).get(files::list))
+        .layer(DefaultBodyLimit::disable());
+    let api = Router::new()
+        .route("/v1/files/{cid}", get(files::show).delete(files::remove))
+        .route("/v1/files/{cid}/health", get(health::show))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/enrol", post(nodes::enrol))
+        .route("/v1/nodes/heartbeat", post(nodes::heartbeat))
+        .route("/v1/nodes/locate", post(nodes::locate))
+        .route("/v1/nodes/redeem", post(nodes::redeem).layer(DefaultBodyLimit::max(REDEEM_BODY_MAX)))
+        .route("/v1/nodes/{id}/earnings", get(nodes::earnings))
+        .route("/v1/admin/accounts", post(admin::create_account).get(admin::accounts))
+        .route("/v1/admin/accounts/{id}/quota", put(admin::set_quota))
+        .route("/v1/admin/accounts/{id}/keys", post(admin::create_key).get(admin::keys))
+        .route("/v1/admin/keys/{id}", delete(admin::revoke_key))
+        .route("/v1/admin/invites", post(admin::create_invite))
+        .route("/v1/admin/events", get(admin::events))
+        .layer(DefaultBodyLimit::max(JSON_BODY_MAX));
+    let content = Router::new()
+        .route("/ipfs/{*path}", get(content::read).head(content::read).options(content::options));
+    uploads
+        .merge(api)
+        .merge(content)
+        .route("/readyz", get(ready))
+        .merge(base_routes(metrics))
+        .fallback(async || ApiError::not_found("not_found", "no such path"))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take that method",
+            )
+        })
+        .with_state(gateway)
+}
+
+/// `GET /readyz`: whether uploads and reads can work: the database answers.
+async fn ready(
+    axum::extract::State(gateway): axum::extract::State<Gateway>,
+) -> Result<&'static str, ApiError> {
+    match gateway.db.ping().await {
+        Ok(()) => Ok("ready\n"),
+        Err(_) => Err(ApiError::unavailable("store_unavailable", "the metadata store does not answer", 5)),
+    }
+}

@@ -1,0 +1,198 @@
+//! `/v1/files`: uploads, and an account's files.
+
+use axum::{
+    Json,
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+};
+use content::{Cid, HashFn, unixfs::profile::Profile};
+use protocol::{
+    api::{FileInfo, FileList},
+    time::UnixMillis,
+};
+use serde::Deserialize;
+use service::http::error::ApiError;
+use store::{Committed, Pin};
+
+use super::{
+    form,
+    time_text::{parse_rfc3339, rfc3339},
+};
+use crate::{
+    app::Gateway,
+    auth::Scope,
+    upload::{PinRequest, UploadError},
+};
+
+/// Length of a pin's name, at most.
+const NAME_MAX: usize = 255;
+/// Files on one page, at most.
+const PAGE_MAX: u32 = 1000;
+/// Files on one page when nothing is asked for.
+const PAGE_DEFAULT: u32 = 100;
+
+/// Parameters of an upload.
+#[derive(Debug, Deserialize)]
+pub(super) struct UploadQuery {
+    name: Option<String>,
+    hash: Option<String>,
+    expires: Option<String>,
+}
+
+/// `POST /v1/files`: takes a file or a directory in and answers when it is durable.
+pub(super) async fn upload(
+    State(gateway): State<Gateway>,
+    Query(query): Query<UploadQuery>,
+    request: Request,
+) -> Result<(StatusCode, Json<FileInfo>), ApiError> {
+    let account = gateway.keys.account(request.headers(), Scope::Write).await?;
+    let (profile, expires) = options(&query)?;
+    refuse_early(&gateway, &account, request.headers()).await?;
+    let Ok(_slot) = gateway.uploads.try_acquire() else { return Err(UploadError::Busy.into()) };
+
+    let upload = gateway.packer.begin().await?;
+    let uploaded = form::take(&gateway, &upload, profile, request).await?;
+    let name: String = query.name.unwrap_or(uploaded.name).chars().take(NAME_MAX).collect();
+    let pin = PinRequest {
+        account: account.clone(),
+        name,
+        root: uploaded.root.cid.clone(),
+        size_bytes: uploaded.size_bytes,
+        dag_size_bytes: uploaded.root.dag_size_bytes,
+        expires,
+    };
+    let committed = upload.finish(pin).await?;
+    gateway.known_roots.invalidate(&uploaded.root.cid);
+    metrics::counter!("uploads_total").increment(1);
+    metrics::counter!("uploaded_bytes_total").increment(uploaded.size_bytes);
+
+    let pin = gateway.db.pin(&account, &uploaded.root.cid).await.map_err(anyhow::Error::from)?;
+    let pin = pin.ok_or_else(|| ApiError::from(UploadError::TryAgain))?;
+    let mut info = file_info(&gateway, pin);
+    info.duplicate = committed == Committed::AlreadyPinned;
+    Ok((StatusCode::CREATED, Json(info)))
+}
+
+fn options(query: &UploadQuery) -> Result<(Profile, Option<UnixMillis>), UploadError> {
+    let mut profile = Profile::UNIXFS_V1_2025;
+    if let Some(hash) = &query.hash {
+        let hash_fn: HashFn = hash
+            .parse()
+            .map_err(|_| UploadError::BadParameter(format!("hash: {hash:?} is not a known hash function")))?;
+        profile = profile.with_hash_fn(hash_fn);
+    }
+    let expires = match &query.expires {
+        None => None,
+        Some(text) => Some(parse_rfc3339(text).ok_or_else(|| {
+            UploadError::BadParameter(format!("expires: {text:?} is not an RFC 3339 time"))
+        })?),
+    };
+    Ok((profile, expires))
+}
+
+/// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
+async fn refuse_early(gateway: &Gateway, account: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let Some(length) = announced else { return Ok(()) };
+    if length > gateway.config.uploads.size_max {
+        return Err(UploadError::BodyTooLarge(gateway.config.uploads.size_max).into());
+    }
+    // Small uploads are not worth a query; form fields make a body a little longer than its files.
+    if length < QUOTA_CHECK_BYTES {
+        return Ok(());
+    }
+    let Ok(Some(known)) = gateway.db.account(account).await else { return Ok(()) };
+    if known.used_bytes.saturating_add(length - QUOTA_CHECK_BYTES) > known.quota_bytes {
+        return Err(UploadError::QuotaExceeded.into());
+    }
+    Ok(())
+}
+
+/// Bodies shorter than this are checked against the quota only at the end.
+const QUOTA_CHECK_BYTES: u64 = 1 << 20;
+
+/// Parameters of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/files`: the account's files, newest first.
+pub(super) async fn list(
+    State(gateway): State<Gateway>,
+    Query(query): Query<ListQuery>,
+    headers: HeaderMap,
+) -> Result<Json<FileList>, ApiError> {
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(ApiError::bad_request("bad_limit", format!("limit must be between 1 and {PAGE_MAX}")));
+    }
+    let cursor = query.cursor.as_deref().map(parse_cursor).transpose()?;
+    let page = gateway.db.pins(&account, cursor.as_ref(), limit).await.map_err(anyhow::Error::from)?;
+    let cursor = page.next.map(|(created, cid)| format!("{}.{cid}", created.0));
+    let files = page.pins.into_iter().map(|pin| file_info(&gateway, pin)).collect();
+    Ok(Json(FileList { files, cursor }))
+}
+
+fn parse_cursor(text: &str) -> Result<(UnixMillis, String), ApiError> {
+    let parsed = text.split_once('.').and_then(|(created, cid)| {
+        let cid: Cid = cid.parse().ok()?;
+        Some((UnixMillis(created.parse().ok()?), cid.to_string()))
+    });
+    parsed.ok_or_else(|| ApiError::bad_request("bad_cursor", "cursor is not one that a list gave"))
+}
+
+/// `GET /v1/files/{cid}`.
+pub(super) async fn show(
+    State(gateway): State<Gateway>,
+    Path(cid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<FileInfo>, ApiError> {
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
+    let cid = parse_cid(&cid)?;
+    let pin = gateway.db.pin(&account, &cid).await.map_err(anyhow::Error::from)?;
+    let pin = pin.ok_or_else(|| unknown_file(&cid))?;
+    Ok(Json(file_info(&gateway, pin)))
+}
+
+/// `DELETE /v1/files/{cid}`: unpins it.
+pub(super) async fn remove(
+    State(gateway): State<Gateway>,
+    Path(cid): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let account = gateway.keys.account(&headers, Scope::Delete).await?;
+    let cid = parse_cid(&cid)?;
+    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
+    let removed = gateway.db.unpin(&account, &cid, due).await.map_err(anyhow::Error::from)?;
+    if !removed {
+        return Err(unknown_file(&cid));
+    }
+    gateway.known_roots.invalidate(&cid);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A CID in a path.
+pub(super) fn parse_cid(text: &str) -> Result<Cid, ApiError> {
+    text.parse().map_err(|error| ApiError::bad_request("bad_cid", format!("{text:?} is not a CID: {error}")))
+}
+
+fn unknown_file(cid: &Cid) -> ApiError {
+    ApiError::not_found("unknown_file", format!("this account has no file {cid}"))
+}
+
+fn file_info(gateway: &Gateway, pin: Pin) -> FileInfo {
+    FileInfo {
+        url: format!("{}/ipfs/{}", gateway.config.public_url.trim_end_matches('/'), pin.cid),
+        cid: pin.cid.to_string(),
+        name: pin.name,
+        size_bytes: pin.size_bytes,
+        dag_size_bytes: pin.dag_size_bytes,
+        created: rfc3339(pin.created),
+        expires: pin.expires.map(rfc3339),
+        duplicate: false,
+    }
+}

@@ -1,0 +1,89 @@
+//! The upload flow: a body becomes blocks (`ingest`), blocks of all uploads share segments (`packer`), full or ripe
+//! segments are coded and spread (`seal`), and metadata is recorded in groups (`commit`).
+
+mod commit;
+mod ingest;
+mod packer;
+mod seal;
+mod segment;
+
+use axum::http::StatusCode;
+use content::Cid;
+use protocol::time::UnixMillis;
+use service::http::error::ApiError;
+
+pub(crate) use ingest::{Ingest, IngestParts};
+pub(crate) use packer::{Packer, UploadHandle};
+pub(crate) use seal::Sealer;
+
+/// What an upload becomes when it is finished.
+#[derive(Clone, Debug)]
+pub(crate) struct PinRequest {
+    pub(crate) account: String,
+    pub(crate) name: String,
+    pub(crate) root: Cid,
+    pub(crate) size_bytes: u64,
+    pub(crate) dag_size_bytes: u64,
+    pub(crate) expires: Option<UnixMillis>,
+}
+
+/// Why an upload failed. Clone, because one lost segment fails every upload in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UploadError {
+    /// The body is longer than allowed.
+    #[error("the body is longer than the {0} bytes allowed for one upload")]
+    BodyTooLarge(u64),
+    /// The body ended early: the client went away or lied about its length.
+    #[error("the body ended before it was complete: {0}")]
+    BodyIncomplete(String),
+    /// Not a form, or a form without files.
+    #[error("{0}")]
+    BadForm(String),
+    /// A file name that cannot stand in a directory.
+    #[error("{0}")]
+    BadPath(String),
+    /// A parameter that is not understood.
+    #[error("{0}")]
+    BadParameter(String),
+    /// The account's quota is used up.
+    #[error("the account's quota does not allow this upload")]
+    QuotaExceeded,
+    /// Too many uploads at once.
+    #[error("too many uploads are in progress")]
+    Busy,
+    /// Fewer nodes than a segment needs.
+    #[error("only {usable} storage nodes are usable and {needed} are needed")]
+    TooFewNodes { usable: usize, needed: usize },
+    /// Enough nodes, but not enough with space.
+    #[error("the storage nodes have no space left")]
+    NoSpace,
+    /// Pieces could not be made durable on enough nodes.
+    #[error("the upload could not be stored: {0}")]
+    NotStored(String),
+    /// The database did not record it.
+    #[error("the metadata store is unavailable")]
+    StoreUnavailable,
+    /// A block that was stored already went away meanwhile.
+    #[error("stored blocks changed while this was uploaded, please try again")]
+    TryAgain,
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let (status, reason, retry_after_secs) = match &error {
+            UploadError::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            UploadError::BodyIncomplete(_) => (StatusCode::BAD_REQUEST, "body_incomplete", None),
+            UploadError::BadForm(_) => (StatusCode::BAD_REQUEST, "bad_form", None),
+            UploadError::BadPath(_) => (StatusCode::BAD_REQUEST, "bad_path", None),
+            UploadError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", None),
+            UploadError::QuotaExceeded => (StatusCode::FORBIDDEN, "quota_exceeded", None),
+            UploadError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(1)),
+            UploadError::TooFewNodes { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_few_nodes", Some(30)),
+            UploadError::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no_space", None),
+            UploadError::NotStored(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_stored", Some(5)),
+            UploadError::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", Some(5)),
+            UploadError::TryAgain => (StatusCode::SERVICE_UNAVAILABLE, "try_again", Some(1)),
+        };
+        Self { status, reason, details: error.to_string(), retry_after_secs }
+    }
+}

@@ -1,0 +1,102 @@
+//! Recording finished work: durable segments and finished uploads, everything that waits in one transaction.
+
+use std::time::Duration;
+
+use protocol::ids::SegmentId;
+use service::clock::Clock;
+use store::{Committed, Db, NewSegment, PieceSlot, UploadMetadata};
+use tokio::sync::{mpsc, oneshot};
+use transfer::Rest;
+
+use super::UploadError;
+
+/// Jobs recorded in one transaction, at most.
+const BATCH_MAX: usize = 256;
+
+/// Where the outcome of an upload is awaited.
+pub(super) type Reply = oneshot::Sender<Result<Committed, UploadError>>;
+
+/// Work for one transaction.
+pub(super) struct CommitJob {
+    pub(super) segment: Option<(NewSegment, Rest)>,
+    pub(super) uploads: Vec<(UploadMetadata, Reply)>,
+}
+
+/// What became of segments.
+pub(super) struct Recorded {
+    pub(super) segments: Vec<SegmentId>,
+    pub(super) recorded: bool,
+}
+
+/// Records jobs in the order in which they come.
+pub(super) struct Committer {
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    /// How long segments of unfinished uploads are kept without a sign of life.
+    pub(super) lease: Duration,
+    pub(super) jobs: mpsc::Receiver<CommitJob>,
+    pub(super) recorded: mpsc::UnboundedSender<Recorded>,
+}
+
+impl Committer {
+    /// Runs until the packer is gone.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.jobs.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.commit(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn commit(&self, jobs: Vec<CommitJob>) {
+        let (mut segments, mut rests) = (Vec::new(), Vec::new());
+        let (mut uploads, mut replies) = (Vec::new(), Vec::new());
+        for job in jobs {
+            if let Some((segment, rest)) = job.segment {
+                rests.push((segment.clone(), rest));
+                segments.push(segment);
+            }
+            for (upload, reply) in job.uploads {
+                uploads.push(upload);
+                replies.push(reply);
+            }
+        }
+        let now = self.clock.now();
+        let outcome = self.db.commit(&segments, &uploads, now, now + self.lease).await;
+        let recorded = outcome.is_ok();
+        match outcome {
+            Ok(outcomes) => {
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    // A client that has gone away has its upload nevertheless.
+                    let _ = reply.send(match outcome {
+                        Committed::Created | Committed::AlreadyPinned => Ok(outcome),
+                        Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
+                        Committed::SegmentGone => Err(UploadError::TryAgain),
+                    });
+                }
+                for (segment, rest) in rests {
+                    tokio::spawn(finish(self.db.clone(), self.clock.clone(), segment, rest));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, uploads = replies.len(), "uploads could not be recorded");
+                for reply in replies {
+                    let _ = reply.send(Err(UploadError::StoreUnavailable));
+                }
+            }
+        }
+        let segments = segments.iter().map(|segment| segment.id).collect();
+        let _ = self.recorded.send(Recorded { segments, recorded });
+    }
+}
+
+/// Records the pieces that became durable after the acknowledgement.
+async fn finish(db: Db, clock: Clock, segment: NewSegment, rest: Rest) {
+    for stored in rest.finish().await {
+        let slot = PieceSlot { segment: segment.id, index: stored.index };
+        let hash = segment.pieces[usize::from(stored.index)].hash;
+        if let Err(error) = db.move_piece(slot, hash, None, stored.node, clock.now()).await {
+            // The monitor finds the piece missing and rebuilds it.
+            tracing::warn!(segment = %segment.id, index = stored.index, %error, "late piece could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Collecting: pins whose time is over end, segments that nobody needs are removed, old events are forgotten. What nodes
+//! hold of them is queued, and told to them by `deliver`.
+
+use std::sync::Arc;
+
+use service::job::{Job, Progress};
+
+use crate::monitor::Inner;
+
+/// The job that collects.
+#[derive(Debug)]
+pub struct Collect {
+    inner: Arc<Inner>,
+}
+
+impl Job for Collect {
+    const NAME: &'static str = "collect";
+
+    async fn step(&self) -> anyhow::Result<Progress> {
+        let full = self.end_pins().await? | self.remove_segments().await?;
+        let now = self.inner.clock.now();
+        let trimmed = self.inner.db.trim_events(now - self.inner.config.collect.events_kept).await?;
+        if trimmed > 0 {
+            tracing::debug!(count = trimmed, "trimmed events");
+        }
+        if !full {
+            self.inner.measure().await?;
+        }
+        Ok(if full { Progress::More } else { Progress::Idle })
+    }
+}
+
+impl Collect {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// Ends pins; `true` when there may be more.
+    async fn end_pins(&self) -> anyhow::Result<bool> {
+        let (inner, config) = (&self.inner, &self.inner.config.collect);
+        let now = inner.clock.now();
+        let expired = inner.db.expired_pins(now, config.batch).await?;
+        for (account, cid) in &expired {
+            if inner.db.expire_pin(account, cid, now, now + config.orphan_delay).await? {
+                metrics::counter!("pins_expired_total").increment(1);
+                tracing::info!(%account, %cid, "pin expired");
+            }
+        }
+        Ok(expired.len() >= config.batch as usize)
+    }
+
+    /// Removes segments; `true` when there may be more.
+    async fn remove_segments(&self) -> anyhow::Result<bool> {
+        let (inner, config) = (&self.inner, &self.inner.config.collect);
+        let now = inner.clock.now();
+        let dead = inner.db.collectable_segments(now, config.batch).await?;
+        for segment in &dead {
+            if inner.db.collect_segment(*segment, now).await? {
+                metrics::counter!("segments_collected_total").increment(1);
+                tracing::info!(%segment, "segment collected");
+            }
+        }
+        Ok(dead.len() >= config.batch as usize)
+    }
+}
+
+impl Inner {
+    /// Sets the gauges that show how much there is of everything.
+    async fn measure(&self) -> anyhow::Result<()> {
+        let counts = self.db.segment_counts().await?;
+        for (state, count) in ["pending", "live", "orphaned", "lost"].into_iter().zip(counts) {
+            metrics::gauge!("segments", "state" => state).set(count as f64);
+        }
+        metrics::gauge!("repairs_waiting").set(self.db.repairs_waiting().await? as f64);
+        metrics::gauge!("unpins_waiting").set(self.db.unpins_waiting().await? as f64);
+        metrics::gauge!("contained_pieces").set(self.contained.count() as f64);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Probes: is each node there, and is it the one that it should be? A node that misses several in a row is offline.
+//!
+//! How often nodes were there is added up here and written to their reputation every few minutes; what was not written
+//! yet when a monitor dies is lost, which costs a node nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use protocol::{ids::NodeId, reputation::Tally, time::UnixMillis};
+use service::job::{Job, Progress};
+use store::{NodeRow, Visit};
+
+use crate::{
+    events::{Kind, Note},
+    monitor::Inner,
+};
+
+/// The job that probes nodes.
+#[derive(Debug)]
+pub struct Probe {
+    inner: Arc<Inner>,
+    /// By node; as many as there are nodes.
+    seen: Mutex<BTreeMap<NodeId, Seen>>,
+}
+
+/// What this monitor has seen of a node and not written down yet.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Probes missed in a row.
+    misses: u32,
+    online: u32,
+    offline: u32,
+    since: UnixMillis,
+}
+
+impl Job for Probe {
+    const NAME: &'static str = "probe";
+
+    async fn step(&self) -> anyhow::Result<Progress> {
+        let config = &self.inner.config.probe;
+        let now = self.inner.clock.now();
+        let limit = config.nodes_per_step;
+        let claimed = self.inner.db.claim_visits(Visit::Probe, now, now + config.interval, limit).await?;
+        let count = claimed.len();
+        let probes = stream::iter(claimed).map(|node| self.probe(node)).buffer_unordered(config.at_once);
+        let outcomes: Vec<anyhow::Result<()>> = probes.collect().await;
+        outcomes.into_iter().collect::<anyhow::Result<()>>()?;
+        self.write_scores(now).await?;
+        Ok(if count < limit as usize { Progress::Idle } else { Progress::More })
+    }
+}
+
+impl Probe {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, seen: Mutex::default() }
+    }
+
+    async fn probe(&self, id: NodeId) -> anyhow::Result<()> {
+        let Some(row) = self.inner.db.node(id).await? else { return Ok(()) };
+        let missed = self.ask(&row).await.err();
+        let outcome = if missed.is_some() { "missed" } else { "reached" };
+        metrics::counter!("probes_total", "outcome" => outcome).increment(1);
+        let now = self.inner.clock.now();
+        let misses = self.count(id, missed.is_none(), now);
+        match missed {
+            None => self.reached(&row, now).await,
+            Some(why) => self.missed(&row, misses, &why, now).await,
+        }
+    }
+
+    /// Asks a node for its status; the error says why it counts as not there.
+    async fn ask(&self, row: &NodeRow) -> Result<(), String> {
+        match self.inner.nodes.status(&row.url, self.inner.config.probe.timeout).await {
+            Ok(status) if status.id == row.id => Ok(()),
+            Ok(status) => Err(format!("node {} answers at {}", status.id, row.url)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Adds a probe up; gives how many were missed in a row.
+    fn count(&self, id: NodeId, reached: bool, now: UnixMillis) -> u32 {
+        let mut seen = self.seen.lock();
+        let seen = seen.entry(id).or_insert(Seen { misses: 0, online: 0, offline: 0, since: now });
+        if reached {
+            seen.misses = 0;
+            seen.online = seen.online.saturating_add(1);
+        } else {
+            seen.misses = seen.misses.saturating_add(1);
+            seen.offline = seen.offline.saturating_add(1);
+        }
+        seen.misses
+    }
+
+    async fn reached(&self, row: &NodeRow, now: UnixMillis) -> anyhow::Result<()> {
+        self.inner.db.record_contact(row.id, true, now).await?;
+        if let Some(since) = row.offline {
+            let details = format!("was offline for {} s", now.since(since).as_secs());
+            self.inner.note(vec![Note::node(Kind::NodeReturned, row.id, details)]).await;
+        }
+        Ok(())
+    }
+
+    async fn missed(&self, row: &NodeRow, misses: u32, why: &str, now: UnixMillis) -> anyhow::Result<()> {
+        let config = &self.inner.config.probe;
+        if row.offline.is_some() {
+            return Ok(());
+        }
+        if misses < config.misses_max {
+            let again = now + config.retry.min(config.interval);
+            return Ok(self.inner.db.schedule_visit(row.id, Visit::Probe, again).await?);
+        }
+        self.inner.db.record_contact(row.id, false, now).await?;
+        let details = format!("missed {misses} probes in a row: {why}");
+        self.inner.note(vec![Note::node(Kind::NodeOffline, row.id, details)]).await;
+        Ok(())
+    }
+
+    /// Writes the sums that are old enough to the nodes' reputations. While the breaker holds, absences count for nothing.
+    async fn write_scores(&self, now: UnixMillis) -> anyhow::Result<()> {
+        let every = self.inner.config.probe.score_every;
+        let mut ripe = Vec::new();
+        for (id, seen) in self.seen.lock().iter_mut().filter(|(_, seen)| now.since(seen.since) >= every) {
+            ripe.push((*id, Tally { online: seen.online, offline: seen.offline, ..Tally::default() }));
+            *seen = Seen { misses: seen.misses, online: 0, offline: 0, since: now };
+        }
+        if ripe.is_empty() {
+            return Ok(());
+        }
+        let network = self.inner.network().await?;
+        self.seen.lock().retain(|id, _| network.node(*id).is_some());
+        let held = self.inner.hold(&network).await.is_some();
+        for (id, mut tally) in ripe {
+            if held {
+                tally.offline = 0;
+            }
+            self.inner.record_tally(id, &tally).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What nobody needs goes, and nothing else.
+
+use bytes::Bytes;
+use protocol::ids::{PieceHash, SegmentId};
+use service::job::{Job as _, Progress};
+
+use super::{
+    node::Mode,
+    world::{HOUR, MINUTE, World, run},
+};
+
+#[tokio::test]
+async fn orphans_are_dropped_after_the_grace_and_not_before() {
+    let mut world = World::new(20).await;
+    world.config.reconcile.page = 3;
+    world.config.reconcile.interval = 23 * HOUR;
+    world.config.reconcile.pages_per_step = 2;
+    let ids: Vec<SegmentId> = {
+        let mut ids = Vec::new();
+        for seed in 1..=9 {
+            ids.push(world.upload(seed, 0..20).await);
+        }
+        ids
+    };
+    let strays: Vec<PieceHash> =
+        (0..5_u8).map(|at| world.nodes[2].keep(Bytes::from(vec![at; 100]))).collect();
+    let monitor = world.monitor();
+    world.clock.advance(23 * HOUR);
+    let young = world.nodes[2].keep(Bytes::from_static(b"of an upload in progress"));
+    run(&monitor.reconcile()).await;
+    assert_eq!(world.db.unpins_waiting().await.unwrap(), 0);
+
+    world.clock.advance(23 * HOUR + 59 * MINUTE);
+    let reconcile = monitor.reconcile();
+    // 15 pieces in pages of three, two a step: other nodes' turns come in between.
+    assert_eq!(reconcile.step().await.unwrap(), Progress::More);
+    run(&reconcile).await;
+    assert_eq!(world.db.unpins_waiting().await.unwrap(), 5);
+    run(&monitor.deliver()).await;
+    assert!(strays.iter().all(|hash| !world.nodes[2].holds(*hash)) && world.nodes[2].holds(young));
+    for id in ids {
+        assert_eq!(world.held_pieces(id).await, 20);
+    }
+    assert_eq!(world.events("orphans_found").await.len(), 1);
+    // Compared once in a while.
+    assert_eq!(reconcile.step().await.unwrap(), Progress::Idle);
+}
+
+#[tokio::test]
+async fn a_comparison_that_fails_is_done_again_soon() {
+    let world = World::new(2).await;
+    let stray = world.nodes[1].keep(Bytes::from_static(b"stray"));
+    world.clock.advance(25 * HOUR);
+    let monitor = world.monitor();
+    world.set([1], Mode::Dead);
+    run(&monitor.reconcile()).await;
+    world.set([1], Mode::Honest);
+    run(&monitor.reconcile()).await;
+    assert_eq!(world.db.unpins_waiting().await.unwrap(), 0, "its turn is later");
+    world.clock.advance(11 * MINUTE);
+    run(&monitor.reconcile()).await;
+    run(&monitor.deliver()).await;
+    assert!(!world.nodes[1].holds(stray));
+}
+
+#[tokio::test]
+async fn uploads_in_progress_stay_while_their_lease_lasts() {
+    let world = World::new(20).await;
+    let segment = world.store(1, 40_000, 0..20);
+    let (id, now) = (segment.id, world.clock.now());
+    world.db.commit(&[segment], &[], now, now + HOUR).await.unwrap();
+    let monitor = world.monitor();
+    world.clock.advance(59 * MINUTE);
+    run(&monitor.collect()).await;
+    run(&monitor.deliver()).await;
+    assert_eq!(world.held_pieces(id).await, 20);
+    world.db.extend_leases(&[id], world.clock.now() + HOUR).await.unwrap();
+    world.clock.advance(30 * MINUTE);
+    run(&monitor.collect()).await;
+    assert_eq!(world.held_pieces(id).await, 20);
+    // The gateway died.
+    world.clock.advance(HOUR);
+    run(&monitor.collect()).await;
+    run(&monitor.deliver()).await;
+    assert!(world.db.segments_info(&[id]).await.unwrap().is_empty());
+    assert!(world.nodes.iter().all(|node| node.pieces.lock().is_empty()));
+}
+
+#[tokio::test]
+async fn a_pin_that_expires_takes_its_segment_with_it_after_a_delay() {
+    let mut world = World::new(20).await;
+    world.config.collect.batch = 1;
+    let expires = world.clock.now() + HOUR;
+    let segment = world.store(1, 40_000, 0..20);
+    let short = segment.id;
+    world.commit(segment, 1, Some(expires)).await;
+    let kept = world.upload(2, 0..20).await;
+    let monitor = world.monitor();
+    run(&monitor.collect()).await;
+    assert_eq!(world.held_pieces(short).await, 20);
+    world.clock.advance(HOUR);
+    run(&monitor.collect()).await;
+    assert!(world.db.pin(super::world::ACCOUNT, &World::root(1)).await.unwrap().is_none());
+    assert_eq!(world.held_pieces(short).await, 20, "somebody may upload it again meanwhile");
+    world.clock.advance(25 * HOUR);
+    run(&monitor.collect()).await;
+    run(&monitor.deliver()).await;
+    assert!(world.db.segments_info(&[short]).await.unwrap().is_empty());
+    assert_eq!(world.held_pieces(kept).await, 20);
+    assert!(world.nodes.iter().all(|node| node.pieces.lock().len() == 1));
+}
+
+#[tokio::test]
+async fn unpins_are_delivered_when_the_node_is_back() {
+    let mut world = World::new(5).await;
+    world.config.collect.nodes_per_step = 2;
+    world.config.collect.unpins_per_call = 2;
+    let monitor = world.monitor();
+    let deliver = monitor.deliver();
+    let hashes: Vec<PieceHash> =
+        world.nodes.iter().map(|node| node.keep(Bytes::from_static(b"unpinned"))).collect();
+    for (node, hash) in world.nodes.iter().zip(&hashes) {
+        world.db.queue_unpins(node.id, &[*hash], world.clock.now()).await.unwrap();
+    }
+    // What a node does not have (any more) is fine.
+    let unknown: Vec<PieceHash> = (0..6).map(|at| PieceHash([at; 32])).collect();
+    world.db.queue_unpins(world.nodes[0].id, &unknown, world.clock.now()).await.unwrap();
+    world.set([3], Mode::Dead);
+    run(&deliver).await;
+    run(&deliver).await;
+    assert_eq!(world.db.unpins_waiting().await.unwrap(), 1);
+    assert!(world.nodes[3].holds(hashes[3]) && !world.nodes[4].holds(hashes[4]));
+    world.set([3], Mode::Honest);
+    run(&deliver).await;
+    assert_eq!(world.db.unpins_waiting().await.unwrap(), 0);
+    assert!(!world.nodes[3].holds(hashes[3]));
+}
+
+#[tokio::test]
+async fn old_events_are_forgotten() {
+    let world = World::new(3).await;
+    let monitor = world.monitor();
+    world.set([0], Mode::Dead);
+    world.pass(&monitor.probe(), MINUTE, MINUTE / 12).await;
+    assert_eq!(world.events("node_offline").await.len(), 1);
+    world.clock.advance(29 * 24 * HOUR);
+    run(&monitor.collect()).await;
+    assert_eq!(world.events("node_offline").await.len(), 1);
+    world.clock.advance(2 * 24 * HOUR);
+    run(&monitor.collect()).await;
+    assert_eq!(world.events("node_offline").await.len(), 0);
+}

@@ -1,0 +1,140 @@
+//! Repairs that meet obstacles.
+
+use protocol::ids::PieceHash;
+
+use super::{
+    node::Mode,
+    world::{MINUTE, World, run},
+};
+
+/// A network in which a segment has only its first `left` pieces, long enough ago that no breaker holds.
+async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId) {
+    let world = World::new(nodes).await;
+    let id = world.upload(1, 0..left).await;
+    (world, id)
+}
+
+#[tokio::test]
+async fn a_corrupt_source_is_left_for_another() {
+    let (world, id) = damaged(30, 14).await;
+    let monitor = world.monitor();
+    world.set([0], Mode::Lying);
+    world.set([7], Mode::Forgetful);
+    world.set([2, 5, 8], Mode::Failing);
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!((world.held_pieces(id).await, world.puts()), (20, 6));
+    let repaired = world.events("segment_repaired").await;
+    assert!(repaired.len() == 1 && repaired[0].starts_with("14 -> 20 of 20"), "{repaired:?}");
+    assert_eq!(world.events("piece_lost").await.len(), 0, "a repair blames nobody");
+    assert_eq!(world.db.repairs_waiting().await.unwrap(), 0);
+
+    // What it could not read is checked whole: wrong and missing copies are lost, an error says nothing.
+    run(&monitor.recheck()).await;
+    assert_eq!((world.piece_of(id, 0).await, world.piece_of(id, 7).await), (None, None));
+    assert_eq!(world.held_pieces(id).await, 18);
+    assert_eq!(world.events("piece_lost").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_segment_above_its_threshold_is_left_alone() {
+    let (world, id) = damaged(30, 15).await;
+    let monitor = world.monitor();
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!((world.held_pieces(id).await, world.puts()), (15, 0));
+}
+
+#[tokio::test]
+async fn a_rebuilt_piece_without_its_recorded_hash_is_never_stored() {
+    let world = World::new(30).await;
+    let mut segment = world.store(1, 40_000, 0..12);
+    segment.pieces[15].hash = PieceHash([7; 32]);
+    let id = segment.id;
+    world.commit(segment, 1, None).await;
+    let monitor = world.monitor();
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!((world.held_pieces(id).await, world.puts()), (19, 7), "the others are what they should be");
+    let alerts = world.events("repair_hash_mismatch").await;
+    assert!(alerts.len() == 1 && alerts[0].contains("[15]"), "{alerts:?}");
+
+    // When nothing else is missing, the repair is given up.
+    let mut world = World::new(30).await;
+    world.config.repairs.eagerly = true;
+    let mut segment = world.store(1, 40_000, 0..19);
+    segment.pieces[19].hash = PieceHash([7; 32]);
+    world.commit(segment, 1, None).await;
+    let monitor = world.monitor();
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!((world.puts(), world.db.repairs_waiting().await.unwrap()), (0, 1));
+    assert_eq!(world.events("repair_hash_mismatch").await.len(), 1);
+    assert_eq!(world.events("repair_failed").await.len(), 1);
+}
+
+#[tokio::test]
+async fn fewer_spare_nodes_than_missing_pieces_repair_what_they_can() {
+    let (mut world, id) = damaged(15, 13).await;
+    let monitor = world.monitor();
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!(world.held_pieces(id).await, 15);
+    // 15 is above the threshold of 14: done.
+    assert_eq!(world.db.repairs_waiting().await.unwrap(), 0);
+
+    let slots: Vec<_> = world
+        .segment(id)
+        .await
+        .pieces
+        .iter()
+        .filter(|piece| piece.node == Some(world.nodes[0].id))
+        .map(|piece| (store::PieceSlot { segment: id, index: piece.index }, piece.hash))
+        .collect();
+    world.db.lose_pieces(world.nodes[0].id, &slots, world.clock.now()).await.unwrap();
+    world.set([0], Mode::Dead);
+    world.pass(&monitor.probe(), MINUTE, MINUTE / 6).await;
+    world.clock.advance(world.config.sweep.walk_every);
+    run(&monitor.walk()).await;
+    for _ in 0..5 {
+        run(&monitor.repair()).await;
+        world.clock.advance(world.config.repairs.backoff_max);
+    }
+    assert_eq!(world.events("repair_waiting_for_nodes").await.len(), 1, "said once");
+    assert_eq!(world.db.repairs_waiting().await.unwrap(), 1);
+    world.add_node().await;
+    run(&monitor.repair()).await;
+    assert_eq!(world.held_pieces(id).await, 15);
+    assert_eq!(world.db.repairs_waiting().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_repair_that_cannot_store_anything_changes_nothing() {
+    let (world, id) = damaged(30, 10).await;
+    let monitor = world.monitor();
+    world.set(10..30, Mode::Full);
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    assert_eq!((world.held_pieces(id).await, world.puts()), (10, 0));
+    assert_eq!(world.events("repair_failed").await.len(), 1);
+    // Before the pause is over it is not tried again.
+    world.set(10..30, Mode::Honest);
+    run(&monitor.repair()).await;
+    assert_eq!(world.puts(), 0);
+    world.clock.advance(2 * MINUTE);
+    run(&monitor.repair()).await;
+    assert_eq!((world.held_pieces(id).await, world.puts()), (20, 10));
+}
+
+#[tokio::test]
+async fn a_segment_that_nobody_needs_is_not_repaired() {
+    let (world, id) = damaged(30, 10).await;
+    let monitor = world.monitor();
+    run(&monitor.walk()).await;
+    assert_eq!(world.db.repairs_waiting().await.unwrap(), 1);
+    let due = world.clock.now() + MINUTE;
+    assert!(world.db.unpin(super::world::ACCOUNT, &World::root(1), due).await.unwrap());
+    run(&monitor.repair()).await;
+    assert_eq!((world.puts(), world.db.repairs_waiting().await.unwrap()), (0, 0));
+    assert_eq!(world.held_pieces(id).await, 10);
+}

@@ -1,0 +1,168 @@
+//! The breaker: when many nodes fail at once the fault is probably ours, so nobody is blamed and little is
+//! repaired.
+//!
+//! It must be asked before verdicts are recorded and before pins are dropped. While it holds, outcomes are
+//! thrown away (the same pieces are audited again soon), and only segments that are about to be lost are
+//! repaired.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::SegmentHealth;
+use crate::{
+    reputation::Tally,
+    rules::{Checks, InvalidRules},
+    time::UnixMillis,
+};
+
+/// When consequences are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerRules {
+    /// Nodes that went offline within this time went offline at once. After it, an outage is a fact, and is
+    /// repaired.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
+    /// More than this share of the nodes may not go offline at once.
+    pub offline_share_max: f64,
+    /// More than this share of the nodes visited may not fail audits in one round.
+    pub failed_share_max: f64,
+    /// More than this share of the nodes visited may not give unknown results in one round.
+    pub unknown_share_max: f64,
+    /// Fewer nodes than this are never "many".
+    pub nodes_min: u32,
+    /// More pieces of one segment may not be dropped in one sweep.
+    pub removed_per_segment_max: u32,
+    /// Segments with at most so many healthy pieces beyond `needed` are repaired all the same.
+    pub urgent_margin: u8,
+}
+
+impl Default for BreakerRules {
+    /// A third of the nodes never fails by itself in an hour. Six pieces of one segment are what Storj's
+    /// auditor refuses to remove more than; the shares are chosen.
+    fn default() -> Self {
+        Self {
+            window: Duration::from_hours(1),
+            offline_share_max: 0.3,
+            failed_share_max: 0.2,
+            unknown_share_max: 0.3,
+            nodes_min: 3,
+            removed_per_segment_max: 6,
+            urgent_margin: 2,
+        }
+    }
+}
+
+/// Why consequences are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Hold {
+    /// Many nodes went offline at once: our own line may be down.
+    #[error("{count} of {nodes} nodes went offline at once")]
+    ManyOffline {
+        /// Nodes that went offline.
+        count: u32,
+        /// Nodes that were online before, or still are.
+        nodes: u32,
+    },
+    /// Many nodes failed audits at once: our own records or checks may be wrong.
+    #[error("{count} of {nodes} nodes failed audits in one round")]
+    ManyFailed {
+        /// Nodes that failed at least one audit.
+        count: u32,
+        /// Nodes visited.
+        nodes: u32,
+    },
+    /// Many nodes gave unknown results at once: our requests may be wrong.
+    #[error("{count} of {nodes} nodes gave unknown results in one round")]
+    ManyUnknown {
+        /// Nodes with at least one unknown result.
+        count: u32,
+        /// Nodes visited.
+        nodes: u32,
+    },
+    /// One sweep would drop many pieces of one segment.
+    #[error("{count} pieces of one segment would be dropped in one sweep")]
+    ManyRemoved {
+        /// Pieces that would be dropped.
+        count: u32,
+    },
+}
+
+/// What one round of visits over all nodes came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Nodes that are online or went offline within the window.
+    pub nodes: u32,
+    /// Nodes that went offline within the window.
+    pub went_offline: u32,
+    /// Nodes that answered.
+    pub visited: u32,
+    /// Nodes that failed at least one audit.
+    pub failed: u32,
+    /// Nodes that gave an unknown result.
+    pub unknown: u32,
+}
+
+impl Round {
+    /// Counts one node: since when it is offline, if it is, and what its visit came to, if there was one.
+    pub fn add(
+        &mut self,
+        offline_since: Option<UnixMillis>,
+        visit: Option<&Tally>,
+        now: UnixMillis,
+        rules: &BreakerRules,
+    ) {
+        match offline_since {
+            Some(since) if now.since(since) >= rules.window => {}
+            Some(_) => {
+                self.nodes += 1;
+                self.went_offline += 1;
+            }
+            None => self.nodes += 1,
+        }
+        if let Some(tally) = visit.filter(|tally| tally.online > 0) {
+            self.visited += 1;
+            self.failed += u32::from(tally.failed > 0 || tally.admitted > 0);
+            self.unknown += u32::from(tally.unknown > 0);
+        }
+    }
+
+    /// Whether consequences are to be held back, and why.
+    pub fn hold(&self, rules: &BreakerRules) -> Option<Hold> {
+        let many = |count: u32, of: u32, share_max: f64| {
+            count >= rules.nodes_min && f64::from(count) > share_max * f64::from(of)
+        };
+        if many(self.went_offline, self.nodes, rules.offline_share_max) {
+            Some(Hold::ManyOffline { count: self.went_offline, nodes: self.nodes })
+        } else if many(self.failed, self.visited, rules.failed_share_max) {
+            Some(Hold::ManyFailed { count: self.failed, nodes: self.visited })
+        } else if many(self.unknown, self.visited, rules.unknown_share_max) {
+            Some(Hold::ManyUnknown { count: self.unknown, nodes: self.visited })
+        } else {
+            None
+        }
+    }
+}
+
+impl BreakerRules {
+    /// Checks that the numbers make sense.
+    pub fn validate(&self) -> Result<(), InvalidRules> {
+        let mut checks = Checks::default();
+        checks.share("offline_share_max", self.offline_share_max);
+        checks.share("failed_share_max", self.failed_share_max);
+        checks.share("unknown_share_max", self.unknown_share_max);
+        checks.require(self.removed_per_segment_max >= 1, "removed_per_segment_max must be at least 1");
+        checks.finish()
+    }
+
+    /// Whether dropping `count` pieces of one segment in one sweep is to be held back.
+    pub fn hold_removal(&self, count: u32) -> Option<Hold> {
+        (count > self.removed_per_segment_max).then_some(Hold::ManyRemoved { count })
+    }
+
+    /// Whether a segment may be repaired now: always, unless something is held back and it can wait.
+    pub fn may_repair(&self, hold: Option<Hold>, health: &SegmentHealth) -> bool {
+        hold.is_none() || health.losses_tolerated() <= self.urgent_margin
+    }
+}

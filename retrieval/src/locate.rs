@@ -1,0 +1,36 @@
+//! Where blocks are: a gateway asks its database, a node asks a gateway.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use content::Cid;
+use protocol::time::UnixMillis;
+use transfer::SegmentSource;
+
+/// Where a block can be fetched.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The block.
+    pub cid: Cid,
+    /// The segment that holds it.
+    pub segment: Arc<SegmentSource>,
+    /// Where it starts in the segment.
+    pub offset: u64,
+    /// Its length.
+    pub len: u64,
+    /// Until when the orders in `segment` hold.
+    pub expires: UnixMillis,
+}
+
+/// Nobody could say where blocks are; they may well exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot find out where blocks are: {0}")]
+pub struct LocateError(pub String);
+
+/// Answer of a [`Locator`].
+pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Found>, LocateError>> + Send + 'a>>;
+
+/// Knows where blocks are. There are two: the gateway's, over its database, and the node's, over HTTP to a gateway.
+pub trait Locator: Send + Sync + 'static {
+    /// Finds blocks; those that nobody stores are missing from the answer.
+    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a>;
+}
