@@ -66,7 +66,7 @@ CREATE INDEX nodes_by_audit ON nodes (audit_ms, id);
 CREATE INDEX nodes_by_reconcile ON nodes (reconcile_ms, id);
 
 -- pending: pieces are durable, the upload is not finished; live: some pinned root needs it;
--- orphaned: no root does, collected after due_ms; lost: too few pieces left to read it.
+-- orphaned: no root does, collected after due_ms; lost: too few pieces left to read it, collected when no root needs it.
 CREATE TABLE segments (
     id           TEXT PRIMARY KEY,
     codec        TEXT NOT NULL,

@@ -23,7 +23,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, SegmentState, StoreError,
     db::write,
-    rows::{ROWS_PER_STATEMENT, parse, push_list, sql, text},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, runs, sql, text},
 };
 use decide::{AccountState, Draft, Known, accepted, decide};
 use insert::{insert_blocks, insert_pins, insert_roots, insert_segments, release_lost};
