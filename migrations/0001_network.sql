@@ -66,7 +66,7 @@ CREATE INDEX nodes_by_audit ON nodes (audit_ms, id);
 CREATE INDEX nodes_by_reconcile ON nodes (reconcile_ms, id);
 
 -- pending: pieces are durable, the upload is not finished; live: some pinned root needs it;
--- orphaned: no root does, collected after due_ms; lost: too few pieces left to read it.
+-- orphaned: no root does, collected after due_ms; lost: too few pieces left to read it, collected when no root needs it.
 CREATE TABLE segments (
     id           TEXT PRIMARY KEY,
     codec        TEXT NOT NULL,
@@ -102,11 +102,14 @@ CREATE TABLE blocks (
 );
 CREATE INDEX blocks_by_segment ON blocks (segment_id);
 
+-- pins counts the accounts that have the root pinned: the row goes with the last of them. A count instead of an index of
+-- pins by cid, because every tree with random keys costs each small upload a page to write.
 CREATE TABLE roots (
     cid            TEXT PRIMARY KEY,
     size_bytes     BIGINT NOT NULL,
     dag_size_bytes BIGINT NOT NULL,
-    created_ms     BIGINT NOT NULL
+    created_ms     BIGINT NOT NULL,
+    pins           BIGINT NOT NULL
 );
 
 -- Which segments a pinned root's blocks lie in: what keeps a segment alive.
@@ -127,7 +130,6 @@ CREATE TABLE pins (
     PRIMARY KEY (account_id, cid)
 );
 CREATE INDEX pins_by_time ON pins (account_id, created_ms, cid);
-CREATE INDEX pins_by_cid ON pins (cid);
 CREATE INDEX pins_by_expiry ON pins (expires_ms) WHERE expires_ms IS NOT NULL;
 
 CREATE TABLE repairs (

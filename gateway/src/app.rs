@@ -114,7 +114,6 @@ impl Gateway {
         let peers = Peers::default();
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
         let blocks = Blocks::open(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
-        let blocks = blocks.context("open the block cache")?;
         let coding_room = Room::new(config.uploads.coding_bytes);
         let sealer = Sealer {
             nodes: nodes.clone(),

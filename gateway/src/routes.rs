@@ -23,8 +23,8 @@ use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
 const JSON_BODY_MAX: usize = 4 << 20;
-/// The body of a redeem request, at most: 50,000 entries of up to 300 bytes.
-const REDEEM_BODY_MAX: usize = 16 << 20;
+/// Body of a redeem request, at most: 50,000 entries of some 300 bytes.
+const REDEEM_BODY_MAX: usize = 24 << 20;
 
 /// All routes over one gateway.
 pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {

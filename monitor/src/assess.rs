@@ -25,7 +25,9 @@ impl Inner {
         let held = self.hold(network).await.is_some();
         let now = self.clock.now();
         let mut queued = 0;
-        for info in self.db.segments_info(&needed).await? {
+        let mut infos = self.db.segments_info(&needed).await?;
+        infos.sort_unstable_by_key(|info| info.id);
+        for info in infos {
             let assessed = network.health(&info, now, &self.config);
             self.mark(&info, assessed.health.status(), held).await?;
             if assessed.due != Due::No {

@@ -41,7 +41,7 @@ impl Collect {
         let now = inner.clock.now();
         let expired = inner.db.expired_pins(now, config.batch).await?;
         for (account, cid) in &expired {
-            if inner.db.unpin(account, cid, now + config.orphan_delay).await? {
+            if inner.db.expire_pin(account, cid, now, now + config.orphan_delay).await? {
                 metrics::counter!("pins_expired_total").increment(1);
                 tracing::info!(%account, %cid, "pin expired");
             }

@@ -3,7 +3,6 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use client::Timeouts;
@@ -18,6 +17,12 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
 use transfer::{GatherConfig, SpreadConfig};
+
+mod sections;
+
+pub use sections::{
+    CollectConfig, JobsConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SweepConfig, VisitsConfig,
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,164 +72,6 @@ pub struct Config {
     pub rates: Rates,
 }
 
-/// The `[jobs]` section: how long each job pauses when it has nothing to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JobsConfig {
-    /// Looking for nodes that are due to be probed.
-    #[serde(with = "humantime_serde")]
-    pub probe: Duration,
-    /// Looking for nodes that are due to be audited.
-    #[serde(with = "humantime_serde")]
-    pub audit: Duration,
-    /// Looking for contained pieces that are due to be checked.
-    #[serde(with = "humantime_serde")]
-    pub recheck: Duration,
-    /// Looking for nodes that went or came back.
-    #[serde(with = "humantime_serde")]
-    pub sweep: Duration,
-    /// Between two pages of the walk over all segments: its pace.
-    #[serde(with = "humantime_serde")]
-    pub walk: Duration,
-    /// Looking for repairs that are due.
-    #[serde(with = "humantime_serde")]
-    pub repair: Duration,
-    /// Looking for what is to be collected.
-    #[serde(with = "humantime_serde")]
-    pub collect: Duration,
-    /// Between two rounds of telling nodes what they may drop.
-    #[serde(with = "humantime_serde")]
-    pub deliver: Duration,
-    /// Looking for nodes whose list is due to be compared.
-    #[serde(with = "humantime_serde")]
-    pub reconcile: Duration,
-}
-
-/// The `[probe]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProbeConfig {
-    /// Between two probes of a node.
-    #[serde(with = "humantime_serde")]
-    pub interval: Duration,
-    /// Until a node that missed a probe, but is not offline yet, is probed again.
-    #[serde(with = "humantime_serde")]
-    pub retry: Duration,
-    /// How many probes in a row a node misses until it is offline.
-    pub misses_max: u32,
-    /// How long an answer is waited for.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// Nodes probed at the same time.
-    pub at_once: usize,
-    /// Nodes claimed in one step.
-    pub nodes_per_step: u32,
-    /// How long a node's probes are added up before they are written to its reputation.
-    #[serde(with = "humantime_serde")]
-    pub score_every: Duration,
-}
-
-/// The `[visits]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VisitsConfig {
-    /// Nodes claimed in one step. What they came to is looked at together, before anybody is blamed.
-    pub nodes_per_step: u32,
-    /// Nodes audited at the same time.
-    pub at_once: usize,
-    /// How long the answers to a batch are waited for.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// How many pieces are read for each one that is challenged; the draw among them is weighted by size.
-    pub sample_factor: usize,
-    /// Pieces of a batch on which a node stalled that are checked whole.
-    pub contained_per_visit: usize,
-    /// Contained pieces of one node, at most.
-    pub contained_per_node: usize,
-    /// Pieces checked whole at the same time: each is held in memory.
-    pub whole_at_once: usize,
-    /// How long a whole piece is waited for.
-    #[serde(with = "humantime_serde")]
-    pub whole_timeout: Duration,
-}
-
-/// The `[repairs]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RepairsConfig {
-    /// Repair as soon as one piece is missing and a node is spare for it, instead of at the threshold.
-    pub eagerly: bool,
-    /// Segments repaired at the same time. Each is held in memory with its rebuilt pieces: for 8 of 20, up to 160 MiB.
-    pub at_once: u32,
-    /// How long a claimed repair belongs to this monitor.
-    #[serde(with = "humantime_serde")]
-    pub lease: Duration,
-    /// How long a repair that could not be done waits at first; twice as long each further time.
-    #[serde(with = "humantime_serde")]
-    pub backoff_min: Duration,
-    /// How long it waits at most.
-    #[serde(with = "humantime_serde")]
-    pub backoff_max: Duration,
-    /// Further nodes named beside those that shall take a piece.
-    pub spares: usize,
-    /// How long orders to read pieces hold.
-    #[serde(with = "humantime_serde")]
-    pub order_lifetime: Duration,
-}
-
-/// The `[sweep]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SweepConfig {
-    /// Pieces of a page in the walk over a node's pieces.
-    pub page: u32,
-    /// Pages in one step.
-    pub pages_per_step: u32,
-    /// Segments of a page in the walk over all segments.
-    pub walk_page: u32,
-    /// From the start of one walk over all segments to the next, if it takes less.
-    #[serde(with = "humantime_serde")]
-    pub walk_every: Duration,
-}
-
-/// The `[collect]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CollectConfig {
-    /// Pins or segments in one step.
-    pub batch: u32,
-    /// How long segments are kept that no pin needs since one expired.
-    #[serde(with = "humantime_serde")]
-    pub orphan_delay: Duration,
-    /// How long events are kept.
-    #[serde(with = "humantime_serde")]
-    pub events_kept: Duration,
-    /// Nodes that are told in one step what they may drop.
-    pub nodes_per_step: usize,
-    /// Pieces named in one request to drop them.
-    pub unpins_per_call: u32,
-}
-
-/// The `[reconcile]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReconcileConfig {
-    /// Between two comparisons of a node's whole list.
-    #[serde(with = "humantime_serde")]
-    pub interval: Duration,
-    /// Until a comparison that was begun and not finished is begun anew, by any monitor.
-    #[serde(with = "humantime_serde")]
-    pub retry: Duration,
-    /// Pieces of a page of the list.
-    pub page: u32,
-    /// Pages in one step.
-    pub pages_per_step: u32,
-    /// A piece that is recorded nowhere is dropped when it is older than this: longer than any upload takes from its
-    /// first piece to its record, and than clocks may differ.
-    #[serde(with = "humantime_serde")]
-    pub orphan_grace: Duration,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -249,102 +96,6 @@ impl Default for Config {
             collect: CollectConfig::default(),
             reconcile: ReconcileConfig::default(),
             rates: Rates::default(),
-        }
-    }
-}
-
-impl Default for JobsConfig {
-    fn default() -> Self {
-        Self {
-            probe: Duration::from_secs(1),
-            audit: Duration::from_secs(5),
-            recheck: Duration::from_secs(5),
-            sweep: Duration::from_secs(10),
-            walk: Duration::from_secs(2),
-            repair: Duration::from_secs(2),
-            collect: Duration::from_secs(30),
-            deliver: Duration::from_secs(30),
-            reconcile: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Default for ProbeConfig {
-    /// Ten seconds apart; offline after three misses in a row, some 20 seconds after it went. Readers are sent elsewhere
-    /// sooner (gateways probe for themselves); what follows here is repair, which waits for hours anyway.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(10),
-            retry: Duration::from_secs(4),
-            misses_max: 3,
-            timeout: Duration::from_secs(3),
-            at_once: 64,
-            nodes_per_step: 256,
-            score_every: Duration::from_mins(5),
-        }
-    }
-}
-
-impl Default for VisitsConfig {
-    /// 15 seconds for a batch and 5 minutes for a whole piece are what Storj's satellites wait at least for a share and
-    /// a piece.
-    fn default() -> Self {
-        Self {
-            nodes_per_step: 256,
-            at_once: 32,
-            timeout: Duration::from_secs(15),
-            sample_factor: 8,
-            contained_per_visit: 4,
-            contained_per_node: 16,
-            whole_at_once: 4,
-            whole_timeout: Duration::from_mins(5),
-        }
-    }
-}
-
-impl Default for RepairsConfig {
-    /// A failed repair is tried again after a minute to an hour, the pause of Storj's retry queue.
-    fn default() -> Self {
-        Self {
-            eagerly: false,
-            at_once: 2,
-            lease: Duration::from_mins(15),
-            backoff_min: Duration::from_mins(1),
-            backoff_max: Duration::from_hours(1),
-            spares: 3,
-            order_lifetime: Duration::from_mins(10),
-        }
-    }
-}
-
-impl Default for SweepConfig {
-    fn default() -> Self {
-        Self { page: 500, pages_per_step: 4, walk_page: 500, walk_every: Duration::from_hours(1) }
-    }
-}
-
-impl Default for CollectConfig {
-    /// Nodes take at most 10,000 names in one request.
-    fn default() -> Self {
-        Self {
-            batch: 200,
-            orphan_delay: Duration::from_hours(24),
-            events_kept: Duration::from_hours(30 * 24),
-            nodes_per_step: 64,
-            unpins_per_call: 2_000,
-        }
-    }
-}
-
-impl Default for ReconcileConfig {
-    /// Every node once a day, and a day's grace: far longer than the hour for which an upload may be under way.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_hours(24),
-            retry: Duration::from_mins(10),
-            page: 5_000,
-            pages_per_step: 4,
-            orphan_grace: Duration::from_hours(24),
         }
     }
 }
@@ -413,6 +164,8 @@ impl Validate for Config {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

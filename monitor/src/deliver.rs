@@ -2,13 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
-use protocol::{ids::NodeId, order::Action};
+use protocol::{
+    ids::{NodeId, PieceHash},
+    order::Action,
+};
 use service::job::{Job, Progress};
 
 use crate::{monitor::Inner, network::Node};
 
 const ORDER_LIFETIME: Duration = Duration::from_mins(5);
+/// Nodes told at the same time: one that hangs does not keep the others waiting.
+const AT_ONCE: usize = 16;
+/// Requests to one node in one step.
+const CALLS_MAX: usize = 10;
 
 /// The job that delivers unpins. Goes round all nodes, some in each step.
 #[derive(Debug)]
@@ -24,18 +32,19 @@ impl Job for Deliver {
     async fn step(&self) -> anyhow::Result<Progress> {
         let after = *self.after.lock();
         let network = self.inner.network().await?;
-        let mut nodes: Vec<&Node> = network
+        let mut nodes: Vec<Node> = network
             .iter()
             .filter(|node| node.offline.is_none() && after.is_none_or(|after| node.id > after))
+            .cloned()
             .collect();
-        nodes.sort_unstable_by_key(|node| node.id);
         let per_step = self.inner.config.collect.nodes_per_step;
         let more = nodes.len() > per_step;
         nodes.truncate(per_step);
-        for node in &nodes {
-            self.tell(node).await?;
-        }
-        *self.after.lock() = nodes.last().map(|node| node.id).filter(|_| more);
+        let last = nodes.last().map(|node| node.id).filter(|_| more);
+        let told = stream::iter(nodes).map(|node| self.tell(node)).buffer_unordered(AT_ONCE);
+        let outcomes: Vec<anyhow::Result<()>> = told.collect().await;
+        *self.after.lock() = last;
+        outcomes.into_iter().collect::<anyhow::Result<()>>()?;
         Ok(if more { Progress::More } else { Progress::Idle })
     }
 }
@@ -45,27 +54,33 @@ impl Deliver {
         Self { inner, after: Mutex::default() }
     }
 
-    /// Tells one node what it may drop, and forgets that once it has answered.
-    async fn tell(&self, node: &Node) -> anyhow::Result<()> {
-        let inner = &self.inner;
-        let hashes = inner.db.queued_unpins(node.id, inner.config.collect.unpins_per_call).await?;
-        if hashes.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-        let action = Action::Delete(*blake3::hash(&names).as_bytes());
-        let order = inner.signer.order(node.id, action, 0, ORDER_LIFETIME);
-        match inner.nodes.delete(&node.url, &order, names.into()).await {
-            Ok(()) => {
-                inner.db.finish_unpins(node.id, &hashes).await?;
-                metrics::counter!("unpins_delivered_total").increment(hashes.len() as u64);
-                tracing::info!(node = %node.id, pieces = hashes.len(), "told a node what it may drop");
-            }
-            Err(error) => {
-                metrics::counter!("unpins_failed_total").increment(1);
-                tracing::warn!(node = %node.id, pieces = hashes.len(), %error, "node did not take its unpins");
+    /// Tells one node what it may drop, in several requests if it is much.
+    async fn tell(&self, node: Node) -> anyhow::Result<()> {
+        let limit = self.inner.config.collect.unpins_per_call;
+        for _ in 0..CALLS_MAX {
+            let hashes = self.inner.db.queued_unpins(node.id, limit).await?;
+            if hashes.is_empty() || !self.send(&node, &hashes).await? || hashes.len() < limit as usize {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Sends names, and forgets them once the node has answered; `false` when it did not.
+    async fn send(&self, node: &Node, hashes: &[PieceHash]) -> anyhow::Result<bool> {
+        let inner = &self.inner;
+        let names: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+        let action = Action::Delete(*blake3::hash(&names).as_bytes());
+        // No bytes of pieces move under it.
+        let order = inner.signer.order(node.id, action, 0, ORDER_LIFETIME);
+        if let Err(error) = inner.nodes.delete(&node.url, &order, names.into()).await {
+            metrics::counter!("unpins_failed_total").increment(1);
+            tracing::warn!(node = %node.id, pieces = hashes.len(), %error, "node did not take its unpins");
+            return Ok(false);
+        }
+        inner.db.finish_unpins(node.id, hashes).await?;
+        metrics::counter!("unpins_delivered_total").increment(hashes.len() as u64);
+        tracing::info!(node = %node.id, pieces = hashes.len(), "told a node what it may drop");
+        Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! The nodes as the rules see them: read from the database once per step, so that one step decides on one picture.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -9,7 +9,7 @@ use protocol::{
     ids::NodeId,
     placement::{Candidate, Holder, Net, Operator},
     region::Region,
-    repair::{PieceView, RepairRules, SegmentHealth, classify},
+    repair::{PieceView, SegmentHealth, classify},
     reputation::{Reputation, Standing},
     time::UnixMillis,
 };
@@ -32,10 +32,10 @@ pub(crate) struct Node {
     region: Region,
 }
 
-/// All nodes.
+/// All nodes, in order, so that a simulation with the same seed takes the same course.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
-    nodes: HashMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, Node>,
 }
 
 impl Node {
@@ -54,12 +54,6 @@ impl Node {
             operator: Operator::of(&row.operator),
             region: row.region.parse().unwrap_or_else(|_| unknown_region()),
         }
-    }
-
-    /// Whether its pieces do not count as healthy (any more).
-    pub(crate) fn is_gone(&self, now: UnixMillis, rules: &RepairRules) -> bool {
-        !self.standing.is_trusted()
-            || self.offline.is_some_and(|since| now.since(since) >= rules.offline_grace)
     }
 
     fn candidate(&self) -> Candidate {
@@ -102,16 +96,12 @@ impl Network {
     pub(crate) fn homes(&self, info: &SegmentInfo) -> Vec<Candidate> {
         let piece_len = info.scheme.layout(info.length_bytes).piece_len();
         let taken: HashSet<NodeId> = info.pieces.iter().filter_map(|piece| piece.node).collect();
-        let mut homes: Vec<Candidate> = self
-            .nodes
+        self.nodes
             .values()
             .filter(|node| !taken.contains(&node.id))
             .map(Node::candidate)
             .filter(|candidate| candidate.score > 0.0 && candidate.free_bytes >= piece_len)
-            .collect();
-        // In order, so that the same seed draws the same nodes.
-        homes.sort_unstable_by_key(|candidate| candidate.node);
-        homes
+            .collect()
     }
 
     /// The holders of these pieces, for placement.

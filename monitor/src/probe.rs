@@ -3,7 +3,7 @@
 //! How often nodes were there is added up here and written to their reputation every few minutes; what was not written
 //! yet when a monitor dies is lost, which costs a node nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use crate::{
 pub struct Probe {
     inner: Arc<Inner>,
     /// By node; as many as there are nodes.
-    seen: Mutex<HashMap<NodeId, Seen>>,
+    seen: Mutex<BTreeMap<NodeId, Seen>>,
 }
 
 /// What this monitor has seen of a node and not written down yet.

@@ -1,11 +1,11 @@
-//! Contained pieces: those on which a node stalled are asked for as a whole, at once and then hours apart, until they pass
-//! or have stalled too often.
+//! Contained pieces: those on which a node stalled, or that a repair could not read, are asked for as a whole, at once and
+//! then hours apart, until they pass or have stalled too often.
 //!
 //! The list is this monitor's own and in memory. A restart forgets it, which is in the node's favour; one that keeps
 //! stalling is contained again at the next visit.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -28,14 +28,16 @@ use crate::{
     verdicts::Judged,
 };
 
-/// Reasons with which a node says that its copy has gone bad.
+/// The reasons with which nodes say that their copy has gone bad, and that they have none. Any other refusal, such as a
+/// proxy's 404, says nothing about the piece.
 const CORRUPT: &str = "piece_corrupt";
+const NOT_FOUND: &str = "piece_not_found";
 
 /// Pieces that await their check, by node.
 #[derive(Debug)]
 pub(crate) struct Contained {
     per_node_max: usize,
-    nodes: Mutex<HashMap<NodeId, VecDeque<Entry>>>,
+    nodes: Mutex<BTreeMap<NodeId, VecDeque<Entry>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +155,7 @@ impl Recheck {
             }
             Err(CallError::Send(SendError::Timeout)) => WholeCheck::TimedOut,
             Err(CallError::Refused { reason, .. }) if reason == CORRUPT => WholeCheck::Wrong(Fault::Admitted),
-            Err(CallError::Refused { status, .. }) if status.as_u16() == 404 => {
+            Err(CallError::Refused { reason, .. }) if reason == NOT_FOUND => {
                 WholeCheck::Wrong(Fault::NotFound)
             }
             Err(_) => WholeCheck::Unknown,

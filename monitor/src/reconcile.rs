@@ -53,12 +53,13 @@ impl Job for Reconcile {
                     return Ok(Progress::More);
                 }
             };
-            comparison.orphans += self.drop_orphans(comparison.node, &page).await?;
-            if page.len() < self.inner.config.reconcile.page as usize {
+            let Some(last) = page.last() else {
+                // Only an empty page is the end: nodes may list fewer at a time than they are asked for.
                 self.finish(&comparison).await?;
                 return Ok(Progress::More);
-            }
-            comparison.after = page.last().map(|piece| piece.hash);
+            };
+            comparison.after = Some(last.hash);
+            comparison.orphans += self.drop_orphans(comparison.node, &page).await?;
         }
         self.begun.lock().push_back(comparison);
         Ok(Progress::More)

@@ -14,7 +14,7 @@ use protocol::{
 };
 use service::job::{Job, Progress};
 use store::{RepairJob, SegmentInfo, SegmentState};
-use transfer::{Spread, Stored};
+use transfer::{SegmentSource, Spread, Stored};
 
 use crate::{
     events::{Kind, Note},
@@ -153,7 +153,9 @@ impl Repair {
     ) -> anyhow::Result<Vec<Stored>> {
         let inner = &self.inner;
         let source = Arc::new(place::sources(inner, info, plan, network));
-        let read = inner.gather.read_pieces(&source).await?;
+        let read = inner.gather.read_pieces(&source).await;
+        self.suspect(&source).await?;
+        let read = read?;
         let rebuilt = rebuild::rebuild_blocking(info, plan.rebuild, read).await?;
         if !rebuilt.wrong.is_empty() {
             let details = format!(
@@ -176,6 +178,20 @@ impl Repair {
         let (mut stored, rest) = inner.spreader.spread(spread).await?;
         stored.extend(rest.finish().await);
         Ok(stored)
+    }
+
+    /// Sources that could not be read, or were not right, are checked whole by the job `recheck`. A repair itself blames
+    /// nobody.
+    async fn suspect(&self, source: &SegmentSource) -> anyhow::Result<()> {
+        let inner = &self.inner;
+        let peers = inner.gather.peers();
+        for piece in source.pieces.iter().filter(|piece| peers.is_pushed_back(piece.order.node)) {
+            let held = inner.db.held_pieces(piece.order.node, piece.order.hash, 1).await?;
+            for held in held.into_iter().filter(|held| held.hash == piece.order.hash) {
+                inner.contained.add(piece.order.node, held, inner.clock.now());
+            }
+        }
+        Ok(())
     }
 
     /// Records what is stored, unless the record changed meanwhile. Gives how many were recorded.

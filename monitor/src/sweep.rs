@@ -1,6 +1,5 @@
-//! Sweeps: when a node's pieces stop counting (it is offline for too long, suspended or out) its pieces are walked in
-//! pages and segments that need repair are queued; when it is back, they are walked again, so that what was lost is found
-//! soon.
+//! Sweeps: when the pieces of a node stop counting (it is offline for too long, suspended or out) or count again, they
+//! are walked in pages: segments that need repair are queued, those that are lost are marked, and found again.
 //!
 //! How far a walk has come is kept with the node, so that any monitor goes on with it. Two that walk at the same time do
 //! the same work twice and no harm.
@@ -9,11 +8,16 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
+    repair::RepairRules,
+    reputation::Standing,
     time::UnixMillis,
 };
 use service::job::{Job, Progress};
 
-use crate::{monitor::Inner, network::Network};
+use crate::{
+    monitor::Inner,
+    network::{Network, Node},
+};
 
 /// The job that sweeps.
 #[derive(Debug)]
@@ -21,26 +25,66 @@ pub struct Sweep {
     inner: Arc<Inner>,
 }
 
+/// What a node's pieces count for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// They count.
+    There,
+    /// They can be read and do not count.
+    Suspended,
+    /// They are as good as lost.
+    Gone,
+}
+
 /// Where the walk over a node's pieces stands, as it is kept with the node. (Nothing is kept of a node that is there and
 /// was walked.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cursor {
-    /// The node went; pieces up to this hash have been looked at.
-    Gone(Option<PieceHash>),
-    /// The node went, and all have.
-    GoneDone,
-    /// The node came back; pieces up to this hash have been looked at.
-    Back(Option<PieceHash>),
+struct Cursor {
+    /// What the pieces counted for when the walk was begun.
+    worth: Worth,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing was looked at yet.
+    Start,
+    /// Pieces up to this hash were.
+    Behind(PieceHash),
+    /// All were.
+    End,
+}
+
+impl Worth {
+    const ALL: [Self; 3] = [Self::There, Self::Suspended, Self::Gone];
+
+    fn of(node: &Node, now: UnixMillis, rules: &RepairRules) -> Self {
+        let away = node.offline.is_some_and(|since| now.since(since) >= rules.offline_grace);
+        if away || node.standing == Standing::Disqualified {
+            Self::Gone
+        } else if node.standing.is_trusted() {
+            Self::There
+        } else {
+            Self::Suspended
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::There => "there",
+            Self::Suspended => "suspended",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gone(Some(hash)) => write!(f, "gone:{hash}"),
-            Self::Gone(None) => f.write_str("gone:"),
-            Self::GoneDone => f.write_str("gone"),
-            Self::Back(Some(hash)) => write!(f, "back:{hash}"),
-            Self::Back(None) => f.write_str("back:"),
+        let worth = self.worth.name();
+        match self.place {
+            Place::Start => write!(f, "{worth}:"),
+            Place::Behind(hash) => write!(f, "{worth}:{hash}"),
+            Place::End => f.write_str(worth),
         }
     }
 }
@@ -49,26 +93,22 @@ impl FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let hash = |text: &str| match text {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| ()),
+        let (worth, place) = match text.split_once(':') {
+            None => (text, Place::End),
+            Some((worth, "")) => (worth, Place::Start),
+            Some((worth, hash)) => (worth, Place::Behind(hash.parse().map_err(|_| ())?)),
         };
-        match text.split_once(':') {
-            Some(("gone", at)) => Ok(Self::Gone(hash(at)?)),
-            Some(("back", at)) => Ok(Self::Back(hash(at)?)),
-            None if text == "gone" => Ok(Self::GoneDone),
-            _ => Err(()),
-        }
+        let worth = Worth::ALL.into_iter().find(|other| other.name() == worth).ok_or(())?;
+        Ok(Self { worth, place })
     }
 }
 
 /// The walk that is to be begun or gone on with; `None`: there is nothing to look at.
-fn next(gone: bool, cursor: Option<Cursor>) -> Option<Cursor> {
-    match (gone, cursor) {
-        (true, None | Some(Cursor::Back(_))) => Some(Cursor::Gone(None)),
-        (false, Some(Cursor::Gone(_) | Cursor::GoneDone)) => Some(Cursor::Back(None)),
-        (true, Some(Cursor::GoneDone)) | (false, None) => None,
-        (true, at @ Some(Cursor::Gone(_))) | (false, at @ Some(Cursor::Back(_))) => at,
+fn next(worth: Worth, cursor: Option<Cursor>) -> Option<Cursor> {
+    match cursor {
+        None if worth == Worth::There => None,
+        Some(cursor) if cursor.worth == worth => Some(cursor).filter(|cursor| cursor.place != Place::End),
+        _ => Some(Cursor { worth, place: Place::Start }),
     }
 }
 
@@ -120,18 +160,20 @@ impl Sweep {
         for node in network.iter() {
             // A cursor that cannot be read counts as none: at worst a walk is done again.
             let cursor = cursors.get(&node.id).and_then(|text| text.parse().ok());
-            let gone = node.is_gone(now, &self.inner.config.repair);
-            due.extend(next(gone, cursor).map(|cursor| (node.id, cursor)));
+            let worth = Worth::of(node, now, &self.inner.config.repair);
+            due.extend(next(worth, cursor).map(|cursor| (node.id, cursor)));
         }
-        due.sort_unstable_by_key(|(node, _)| *node);
         Ok(due)
     }
 
     /// Looks at one page of a node's pieces and keeps the place; `None` when that was the last one.
     async fn page(&self, node: NodeId, cursor: Cursor, network: &Network) -> anyhow::Result<Option<Cursor>> {
         let limit = self.inner.config.sweep.page;
-        let (Cursor::Gone(after) | Cursor::Back(after)) = cursor else { return Ok(None) };
-        let from = after.map_or(Some(PieceHash([0; PieceHash::LEN])), successor);
+        let from = match cursor.place {
+            Place::Start => Some(PieceHash([0; PieceHash::LEN])),
+            Place::Behind(hash) => successor(hash),
+            Place::End => None,
+        };
         let pieces = match from {
             Some(from) => self.inner.db.held_pieces(node, from, limit).await?,
             None => Vec::new(),
@@ -142,17 +184,13 @@ impl Sweep {
         let queued = self.inner.assess(&segments, network).await?;
         tracing::info!(%node, %cursor, pieces = pieces.len(), queued, "swept a page of a node's pieces");
         let full = pieces.len() >= limit as usize;
-        let further = pieces.last().filter(|_| full).map(|last| match cursor {
-            Cursor::Back(_) => Cursor::Back(Some(last.hash)),
-            _ => Cursor::Gone(Some(last.hash)),
-        });
-        let kept = further.or(match cursor {
-            Cursor::Back(_) => None,
-            _ => Some(Cursor::GoneDone),
-        });
+        let further = pieces.last().filter(|_| full).map(|last| Place::Behind(last.hash));
+        let cursor = Cursor { place: further.unwrap_or(Place::End), ..cursor };
+        // Of a node that is there and was walked nothing is kept.
+        let kept = Some(cursor).filter(|cursor| cursor.worth != Worth::There || cursor.place != Place::End);
         let text = kept.map(|cursor| cursor.to_string());
         self.inner.db.set_sweep_cursor(node, text.as_deref()).await?;
-        Ok(further)
+        Ok(further.map(|_| cursor))
     }
 }
 
@@ -162,31 +200,30 @@ mod tests {
 
     #[test]
     fn cursors_print_and_parse() {
-        let hash = Some(PieceHash([0xab; 32]));
-        for cursor in
-            [Cursor::Gone(None), Cursor::Gone(hash), Cursor::GoneDone, Cursor::Back(None), Cursor::Back(hash)]
-        {
-            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for worth in Worth::ALL {
+            for place in [Place::Start, Place::Behind(PieceHash([0xab; 32])), Place::End] {
+                let cursor = Cursor { worth, place };
+                assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            }
         }
-        for wrong in ["", "back", "gone:xy", "abcd", "done:"] {
+        for wrong in ["", "back", "gone:xy", ":", "done:"] {
             assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
         }
     }
 
     #[test]
     fn a_walk_follows_the_node() {
-        let at = Some(PieceHash([7; 32]));
-        assert_eq!(next(false, None), None);
-        assert_eq!(next(true, None), Some(Cursor::Gone(None)));
-        assert_eq!(next(true, Some(Cursor::Gone(at))), Some(Cursor::Gone(at)));
-        assert_eq!(next(true, Some(Cursor::GoneDone)), None);
-        assert_eq!(next(false, Some(Cursor::GoneDone)), Some(Cursor::Back(None)));
-        assert_eq!(
-            next(false, Some(Cursor::Gone(at))),
-            Some(Cursor::Back(None)),
-            "what was seen may be queued"
-        );
-        assert_eq!(next(true, Some(Cursor::Back(at))), Some(Cursor::Gone(None)));
+        let at = |worth, place| Some(Cursor { worth, place });
+        let half = Place::Behind(PieceHash([7; 32]));
+        assert_eq!(next(Worth::There, None), None);
+        assert_eq!(next(Worth::Gone, None), at(Worth::Gone, Place::Start));
+        assert_eq!(next(Worth::Gone, at(Worth::Gone, half)), at(Worth::Gone, half));
+        assert_eq!(next(Worth::Gone, at(Worth::Gone, Place::End)), None);
+        // Whatever was seen before, it counts for something else now.
+        for seen in [Place::Start, half, Place::End] {
+            assert_eq!(next(Worth::There, at(Worth::Gone, seen)), at(Worth::There, Place::Start));
+            assert_eq!(next(Worth::Suspended, at(Worth::Gone, seen)), at(Worth::Suspended, Place::Start));
+        }
     }
 
     #[test]

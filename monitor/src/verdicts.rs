@@ -1,7 +1,7 @@
 //! What follows from visits: the breaker is asked first, then what passed is paid, what failed is lost, and reputations
 //! change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     audit::{Fault, Outcome, Verdict},
@@ -136,7 +136,7 @@ impl Inner {
                 standings.push((visit.node, standing));
             }
         }
-        let hurt: HashSet<SegmentId> =
+        let hurt: BTreeSet<SegmentId> =
             visits.iter().flat_map(|visit| &visit.failed).map(|(piece, _)| piece.slot.segment).collect();
         if !hurt.is_empty() {
             self.assess(&hurt.into_iter().collect::<Vec<_>>(), network).await?;
@@ -156,12 +156,12 @@ impl Inner {
 
     /// Many pieces of one segment that fail at once are kept: its record is more likely to be wrong than all of the nodes.
     async fn hold_removals(&self, visits: &mut [Judged]) {
-        let mut failures: HashMap<SegmentId, u32> = HashMap::new();
+        let mut failures: BTreeMap<SegmentId, u32> = BTreeMap::new();
         for (piece, _) in visits.iter().flat_map(|visit| &visit.failed) {
             *failures.entry(piece.slot.segment).or_default() += 1;
         }
         let rules = &self.config.breaker;
-        let held: HashMap<SegmentId, _> = failures
+        let held: BTreeMap<SegmentId, _> = failures
             .into_iter()
             .filter_map(|(segment, count)| Some((segment, rules.hold_removal(count)?)))
             .collect();

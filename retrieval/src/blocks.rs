@@ -5,7 +5,6 @@ mod fetch;
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -137,20 +136,18 @@ impl Blocks {
         Self::with_disk(locator, gather, clock, config, None)
     }
 
-    /// The same with a cache on disk, if the configuration names a place for it. Blocks while that is opened.
-    pub fn open(
-        locator: Box<dyn Locator>,
-        gather: Gather,
-        clock: Clock,
-        config: BlocksConfig,
-    ) -> io::Result<Self> {
-        let disk = if config.disk_dir.as_os_str().is_empty() {
-            None
-        } else {
+    /// The same with a cache on disk, if the configuration names a place for it. Blocks while that is opened. A disk that
+    /// cannot be used is no reason not to start: reads are slower without it, and nothing else.
+    pub fn open(locator: Box<dyn Locator>, gather: Gather, clock: Clock, config: BlocksConfig) -> Self {
+        let disk = (!config.disk_dir.as_os_str().is_empty()).then(|| {
             let limits = DiskCacheConfig { bytes_max: config.disk_bytes, ..DiskCacheConfig::default() };
-            Some(DiskCache::open(&config.disk_dir, &limits)?)
-        };
-        Ok(Self::with_disk(locator, gather, clock, config, disk))
+            DiskCache::open(&config.disk_dir, &limits)
+        });
+        let disk = disk.and_then(|opened| {
+            let dir = config.disk_dir.display();
+            opened.inspect_err(|error| tracing::error!(%dir, %error, "running without a disk cache")).ok()
+        });
+        Self::with_disk(locator, gather, clock, config, disk)
     }
 
     fn with_disk(

@@ -131,7 +131,7 @@ fn upload(batch: u64, index: u64) -> UploadMetadata {
     UploadMetadata {
         account: ACCOUNT.to_string(),
         name: format!("file-{index}.txt"),
-        root: cid,
+        root: cid.clone(),
         size_bytes: 1024,
         dag_size_bytes: 1024,
         expires: None,

@@ -107,7 +107,9 @@ impl Db {
     pub async fn accounts(&self, after: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
         const SQL: &str =
             "SELECT id, name, quota_bytes, used_bytes FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
-        let rows: Vec<(String, String, i64, i64)> = read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, String, i64, i64)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.into_iter().map(account).collect()
     }
 
@@ -142,7 +144,9 @@ impl Db {
     pub async fn account_keys(&self, account: &str, limit: u32) -> Result<Vec<ApiKey>, StoreError> {
         const SQL: &str = "SELECT id, account_id, name, secret_hash, scopes, expires_ms, revoked_ms \
              FROM api_keys WHERE account_id = $1 ORDER BY created_ms, id LIMIT $2";
-        let rows: Vec<KeyRow> = read!(self, pool => sqlx::query_as(SQL).bind(account).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<KeyRow> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(account).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         Ok(rows.into_iter().map(key).collect())
     }
 

@@ -7,7 +7,10 @@ mod decide;
 mod insert;
 mod lock;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    pin::Pin,
+};
 
 use content::Cid;
 use erasure::Scheme;
@@ -20,7 +23,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, SegmentState, StoreError,
     db::write,
-    rows::{ROWS_PER_STATEMENT, parse, push_list, sql, text},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, runs, sql, text},
 };
 use decide::{AccountState, Draft, Known, accepted, decide};
 use insert::{insert_blocks, insert_pins, insert_roots, insert_segments, release_lost};
@@ -108,17 +111,31 @@ impl Db {
         now: UnixMillis,
         lease: UnixMillis,
     ) -> Result<Vec<Committed>, StoreError> {
-        let drafts: Vec<Draft<'_>> = uploads.iter().map(Draft::new).collect();
-        write!(self, tx => {
-            let (known, old_roots) = lock_known!(self, tx, segments, drafts);
-            let outcomes = decide(&drafts, known.clone());
-            let standing = accepted(&drafts, &outcomes);
-            insert_segments!(tx, segments, standing, known, now, lease);
-            insert_pins!(tx, drafts, outcomes, now);
-            insert_roots!(tx, standing, old_roots, now);
-            insert_blocks!(tx, standing);
-            release_lost!(self, tx, standing, old_roots, lease);
-            outcomes
+        self.commit_all(segments, uploads, now, lease).await
+    }
+
+    // A plain function, because the body of an async one is compiled anew in every place that calls it, and this is a
+    // large one.
+    fn commit_all<'a>(
+        &'a self,
+        segments: &'a [NewSegment],
+        uploads: &'a [UploadMetadata],
+        now: UnixMillis,
+        lease: UnixMillis,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Committed>, StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            let drafts: Vec<Draft<'_>> = uploads.iter().map(Draft::new).collect();
+            write!(self, tx => {
+                let (known, old_roots) = lock_known!(self, tx, segments, drafts);
+                let outcomes = decide(&drafts, known.clone());
+                let standing = accepted(&drafts, &outcomes);
+                insert_segments!(tx, segments, standing, known, now, lease);
+                insert_pins!(tx, drafts, outcomes, now);
+                insert_roots!(tx, drafts, outcomes, standing, now);
+                insert_blocks!(tx, standing);
+                release_lost!(self, tx, standing, old_roots, lease);
+                outcomes
+            })
         })
     }
 

@@ -19,8 +19,15 @@ use sqlx::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// How often a migration of SQLite is tried: each failure but the last may be another process's doing.
-const MIGRATE_TRIES: u32 = 5;
+/// Memory for the pages that SQLite's writer works on.
+const WRITER_CACHE_KIB: u32 = 16 * 1024;
+
+/// How many pages of 4 KiB SQLite's log may hold until a commit copies them into the file. A commit of 64 small uploads
+/// changes about 350; at the default of 1000 every third one pays for a copy and another wait for the disk.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// How often a file of SQLite is opened and migrated, about a second in all: what fails may be another process's doing.
+const START_TRIES: u32 = 20;
 
 /// A database that could not be used, or held what cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -144,20 +151,28 @@ macro_rules! write {
 
 pub(crate) use {read, write};
 
-/// Waits a little longer before each further try, so that the transaction it gave way to can end.
+/// Waits a little longer before each further try, so that what was in the way can end.
 pub(crate) async fn pause_before(tries: u32) {
-    tracing::debug!(tries, "a transaction gave way to another one and is run again");
+    tracing::debug!(tries, "the database was busy with another one's work; trying again");
     tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)) * 5)).await;
 }
 
 impl StoreError {
-    /// Whether the server undid the whole transaction for another one's sake, so that the same may succeed now:
-    /// `serialization_failure` and `deadlock_detected` of PostgreSQL's table of error codes.
+    /// Whether the server undid the whole transaction for another one's sake, so that the same may succeed now.
     pub(crate) fn gave_way(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        code.is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01"))
+        matches!(self, Self::Database(error) if has_code(error, &PG_GAVE_WAY))
     }
+}
+
+/// `serialization_failure` and `deadlock_detected`, from appendix A of PostgreSQL's manual.
+const PG_GAVE_WAY: [&str; 2] = ["40001", "40P01"];
+
+/// `SQLITE_BUSY`, from the list of result codes of SQLite's manual.
+const SQLITE_BUSY: &str = "5";
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
 impl Db {
@@ -185,10 +200,25 @@ impl Db {
             .busy_timeout(options.wait_max)
             .pragma("temp_store", "memory")
             .statement_cache_capacity(256);
+        // Hashes are random, so the writer comes back to pages all over the file; readers have the system's cache.
+        let writer = connect
+            .clone()
+            .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.wait_max)
         };
-        let write = pool(1).connect_with(connect.clone()).await?;
+        // Making a new file a WAL one waits for no lock: another process that does it at this moment makes it fail.
+        let mut tries = 0;
+        let write = loop {
+            match pool(1).connect_with(writer.clone()).await {
+                Err(error) if tries < START_TRIES && has_code(&error, &[SQLITE_BUSY]) => {
+                    tries += 1;
+                    pause_before(tries).await;
+                }
+                opened => break opened?,
+            }
+        };
         // A database in memory belongs to one connection.
         let in_memory = options.url.contains(":memory:");
         let read = if in_memory {
@@ -209,7 +239,7 @@ impl Db {
                 let mut tries = 0;
                 while let Err(error) = MIGRATIONS.run_direct(None, &mut *connection, false).await {
                     tries += 1;
-                    if tries == MIGRATE_TRIES {
+                    if tries == START_TRIES {
                         return Err(error.into());
                     }
                     pause_before(tries).await;

@@ -13,7 +13,7 @@ use crate::{
     Db, StoreError,
     db::{read, write},
     pieces::PieceSlot,
-    rows::{ROWS_PER_STATEMENT, parse, size, sql},
+    rows::{parse, runs, size, sql},
 };
 
 /// What an amount was earned with.
@@ -160,7 +160,7 @@ impl Db {
         let spans: Vec<((String, i64), Span)> = spans.into_iter().collect();
         write!(self, tx => {
             let mut byte_seconds: u64 = 0;
-            for part in spans.chunks(ROWS_PER_STATEMENT) {
+            for part in runs(&spans) {
                 let proven: Vec<(String, i64)> = prove_spans(node, part).build_query_as().fetch_all(&mut *tx).await?;
                 let proven: HashSet<(String, i64)> = proven.into_iter().collect();
                 for (_, span) in part.iter().filter(|(place, _)| proven.contains(place)) {

@@ -222,6 +222,27 @@ impl Db {
         })
     }
 
+    /// Whether [`Db::enrol`] would admit this node: it is known, or its invitation is good.
+    pub async fn may_enrol(
+        &self,
+        node: NodeId,
+        invite_hash: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        const KNOWN: &str = "SELECT 1 FROM nodes WHERE id = $1";
+        const GOOD: &str =
+            "SELECT 1 FROM invites WHERE token_hash = $1 AND expires_ms > $2 AND nodes_left > 0";
+        let known: Option<(i32,)> =
+            read!(self, pool => sqlx::query_as(KNOWN).bind(node.to_string()).fetch_optional(pool).await)?;
+        if known.is_some() {
+            return Ok(true);
+        }
+        let Some(hash) = invite_hash else { return Ok(false) };
+        let good: Option<(i32,)> =
+            read!(self, pool => sqlx::query_as(GOOD).bind(hash).bind(now.0).fetch_optional(pool).await)?;
+        Ok(good.is_some())
+    }
+
     /// Records a heartbeat; `false` when the node is not enrolled.
     pub async fn heartbeat(&self, id: NodeId, beat: &Heartbeat, now: UnixMillis) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE nodes SET version = $2, capacity_bytes = $3, used_bytes = $4, free_bytes = $5, \

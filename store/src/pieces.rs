@@ -12,7 +12,7 @@ use sqlx::{Database, Encode, QueryBuilder, Type};
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, parse, push_list, scheme, size, small},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, runs, scheme, size, small},
     unpins::{FORGET_UNPIN, queue_unpins},
 };
 
@@ -122,7 +122,8 @@ impl Db {
     }
 
     /// Records that a piece is now on `to`, if it is still where the caller believed (`from`; `None`: nowhere). The old
-    /// holder is told to drop its copy. `false`: somebody else changed it meanwhile, or the segment is gone.
+    /// holder is told to drop its copy. `false`: somebody else changed it meanwhile, the segment is gone, or `to` holds
+    /// another piece of it, which would be lost together with this one.
     pub async fn move_piece(
         &self,
         slot: PieceSlot,
@@ -131,21 +132,36 @@ impl Db {
         to: NodeId,
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
+        // Moves of one segment's pieces take turns, so that two of them do not choose one node.
+        const LOCK: &str = "SELECT id FROM segments WHERE id = $1 FOR UPDATE";
+        const CROWDED: &str = "SELECT piece_index FROM pieces \
+             WHERE segment_id = $1 AND piece_index <> $2 AND node_id = $3 LIMIT 1";
         const TAKE: &str = "UPDATE pieces SET node_id = $3, stored_ms = $4, verified_ms = $4 \
              WHERE segment_id = $1 AND piece_index = $2 AND node_id IS NULL";
         const SWAP: &str = "UPDATE pieces SET node_id = $3, stored_ms = $4, verified_ms = $4 \
              WHERE segment_id = $1 AND piece_index = $2 AND node_id = $5";
+        let segment = slot.segment.to_string();
+        let index = i64::from(slot.index);
         write!(self, tx => {
+            if self.locks_rows() {
+                sqlx::query(LOCK).bind(&segment).execute(&mut *tx).await?;
+            }
+            let crowded = sqlx::query(CROWDED)
+                .bind(&segment)
+                .bind(index)
+                .bind(to.to_string())
+                .fetch_optional(&mut *tx)
+                .await?;
             let update = sqlx::query(if from.is_some() { SWAP } else { TAKE })
-                .bind(slot.segment.to_string())
-                .bind(i64::from(slot.index))
+                .bind(&segment)
+                .bind(index)
                 .bind(to.to_string())
                 .bind(now.0);
             let update = match from {
                 Some(from) => update.bind(from.to_string()),
                 None => update,
             };
-            let moved = update.execute(&mut *tx).await?.rows_affected() > 0;
+            let moved = crowded.is_none() && update.execute(&mut *tx).await?.rows_affected() > 0;
             if moved {
                 sqlx::query(FORGET_UNPIN).bind(to.to_string()).bind(hash.to_string()).execute(&mut *tx).await?;
                 // A piece that is stored anew where it was is not to be dropped there.
@@ -165,12 +181,13 @@ impl Db {
         pieces: &[(PieceSlot, PieceHash)],
         now: UnixMillis,
     ) -> Result<u64, StoreError> {
+        let held: Vec<(NodeId, PieceHash)> = pieces.iter().map(|(_, hash)| (node, *hash)).collect();
         write!(self, tx => {
             let mut lost = 0;
-            for part in pieces.chunks(ROWS_PER_STATEMENT) {
+            for part in runs(pieces) {
                 lost += take_away(node, part).build().execute(&mut *tx).await?.rows_affected();
             }
-            queue_unpins!(tx, pieces.iter().map(|(_, hash)| (node, *hash)).collect::<Vec<_>>(), now);
+            queue_unpins!(tx, held, now);
             lost
         })
     }

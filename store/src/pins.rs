@@ -67,7 +67,9 @@ impl Db {
     pub async fn pin(&self, account: &str, cid: &Cid) -> Result<Option<Pin>, StoreError> {
         const SQL: &str = "SELECT p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_ms, \
              p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid WHERE p.account_id = $1 AND p.cid = $2";
-        let row: Option<PinRow> = read!(self, pool => sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await)?;
+        let row: Option<PinRow> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_optional(pool).await
+        })?;
         row.map(pin).transpose()
     }
 
@@ -122,7 +124,6 @@ impl Db {
         write!(self, tx => {
             if self.locks_rows() {
                 sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
-                sqlx::query(LOCK_ROOT).bind(&cid).execute(&mut *tx).await?;
             }
             let removed: Option<(i64,)> = sqlx::query_as(DELETE_PIN)
                 .bind(account)
@@ -132,8 +133,9 @@ impl Db {
                 .await?;
             if let Some((bytes,)) = removed {
                 sqlx::query(CREDIT).bind(account).bind(bytes).execute(&mut *tx).await?;
-                let last = sqlx::query(DELETE_ROOT).bind(&cid).execute(&mut *tx).await?.rows_affected() > 0;
-                if last {
+                let (pins,): (i64,) = sqlx::query_as(DISCOUNT).bind(&cid).fetch_one(&mut *tx).await?;
+                if pins == 0 {
+                    sqlx::query(DELETE_ROOT).bind(&cid).execute(&mut *tx).await?;
                     if self.locks_rows() {
                         sqlx::query(LOCK_SEGMENTS).bind(&cid).execute(&mut *tx).await?;
                     }
@@ -147,7 +149,9 @@ impl Db {
 
     /// Pins whose time is over, at most `limit`: (account, cid), for [`Db::expire_pin`].
     pub async fn expired_pins(&self, now: UnixMillis, limit: u32) -> Result<Vec<(String, Cid)>, StoreError> {
-        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(EXPIRED).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, String)> = read!(self, pool => {
+            sqlx::query_as(EXPIRED).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.into_iter().map(|(account, cid)| Ok((account, parse("pin cid", &cid)?))).collect()
     }
 
@@ -164,12 +168,14 @@ pub(crate) const DELETE_PIN: &str = "DELETE FROM pins WHERE account_id = $1 AND 
      AND ($3 IS NULL OR expires_ms <= $3) RETURNING size_bytes";
 const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
 const LOCK_ACCOUNT: &str = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE";
-const LOCK_ROOT: &str = "SELECT cid FROM roots WHERE cid = $1 FOR UPDATE";
 const LOCK_SEGMENTS: &str = "SELECT id FROM segments WHERE id IN \
      (SELECT segment_id FROM root_segments WHERE cid = $1) ORDER BY id FOR UPDATE";
-pub(crate) const DELETE_ROOT: &str =
-    "DELETE FROM roots WHERE cid = $1 AND NOT EXISTS (SELECT 1 FROM pins WHERE cid = $1)";
-pub(crate) const ORPHAN: &str = "UPDATE segments SET state = 'orphaned', due_ms = $2 WHERE state IN ('live', 'lost') \
-     AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
+/// Also takes the root's lock, so that what is asked next sees every commit that needs it.
+pub(crate) const DISCOUNT: &str = "UPDATE roots SET pins = pins - 1 WHERE cid = $1 RETURNING pins";
+const DELETE_ROOT: &str = "DELETE FROM roots WHERE cid = $1";
+/// A lost segment stays lost until it is collected: an upload that found its blocks before must not rely on it now.
+pub(crate) const ORPHAN: &str = "UPDATE segments SET due_ms = $2, \
+     state = CASE WHEN state = 'lost' THEN 'lost' ELSE 'orphaned' END \
+     WHERE state IN ('live', 'lost') AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1) \
      AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id AND o.cid <> $1)";
 pub(crate) const UNLINK: &str = "DELETE FROM root_segments WHERE cid = $1";

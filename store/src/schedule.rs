@@ -11,19 +11,16 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, SegmentState, StoreError, Visit,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, parse},
+    rows::{ROWS_PER_STATEMENT, parse, push_list},
 };
 
 impl Db {
     /// Sets when a node's visit is due next, whoever claimed it: earlier than claimed, or again soon after one that failed.
     pub async fn schedule_visit(&self, id: NodeId, visit: Visit, at: UnixMillis) -> Result<(), StoreError> {
-        let sql = match visit {
-            Visit::Probe => "UPDATE nodes SET probe_ms = $2 WHERE id = $1",
-            Visit::Audit => "UPDATE nodes SET audit_ms = $2 WHERE id = $1",
-            Visit::Reconcile => "UPDATE nodes SET reconcile_ms = $2 WHERE id = $1",
-        };
         write!(self, tx => {
-            sqlx::query(sql).bind(id.to_string()).bind(at.0).execute(&mut *tx).await?;
+            let mut query = QueryBuilder::new("UPDATE nodes SET ");
+            query.push(visit.column()).push(" = ").push_bind(at.0).push(" WHERE id = ").push_bind(id.to_string());
+            query.build().execute(&mut *tx).await?;
         })
     }
 
@@ -42,12 +39,8 @@ impl Db {
         let mut states = HashMap::with_capacity(ids.len());
         for part in ids.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<(String, String)> = read!(self, pool => {
-                let mut query = QueryBuilder::new("SELECT id, state FROM segments WHERE id IN (");
-                let mut list = query.separated(", ");
-                for id in part {
-                    list.push_bind(id.to_string());
-                }
-                query.push(")");
+                let mut query = QueryBuilder::new("SELECT id, state FROM segments WHERE id IN ");
+                push_list(&mut query, part);
                 query.build_query_as().fetch_all(pool).await
             })?;
             for (id, state) in rows {

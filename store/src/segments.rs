@@ -8,7 +8,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, parse, size},
+    rows::{parse, size},
     unpins::queue_unpins,
 };
 
@@ -21,7 +21,7 @@ pub enum SegmentState {
     Live,
     /// No pinned root needs it; it is collected when its time has come.
     Orphaned,
-    /// Needed, but too few pieces are left.
+    /// Too few pieces are left to read it. It stays so when no pinned root needs it any more, and is collected then.
     Lost,
 }
 
@@ -49,8 +49,8 @@ impl FromStr for SegmentState {
 }
 
 /// Segments that nobody needs by `$1`.
-pub(crate) const COLLECTABLE: &str =
-    "SELECT id FROM segments WHERE state IN ('pending', 'orphaned') AND due_ms <= $1 LIMIT $2";
+pub(crate) const COLLECTABLE: &str = "SELECT id FROM segments WHERE state IN ('pending', 'orphaned', 'lost') \
+     AND due_ms <= $1 AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) LIMIT $2";
 
 impl Db {
     /// Segment names in order, behind `after`, for walks over everything.
@@ -61,7 +61,9 @@ impl Db {
     ) -> Result<Vec<(SegmentId, SegmentState)>, StoreError> {
         const SQL: &str = "SELECT id, state FROM segments WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map_or_else(String::new, |id| id.to_string());
-        let rows: Vec<(String, String)> = read!(self, pool => sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String, String)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.iter()
             .map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?)))
             .collect()
@@ -69,10 +71,20 @@ impl Db {
 
     /// Records that a live segment cannot be read any more, or that a lost one can again; `false`: nothing changed.
     pub async fn set_lost(&self, id: SegmentId, lost: bool) -> Result<bool, StoreError> {
+        const LOCK: &str = "SELECT id FROM segments WHERE id = $1 FOR UPDATE";
         const LOSE: &str = "UPDATE segments SET state = 'lost' WHERE id = $1 AND state = 'live'";
-        const FIND: &str = "UPDATE segments SET state = 'live' WHERE id = $1 AND state = 'lost'";
+        // The root that needed it may be gone by now.
+        const FIND: &str = "UPDATE segments SET state = CASE WHEN EXISTS \
+             (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) THEN 'live' ELSE 'orphaned' END \
+             WHERE id = $1 AND state = 'lost'";
         let sql = if lost { LOSE } else { FIND };
-        write!(self, tx => sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?.rows_affected() > 0)
+        let id = id.to_string();
+        write!(self, tx => {
+            if self.locks_rows() {
+                sqlx::query(LOCK).bind(&id).execute(&mut *tx).await?;
+            }
+            sqlx::query(sql).bind(&id).execute(&mut *tx).await?.rows_affected() > 0
+        })
     }
 
     /// Segments that nobody needs and whose time has come.
@@ -81,14 +93,18 @@ impl Db {
         now: UnixMillis,
         limit: u32,
     ) -> Result<Vec<SegmentId>, StoreError> {
-        let rows: Vec<(String,)> = read!(self, pool => sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await)?;
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(COLLECTABLE).bind(now.0).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
     /// Removes a segment with all that hangs on it, if it is still collectable; its pieces are queued to be dropped.
     pub async fn collect_segment(&self, id: SegmentId, now: UnixMillis) -> Result<bool, StoreError> {
-        const DELETE: &str =
-            "DELETE FROM segments WHERE id = $1 AND state IN ('pending', 'orphaned') AND due_ms <= $2";
+        // No root can come to need a lost segment, so that those it has may be counted in the same statement.
+        const DELETE: &str = "DELETE FROM segments WHERE id = $1 AND due_ms <= $2 \
+             AND state IN ('pending', 'orphaned', 'lost') \
+             AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)";
         // What it returns is what was there when it went: a piece that was moved a moment ago is dropped where it is now.
         const PIECES: &str = "DELETE FROM pieces WHERE segment_id = $1 RETURNING node_id, hash";
         let id = id.to_string();

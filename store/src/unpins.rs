@@ -18,7 +18,7 @@ pub(crate) const FORGET_UNPIN: &str = "DELETE FROM unpins WHERE node_id = $1 AND
 /// Queues (node, hash) pairs inside a transaction; what is queued already stays as it is.
 macro_rules! queue_unpins {
     ($tx:ident, $held:expr, $now:expr) => {
-        for part in $held.chunks(ROWS_PER_STATEMENT) {
+        for part in $crate::rows::runs(&$held) {
             let mut query = QueryBuilder::new("INSERT INTO unpins (node_id, hash, queued_ms) ");
             query.push_values(part, |mut row, (node, hash)| {
                 row.push_bind(node.to_string()).push_bind(hash.to_string()).push_bind($now.0);

@@ -22,7 +22,7 @@ pub enum Visit {
 
 impl Visit {
     /// The column that holds when a node's next visit of this kind is due.
-    fn column(self) -> &'static str {
+    pub(crate) fn column(self) -> &'static str {
         match self {
             Self::Probe => "probe_ms",
             Self::Audit => "audit_ms",

@@ -71,12 +71,9 @@ pub(crate) struct CidArgs {
     endpoint: Endpoint,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "uploads and downloads stream through a client without a total timeout"
-)]
+/// Uploads and downloads stream without a limit on the whole, and downloads follow the redirect to a node, which the
+/// transport of all other calls does not.
 fn http_client() -> anyhow::Result<reqwest::Client> {
-    // Checked by the transport for everything else; here redirects to nodes must be followed.
     Ok(reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)

@@ -1,6 +1,6 @@
 //! `dev.json`: where a running network on this machine is found.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use anyhow::Context as _;
 use protocol::api::NodeInfo;
@@ -71,7 +71,11 @@ pub(super) fn write(layout: &Layout, children: &Children, nodes: &[NodeInfo]) ->
     };
     let path = layout.dev_file();
     let temporary = path.with_extension("json.new");
-    std::fs::write(&temporary, serde_json::to_vec_pretty(&file)?)?;
+    // It holds keys: nobody else on this machine may read it.
+    let _ = std::fs::remove_file(&temporary);
+    let mut options = std::fs::OpenOptions::new();
+    let mut new = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+    new.write_all(&serde_json::to_vec_pretty(&file)?)?;
     std::fs::rename(&temporary, &path)?;
     Ok(())
 }

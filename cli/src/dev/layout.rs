@@ -62,6 +62,8 @@ impl Layout {
         fs::create_dir_all(dir.join("logs")).with_context(|| format!("create {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         free(listen)?;
+        // Left behind by a run that was killed; whoever waits for it must wait for this run's.
+        let _ = fs::remove_file(dir.join("dev.json"));
         let dice = Dice::System;
         let _ = secret(&dir.join("network.key"), || hex(&dice.bytes::<32>()))?;
         let admin_token = secret(&dir.join("admin.token"), || format!("adm_{}", hex(&dice.bytes::<24>())))?;

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
-use pinner::ByteSize;
+use pinner::config::ByteSize;
 use protocol::reputation::ReputationRules;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ fn save(path: &Path, config: &impl Serialize) -> anyhow::Result<()> {
 
 /// Nodes are trusted after a minute instead of three weeks.
 fn reputation() -> ReputationRules {
-    ReputationRules { vetting_age: secs(60), vetting_audits: 20, ..ReputationRules::default() }
+    ReputationRules { vetted_age: secs(60), vetted_audits: 20, ..ReputationRules::default() }
 }
 
 fn gateway_config(layout: &Layout) -> gateway::Config {
@@ -52,6 +52,8 @@ fn gateway_config(layout: &Layout) -> gateway::Config {
     config.uploads.orphan_delay = secs(10);
     config.nodes.heartbeat_max = secs(20);
     config.nodes.probe_every = Duration::from_millis(500);
+    // A node that was just killed must not get a reader: here asking costs a fraction of a millisecond.
+    config.reads.confirm_after = Duration::from_millis(5);
     config.geoip.path = Some(layout.dir.join("geo.mmdb"));
     config.geoip.reload_every = secs(5);
     config
@@ -65,7 +67,37 @@ fn monitor_config(layout: &Layout) -> monitor::Config {
         reputation: reputation(),
         ..monitor::Config::default()
     };
-    config.for_one_machine();
+    config.jobs = monitor::JobsConfig {
+        probe: Duration::from_millis(500),
+        audit: secs(1),
+        recheck: secs(2),
+        sweep: secs(1),
+        walk: secs(1),
+        repair: Duration::from_millis(500),
+        collect: secs(2),
+        deliver: secs(2),
+        reconcile: secs(2),
+    };
+    config.probe.interval = secs(2);
+    config.probe.retry = secs(1);
+    config.probe.timeout = secs(2);
+    config.probe.score_every = secs(30);
+    config.audit.interval = secs(15);
+    config.audit.interval_suspended = secs(5);
+    config.audit.contained_retry = secs(10);
+    config.breaker.window = secs(30);
+    config.repair.offline_grace = secs(8);
+    // One missing piece is repaired when a node is spare, so that there is something to watch.
+    config.repairs.eagerly = true;
+    config.repairs.lease = secs(60);
+    config.repairs.backoff_min = secs(2);
+    config.repairs.backoff_max = secs(15);
+    config.sweep.walk_every = secs(20);
+    config.collect.orphan_delay = secs(10);
+    config.reconcile.interval = secs(15);
+    config.reconcile.retry = secs(5);
+    // Longer than an upload may take between storing a piece and recording it.
+    config.reconcile.orphan_grace = secs(60);
     config
 }
 

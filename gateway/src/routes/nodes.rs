@@ -61,9 +61,10 @@ pub(super) async fn enrol(
     body: Bytes,
 ) -> Result<Json<EnrolAnswer>, ApiError> {
     let (node, request): (NodeId, EnrolRequest) = signed(&gateway, &headers, "/v1/nodes/enrol", &body)?;
-    let known = gateway.db.node(node).await.map_err(store_failed)?.is_some();
-    if !known && request.invite.is_none() {
-        // Before anybody is called: strangers do not get to choose whom a gateway talks to.
+    let invite_hash = request.invite.as_deref().map(auth::hash);
+    // Before its URL is called: not everybody may make this gateway call wherever they like.
+    let admitted = gateway.db.may_enrol(node, invite_hash.as_deref(), gateway.clock.now()).await;
+    if !admitted.map_err(store_failed)? {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "invite_refused", InviteError::Refused));
     }
     let address = address_of(&request.url).await?;
@@ -85,7 +86,6 @@ pub(super) async fn enrol(
         standing: reputation.standing.name().to_string(),
         reputation: serde_json::to_string(&reputation).map_err(anyhow::Error::from)?,
     };
-    let invite_hash = request.invite.as_deref().map(auth::hash);
     let enrolled = gateway.db.enrol(&new, invite_hash.as_deref(), now).await.map_err(store_failed)?;
     enrolled.map_err(|error| match error {
         InviteError::Refused => ApiError::new(StatusCode::FORBIDDEN, "invite_refused", error),

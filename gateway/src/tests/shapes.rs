@@ -8,7 +8,7 @@ use content::{
 };
 use futures_util::stream;
 
-use super::world::{World, patterned};
+use super::world::{World, patterned, until};
 
 const MIB: usize = 1 << 20;
 
@@ -143,6 +143,11 @@ async fn segments_are_cars_that_explain_themselves() {
     let file = world.upload("", bytes.clone()).await.file();
     let root: content::Cid = file.cid.parse().unwrap();
     let ids = world.db.root_segments(&root).await.unwrap();
+    // The last pieces may arrive after the acknowledgement.
+    let all_stored = async || {
+        world.db.segments_info(&ids).await.unwrap()[0].pieces.iter().all(|piece| piece.node.is_some())
+    };
+    until(all_stored).await;
     let info = world.db.segments_info(&ids).await.unwrap().remove(0);
     let holder = |index: usize| world.network.node(info.pieces[index].node.unwrap()).unwrap();
     let pieces: Vec<Bytes> =

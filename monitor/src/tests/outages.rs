@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::reputation::Standing;
+use service::job::{Job as _, Progress};
 
 use super::{
     node::Mode,
@@ -110,7 +111,11 @@ async fn when_most_nodes_go_at_once_nobody_is_blamed_but_what_is_urgent_is_repai
     assert_eq!(world.events("breaker_open").await.len(), 1);
     let repaired = world.events("segment_repaired").await;
     assert!(repaired.len() == 1 && repaired[0].starts_with("8 -> 18 of 20"), "{repaired:?}");
-    assert_eq!(world.db.repairs_waiting().await.unwrap(), 2);
+    assert_eq!(
+        world.db.repairs_waiting().await.unwrap(),
+        1,
+        "18 is above the threshold; the other one waits"
+    );
     for node in 0..12 {
         let reputation = world.reputation(node).await;
         assert_eq!(reputation.standing, Standing::Vetting);
@@ -124,7 +129,8 @@ async fn when_most_nodes_go_at_once_nobody_is_blamed_but_what_is_urgent_is_repai
     assert_eq!(world.events("breaker_closed").await.len(), 1);
     let info = world.segment(degraded).await;
     let dead: Vec<_> = world.nodes[..12].iter().map(|node| node.id).collect();
-    assert!(info.pieces.iter().all(|piece| !dead.contains(&piece.node.unwrap())));
+    let left = info.pieces.iter().filter(|piece| dead.contains(&piece.node.unwrap())).count();
+    assert_eq!(left, 2, "six of its holders are dead, four nodes were spare");
 }
 
 #[tokio::test]
@@ -146,8 +152,13 @@ async fn what_is_lost_is_found_when_nodes_return() {
     assert!(world.segment(id).await.lost);
     assert_eq!(world.events("segment_lost").await.len(), 1);
 
+    // They are suspended for having been away so long; but they can be read.
+    world.clock.advance(HOUR * 12);
+    run(&probe).await;
+    world.clock.advance(10 * MINUTE);
     world.set(0..2, Mode::Honest);
     world.pass(&probe, 10 * SECOND, 10 * SECOND).await;
+    assert!(world.reputation(1).await.standing.is_suspended());
     run(&monitor.sweep()).await;
     assert!(!world.segment(id).await.lost);
     assert_eq!(world.events("segment_found").await.len(), 1);
@@ -183,7 +194,6 @@ async fn a_sweep_goes_on_page_by_page_by_whichever_monitor() {
     let monitor = world.monitor();
     world.set([0], Mode::Dead);
     world.pass(&monitor.probe(), 5 * MINUTE, 10 * SECOND).await;
-    use service::job::{Job as _, Progress};
     assert_eq!(monitor.sweep().step().await.unwrap(), Progress::More);
     assert_eq!(world.db.repairs_waiting().await.unwrap(), 2);
     // The first one dies here; another one goes on.

@@ -18,15 +18,22 @@ async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId)
 async fn a_corrupt_source_is_left_for_another() {
     let (world, id) = damaged(30, 14).await;
     let monitor = world.monitor();
-    world.set([0, 2, 5], Mode::Lying);
+    world.set([0], Mode::Lying);
     world.set([7], Mode::Forgetful);
-    world.set([8], Mode::Failing);
+    world.set([2, 5, 8], Mode::Failing);
     run(&monitor.walk()).await;
     run(&monitor.repair()).await;
     assert_eq!((world.held_pieces(id).await, world.puts()), (20, 6));
     let repaired = world.events("segment_repaired").await;
     assert!(repaired.len() == 1 && repaired[0].starts_with("14 -> 20 of 20"), "{repaired:?}");
+    assert_eq!(world.events("piece_lost").await.len(), 0, "a repair blames nobody");
     assert_eq!(world.db.repairs_waiting().await.unwrap(), 0);
+
+    // What it could not read is checked whole: wrong and missing copies are lost, an error says nothing.
+    run(&monitor.recheck()).await;
+    assert_eq!((world.piece_of(id, 0).await, world.piece_of(id, 7).await), (None, None));
+    assert_eq!(world.held_pieces(id).await, 18);
+    assert_eq!(world.events("piece_lost").await.len(), 2);
 }
 
 #[tokio::test]

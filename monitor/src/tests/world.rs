@@ -67,7 +67,8 @@ impl World {
         options.durable = false;
         let db = Db::open(&options).await.unwrap();
         db.migrate().await.unwrap();
-        let clock = Clock::sim(UnixMillis(1_700_000_400_000));
+        // The start of a window of the online score, so that short absences fall into the one that is still open.
+        let clock = Clock::sim(UnixMillis(1_700_006_400_000));
         let now = clock.now();
         db.create_account(ACCOUNT, "test", 1 << 40, now).await.unwrap();
         db.create_invite("invite", "operator", 1000, now, now + Duration::from_hours(10_000)).await.unwrap();
@@ -129,7 +130,7 @@ impl World {
     pub(super) fn code(seed: u8, len: usize) -> Vec<CodedPiece> {
         let pool = Pool::new(2);
         let mut segment = pool.take(len);
-        segment.vec().extend((0..len).map(|at| (at % 251) as u8 ^ seed));
+        segment.vec().extend((0..=250_u8).cycle().take(len).map(|byte| byte ^ seed));
         transfer::code_segment(scheme(), segment, &pool).unwrap()
     }
 

@@ -85,7 +85,10 @@ fn offer_all(cache: &DiskCache, blocks: &[Block]) {
 
 /// Bytes of all files in a directory.
 fn bytes_in(dir: &Path) -> u64 {
-    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    // The writer may remove a file between the listing and the look at it.
+    let lengths =
+        std::fs::read_dir(dir).unwrap().filter_map(|entry| Some(entry.unwrap().metadata().ok()?.len()));
+    lengths.sum()
 }
 
 /// Names of the cache's files, oldest first.

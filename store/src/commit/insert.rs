@@ -5,7 +5,7 @@ macro_rules! insert_segments {
     ($tx:ident, $segments:expr, $standing:expr, $known:expr, $now:expr, $lease:expr) => {
         let needed: BTreeSet<SegmentId> =
             $standing.iter().flat_map(|draft| draft.upload.segments.iter().copied()).collect();
-        for part in $segments.chunks(ROWS_PER_STATEMENT) {
+        for part in runs($segments) {
             let mut query = QueryBuilder::new(
                 "INSERT INTO segments (id, codec, needed, total, length_bytes, piece_bytes, state, created_ms, due_ms) ",
             );
@@ -28,7 +28,7 @@ macro_rules! insert_segments {
             .iter()
             .flat_map(|segment| segment.pieces.iter().enumerate().map(|(index, piece)| (segment.id, index, *piece)))
             .collect();
-        for part in pieces.chunks(ROWS_PER_STATEMENT) {
+        for part in runs(&pieces) {
             let mut query = QueryBuilder::new(
                 "INSERT INTO pieces (segment_id, piece_index, hash, node_id, stored_ms, verified_ms) ",
             );
@@ -67,7 +67,7 @@ macro_rules! insert_pins {
             $drafts.iter().zip(&$outcomes).filter(move |(_, is)| **is == wanted).map(|(draft, _)| draft)
         };
         let created: Vec<&Draft<'_>> = with(Committed::Created).collect();
-        for part in created.chunks(ROWS_PER_STATEMENT) {
+        for part in runs(&created) {
             let mut query = QueryBuilder::new(
                 "INSERT INTO pins (account_id, cid, name, size_bytes, created_ms, expires_ms) ",
             );
@@ -100,33 +100,33 @@ macro_rules! insert_pins {
     };
 }
 
-/// Inserts the roots of accepted uploads and what keeps their segments alive.
+/// Counts the new pins of each root, whose row the first one makes, and records what keeps their segments alive.
 macro_rules! insert_roots {
-    ($tx:ident, $standing:expr, $old_roots:expr, $now:expr) => {
-        let fresh: BTreeMap<&str, &UploadMetadata> = $standing
-            .iter()
-            .filter(|draft| !$old_roots.contains(&draft.root))
-            .map(|draft| (draft.root.as_str(), draft.upload))
-            .collect();
-        for part in fresh.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+    ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
+        let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
+        for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
+            if *outcome == Committed::Created {
+                pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += 1;
+            }
+        }
+        for part in runs(&pinned.into_iter().collect::<Vec<_>>()) {
             let mut query =
-                QueryBuilder::new("INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms) ");
-            query.push_values(part, |mut row, (root, upload)| {
+                QueryBuilder::new("INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms, pins) ");
+            query.push_values(part, |mut row, (root, (upload, pins))| {
                 row.push_bind(root.to_string())
                     .push_bind(sql(upload.size_bytes))
                     .push_bind(sql(upload.dag_size_bytes))
-                    .push_bind($now.0);
+                    .push_bind($now.0)
+                    .push_bind(*pins);
             });
-            // The update changes nothing and takes the lock: another commit may have brought the same root just now, and
-            // its pin may be removed again before this transaction ends.
-            query.push(" ON CONFLICT (cid) DO UPDATE SET created_ms = roots.created_ms");
+            query.push(" ON CONFLICT (cid) DO UPDATE SET pins = roots.pins + excluded.pins");
             query.build().execute(&mut *$tx).await?;
         }
         let links: BTreeSet<(&str, SegmentId)> = $standing
             .iter()
             .flat_map(|draft| draft.upload.segments.iter().map(|segment| (draft.root.as_str(), *segment)))
             .collect();
-        for part in links.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+        for part in runs(&links.into_iter().collect::<Vec<_>>()) {
             let mut query = QueryBuilder::new("INSERT INTO root_segments (cid, segment_id) ");
             query.push_values(part, |mut row, (root, segment)| {
                 row.push_bind(root.to_string()).push_bind(segment.to_string());
@@ -140,12 +140,11 @@ macro_rules! insert_roots {
 /// Inserts the blocks that were stored for accepted uploads.
 macro_rules! insert_blocks {
     ($tx:ident, $standing:expr) => {
-        let blocks: Vec<BlockAt> =
-            $standing.iter().flat_map(|draft| draft.upload.blocks.iter().cloned()).collect();
-        for part in blocks.chunks(ROWS_PER_STATEMENT) {
+        let blocks: Vec<&BlockAt> = $standing.iter().flat_map(|draft| draft.upload.blocks.iter()).collect();
+        for part in runs(&blocks) {
             let mut query =
                 QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
-            query.push_values(part, |mut row, block: &BlockAt| {
+            query.push_values(part, |mut row, block: &&BlockAt| {
                 row.push_bind(block.cid.to_string())
                     .push_bind(block.segment.to_string())
                     .push_bind(sql(block.offset_bytes))
@@ -180,7 +179,7 @@ macro_rules! release_lost {
                 query.push(" AND cid IN ");
                 push_list(&mut query, roots);
                 query.build().execute(&mut *$tx).await?;
-                let mut query = QueryBuilder::new("UPDATE segments SET state = 'orphaned', due_ms = ");
+                let mut query = QueryBuilder::new("UPDATE segments SET due_ms = ");
                 query.push_bind($lease.0).push(" WHERE id IN ");
                 push_list(&mut query, segments);
                 query

@@ -49,7 +49,7 @@ macro_rules! lock_known {
         // A pin has a root, so new roots have none.
         let pinned: Vec<&Draft<'_>> =
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();
-        for part in pinned.chunks(ROWS_PER_STATEMENT) {
+        for part in runs(&pinned) {
             let mut query =
                 QueryBuilder::new("SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (");
             query.push_values(part, |mut row, draft| {

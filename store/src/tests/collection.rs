@@ -69,6 +69,11 @@ async fn segments_are_counted_and_walked(db: Db) {
     db.set_lost(segment_id(3), true).await.expect("lose");
     assert_eq!(db.segment_counts().await.expect("counts"), [1, 2, 1, 1]);
 
+    let asked = [segment_id(5), segment_id(9), segment_id(3)];
+    let states = db.segment_states(&asked).await.expect("states");
+    assert_eq!(states.len(), 2);
+    assert_eq!((states[&asked[0]], states[&asked[2]]), (SegmentState::Pending, SegmentState::Lost));
+
     let (mut walked, mut after) = (Vec::new(), None);
     loop {
         let part = db.segments_after(after, 2).await.expect("walk");

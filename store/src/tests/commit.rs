@@ -21,6 +21,7 @@ both_engines!(
     a_collected_or_lost_segment_refuses_uploads,
     a_lost_segment_is_let_go_when_its_root_is_stored_anew,
     a_lost_segment_stays_while_another_root_needs_it,
+    a_lost_segment_that_nobody_needs_is_not_revived,
     a_failing_commit_changes_nothing,
     more_blocks_than_one_statement_holds,
     names_may_hold_anything,
@@ -164,7 +165,6 @@ async fn a_lost_segment_is_let_go_when_its_root_is_stored_anew(db: Db) {
     // Another account's upload heals the root for both.
     assert_eq!(commit(&db, &[segment(2)], &[upload("b", 1, 10, &[2])]).await, [Created]);
     assert_eq!(db.root_segments(&cid(1)).await.expect("links"), [segment_id(2)]);
-    assert_eq!(state(&db, 1).await, Some(SegmentState::Orphaned));
     assert_eq!(db.collectable_segments(later(3600), 9).await.expect("due"), [segment_id(1)]);
     let blocks = db.find_blocks(&[cid(1)], false).await.expect("blocks");
     assert_eq!(blocks[0].segment, segment_id(2));
@@ -179,6 +179,26 @@ async fn a_lost_segment_stays_while_another_root_needs_it(db: Db) {
     assert_eq!(db.root_segments(&cid(1)).await.expect("links"), [segment_id(2)]);
     assert_eq!(db.root_segments(&cid(2)).await.expect("links"), [segment_id(1)]);
     assert_eq!(state(&db, 1).await, Some(SegmentState::Lost));
+    assert!(!db.collect_segment(segment_id(1), later(9999)).await.expect("collect"), "it may be found again");
+}
+
+async fn a_lost_segment_that_nobody_needs_is_not_revived(db: Db) {
+    account(&db, "a", 100).await;
+    store_file(&db, "a", 1, 10, 1).await;
+    db.set_lost(segment_id(1), true).await.expect("lose");
+    db.unpin("a", &cid(1), later(5)).await.expect("unpin");
+    // An upload had found the block while it could be read.
+    let late = [repeated("a", 2, 10, &[1])];
+    assert_eq!(commit(&db, &[], &late).await, [SegmentGone]);
+    assert!(db.collectable_segments(later(4), 9).await.expect("due").is_empty());
+    assert_eq!(db.collectable_segments(later(5), 9).await.expect("due"), [segment_id(1)]);
+
+    // Once its pieces are back it may be relied on again, and is collected if it is not.
+    assert!(db.set_lost(segment_id(1), false).await.expect("find"));
+    assert_eq!(state(&db, 1).await, Some(SegmentState::Orphaned));
+    assert_eq!(commit(&db, &[], &late).await, [Created]);
+    assert_eq!(state(&db, 1).await, Some(SegmentState::Live));
+    assert!(!db.collect_segment(segment_id(1), later(5)).await.expect("collect"));
 }
 
 async fn a_failing_commit_changes_nothing(db: Db) {

@@ -11,14 +11,19 @@ use super::{
         NOW, account, cid, commit, enrol_nodes, later, node_id, piece_hash, repeated, segment, segment_id,
         slot, upload,
     },
+    whole::assert_whole,
 };
-use crate::{Db, UploadMetadata, Visit, db::read};
+use crate::{Committed, Db, UploadMetadata, Visit};
 
 both_engines!(
     sixteen_monitors_never_visit_one_node_twice,
     sixteen_monitors_never_claim_one_repair_twice,
     one_of_sixteen_moves_of_a_piece_wins,
+    one_node_never_gets_two_pieces_of_a_segment,
+    a_commit_that_is_dropped_midway_is_whole_or_nothing,
     the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other,
+    the_last_two_roots_of_a_segment_do_not_miss_each_other,
+    a_root_that_comes_and_goes_meanwhile_is_still_there,
     commits_and_removals_in_any_order_keep_all_things_whole,
 );
 
@@ -97,6 +102,52 @@ async fn one_of_sixteen_moves_of_a_piece_wins(db: Db) {
     assert_eq!(db.unpins_waiting().await.expect("unpins"), 1);
 }
 
+async fn one_node_never_gets_two_pieces_of_a_segment(db: Db) {
+    for round in 0..10 {
+        let mut empty = segment(round);
+        empty.pieces.iter_mut().for_each(|piece| piece.node = None);
+        commit(&db, &[empty], &[]).await;
+        // Each worker rebuilt some piece of the segment and put it on the same node.
+        let won = all_at_once(&db, |db, worker| async move {
+            let index = u8::try_from(worker % 4).expect("few pieces");
+            let hash = piece_hash(round, index);
+            db.move_piece(slot(round, index), hash, None, node_id(9), NOW).await.expect("move")
+        })
+        .await;
+        assert_eq!(won.into_iter().filter(|won| *won).count(), 1);
+        assert_eq!(db.holdings(node_id(9)).await.expect("holdings").0, u64::from(round) + 1);
+    }
+}
+
+async fn a_commit_that_is_dropped_midway_is_whole_or_nothing(db: Db) {
+    const ROUNDS: u32 = 30;
+    account(&db, "a", 1000).await;
+    for round in 0..ROUNDS {
+        let (segments, uploads) = ([segment(round)], [upload("a", round, 1, &[round])]);
+        let work = db.commit(&segments, &uploads, NOW, later(1));
+        // Dropped at another point in each round, as when a client hangs up.
+        let patience = async {
+            for _ in 0..round * round * round {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = work => assert_eq!(done.expect("commit"), [Committed::Created]),
+            () = patience => {}
+        }
+    }
+    // The next one waits until the last one that was given up is undone or done.
+    commit(&db, &[segment(ROUNDS)], &[upload("a", ROUNDS, 1, &[ROUNDS])]).await;
+    assert_whole(&db).await;
+    for round in 0..ROUNDS {
+        let root = cid(round);
+        let pinned = db.pin("a", &root).await.expect("pin").is_some();
+        let found = !db.find_blocks(&[root], false).await.expect("blocks").is_empty();
+        let stored = !db.segments_info(&[segment_id(round)]).await.expect("infos").is_empty();
+        assert_eq!((pinned, found), (stored, stored), "round {round}");
+    }
+}
+
 async fn the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other(db: Db) {
     for round in 0..20 {
         let names = [format!("a{round}"), format!("b{round}")];
@@ -113,6 +164,43 @@ async fn the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other(db: Db) {
     }
     assert_whole(&db).await;
     assert_eq!(db.segment_counts().await.expect("counts"), [0, 20, 0, 0]);
+}
+
+async fn the_last_two_roots_of_a_segment_do_not_miss_each_other(db: Db) {
+    const ROUNDS: u32 = 20;
+    account(&db, "a", 1000).await;
+    account(&db, "b", 1000).await;
+    for round in 0..ROUNDS {
+        let (one, other) = (2 * round, 2 * round + 1);
+        let both = [upload("a", one, 1, &[round]), upload("b", other, 1, &[round])];
+        commit(&db, &[segment(round)], &both).await;
+        let (one, other) = (cid(one), cid(other));
+        let removed = tokio::join!(db.unpin("a", &one, later(1)), db.unpin("b", &other, later(1)));
+        assert!(removed.0.expect("unpin") && removed.1.expect("unpin"));
+    }
+    assert_whole(&db).await;
+    let [pending, live, orphaned, lost] = db.segment_counts().await.expect("counts");
+    assert_eq!((pending, live, orphaned, lost), (0, 0, u64::from(ROUNDS), 0), "nobody needs any of them");
+}
+
+async fn a_root_that_comes_and_goes_meanwhile_is_still_there(db: Db) {
+    const ROUNDS: u32 = 20;
+    for name in ["a", "b"] {
+        account(&db, name, 1000).await;
+    }
+    let segments: Vec<_> = (0..ROUNDS).map(segment).collect();
+    commit(&db, &segments, &[]).await;
+    for round in 0..ROUNDS {
+        let root = cid(round);
+        let (short, lasting) = ([upload("a", round, 1, &[round])], [upload("b", round, 1, &[round])]);
+        let come_and_go = async {
+            db.commit(&[], &short, NOW, later(1)).await.expect("commit");
+            assert!(db.unpin("a", &root, later(1)).await.expect("unpin"));
+        };
+        tokio::join!(come_and_go, async { db.commit(&[], &lasting, NOW, later(1)).await.expect("commit") });
+    }
+    assert_whole(&db).await;
+    assert_eq!(db.segment_counts().await.expect("counts"), [0, u64::from(ROUNDS), 0, 0]);
 }
 
 async fn commits_and_removals_in_any_order_keep_all_things_whole(db: Db) {
@@ -165,48 +253,5 @@ async fn churn(db: &Db, worker: u32, step: u32) {
                 db.collect_segment(due, later(9)).await.expect("collect");
             }
         }
-    }
-}
-
-/// What must hold between the tables at every moment.
-async fn assert_whole(db: &Db) {
-    for (what, sql) in [
-        (
-            "accounts are charged for their pins and nothing else",
-            "SELECT COUNT(*) FROM accounts a WHERE a.used_bytes <> \
-             (SELECT CAST(COALESCE(SUM(p.size_bytes), 0) AS BIGINT) FROM pins p WHERE p.account_id = a.id)",
-        ),
-        ("no account is over its quota", "SELECT COUNT(*) FROM accounts WHERE used_bytes > quota_bytes"),
-        ("every pin has its root", "SELECT COUNT(*) FROM pins WHERE cid NOT IN (SELECT cid FROM roots)"),
-        ("every root is pinned", "SELECT COUNT(*) FROM roots WHERE cid NOT IN (SELECT cid FROM pins)"),
-        (
-            "every root lies in some segment",
-            "SELECT COUNT(*) FROM roots WHERE cid NOT IN (SELECT cid FROM root_segments)",
-        ),
-        (
-            "only roots keep segments",
-            "SELECT COUNT(*) FROM root_segments WHERE cid NOT IN (SELECT cid FROM roots)",
-        ),
-        (
-            "what a root needs is kept",
-            "SELECT COUNT(*) FROM root_segments l WHERE NOT EXISTS \
-             (SELECT 1 FROM segments s WHERE s.id = l.segment_id AND s.state IN ('live', 'lost'))",
-        ),
-        (
-            "nothing is kept that no root needs",
-            "SELECT COUNT(*) FROM segments WHERE state IN ('live', 'lost') \
-             AND id NOT IN (SELECT segment_id FROM root_segments)",
-        ),
-        (
-            "every piece has its segment",
-            "SELECT COUNT(*) FROM pieces WHERE segment_id NOT IN (SELECT id FROM segments)",
-        ),
-        (
-            "every block has its segment",
-            "SELECT COUNT(*) FROM blocks WHERE segment_id NOT IN (SELECT id FROM segments)",
-        ),
-    ] {
-        let broken: (i64,) = read!(db, pool => sqlx::query_as(sql).fetch_one(pool).await).expect(what);
-        assert_eq!(broken.0, 0, "{what}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    pin::Pin,
     sync::{
         Once,
         atomic::{AtomicU32, Ordering},
@@ -16,20 +17,23 @@ use crate::{Db, DbOptions};
 macro_rules! both_engines {
     ($($case:ident),* $(,)?) => {
         mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                $crate::tests::engines::with_sqlite(super::$case).await;
+            $(#[test]
+            fn $case() {
+                $crate::tests::engines::with_sqlite(|db| Box::pin(super::$case(db)));
             })*
         }
         mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                $crate::tests::engines::with_postgres(super::$case).await;
+            $(#[test]
+            fn $case() {
+                $crate::tests::engines::with_postgres(|db| Box::pin(super::$case(db)));
             })*
         }
     };
 }
 pub(super) use both_engines;
+
+/// A case under way. Boxed, and run by plain functions, so that what is around the cases is compiled once.
+pub(super) type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How to open a new SQLite file in `dir`. Not durable: no test here pulls the plug.
 pub(super) fn sqlite_options(dir: &tempfile::TempDir) -> DbOptions {
@@ -38,33 +42,42 @@ pub(super) fn sqlite_options(dir: &tempfile::TempDir) -> DbOptions {
     options
 }
 
-pub(super) async fn with_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Db) -> F) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let db = Db::open(&sqlite_options(&dir)).await.expect("open");
-    db.migrate().await.expect("migrate");
-    case(db.clone()).await;
-    db.close().await;
+pub(super) fn with_sqlite(case: fn(Db) -> Running) {
+    block_on(async {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let db = Db::open(&sqlite_options(&dir)).await.expect("open");
+        db.migrate().await.expect("migrate");
+        case(db.clone()).await;
+        db.close().await;
+    });
 }
 
 /// A schema of its own; it stays behind for inspection when the case fails.
-pub(super) async fn with_postgres<F: Future<Output = ()>>(case: impl FnOnce(Db) -> F) {
+pub(super) fn with_postgres(case: fn(Db) -> Running) {
     static SCHEMAS: AtomicU32 = AtomicU32::new(0);
     let Some(url) = postgres_url() else { return };
     let schema = format!("case_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
-    let mut admin = PgConnection::connect(&url).await.expect("connect to TEST_POSTGRES_URL");
-    let create = format!("CREATE SCHEMA {schema}");
-    sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await.expect("create schema");
+    block_on(async {
+        let mut admin = PgConnection::connect(&url).await.expect("connect to TEST_POSTGRES_URL");
+        let create = format!("CREATE SCHEMA {schema}");
+        sqlx::query(AssertSqlSafe(create)).execute(&mut admin).await.expect("create schema");
 
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let mut options = DbOptions::new(format!("{url}{separator}options[search_path]={schema}"));
-    options.connections_max = 16;
-    let db = Db::open(&options).await.expect("open");
-    db.migrate().await.expect("migrate");
-    case(db.clone()).await;
-    db.close().await;
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let mut options = DbOptions::new(format!("{url}{separator}options[search_path]={schema}"));
+        options.connections_max = 16;
+        let db = Db::open(&options).await.expect("open");
+        db.migrate().await.expect("migrate");
+        case(db.clone()).await;
+        db.close().await;
 
-    let drop = format!("DROP SCHEMA {schema} CASCADE");
-    sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await.expect("drop schema");
+        let drop = format!("DROP SCHEMA {schema} CASCADE");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await.expect("drop schema");
+    });
+}
+
+fn block_on(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(work);
 }
 
 /// The database for tests, unless none is given. That is written past the test runner's capture, so that nobody takes

@@ -77,17 +77,10 @@ impl Model {
         }
         self.pins.insert((*account, *root));
         let links = self.links.entry(*root).or_default();
-        let dead: Vec<u32> =
-            links.iter().copied().filter(|link| self.segments[link] == SegmentState::Lost).collect();
-        links.retain(|link| !dead.contains(link));
+        links.retain(|link| self.segments[link] != SegmentState::Lost);
         links.extend(segments);
         for segment in segments {
             self.segments.insert(*segment, SegmentState::Live);
-        }
-        for segment in dead {
-            if !self.needed(segment) {
-                self.segments.insert(segment, SegmentState::Orphaned);
-            }
         }
         if pinned { Committed::AlreadyPinned } else { Committed::Created }
     }
@@ -99,7 +92,7 @@ impl Model {
         if !self.pins.iter().any(|(_, pinned)| *pinned == root) {
             for segment in self.links.remove(&root).unwrap_or_default() {
                 if !self.needed(segment) {
-                    self.segments.insert(segment, SegmentState::Orphaned);
+                    self.swap(segment, SegmentState::Live, SegmentState::Orphaned);
                 }
             }
         }
@@ -115,8 +108,11 @@ impl Model {
     }
 
     fn collect(&mut self, segment: u32) -> bool {
-        let state = self.segments.get(&segment);
-        let unneeded = matches!(state, Some(SegmentState::Pending | SegmentState::Orphaned));
+        let unneeded = match self.segments.get(&segment) {
+            Some(SegmentState::Pending | SegmentState::Orphaned) => true,
+            Some(SegmentState::Lost) => !self.needed(segment),
+            Some(SegmentState::Live) | None => false,
+        };
         if unneeded {
             self.segments.remove(&segment);
         }
@@ -147,8 +143,9 @@ async fn take(db: &Db, model: &mut Model, step: &Step) {
         }
         Step::SetLost(segment, lost) => {
             let changed = db.set_lost(segment_id(*segment), *lost).await.expect("set lost");
-            let (live, gone) = (SegmentState::Live, SegmentState::Lost);
-            let (from, to) = if *lost { (live, gone) } else { (gone, live) };
+            let found = if model.needed(*segment) { SegmentState::Live } else { SegmentState::Orphaned };
+            let (from, to) =
+                if *lost { (SegmentState::Live, SegmentState::Lost) } else { (SegmentState::Lost, found) };
             assert_eq!(changed, model.swap(*segment, from, to));
         }
         Step::Collect(segment) => {
@@ -179,7 +176,7 @@ async fn compare(db: &Db, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn every_history_means_what_the_model_says(history in steps()) {

@@ -23,9 +23,9 @@ async fn blocks_are_found_where_they_lie(db: Db) {
     store_file(&db, "a", 2, 20, 2).await;
     assert!(db.find_blocks(&[], false).await.expect("blocks").is_empty());
     let found = db.find_blocks(&[cid(2), cid(9), cid(1)], false).await.expect("blocks");
-    let found: HashMap<_, _> = found.into_iter().map(|block| (block.cid, block)).collect();
+    let found: HashMap<_, _> = found.into_iter().map(|block| (block.cid.clone(), block)).collect();
     assert_eq!(found.len(), 2);
-    let block = found[&cid(2)];
+    let block = &found[&cid(2)];
     assert_eq!((block.segment, block.offset_bytes, block.length_bytes), (segment_id(2), 100, 20));
 
     let located = db.locate(&[cid(1), cid(2), cid(9)]).await.expect("locate");

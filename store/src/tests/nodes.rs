@@ -13,6 +13,7 @@ both_engines!(
     heartbeats_and_contacts_are_recorded,
     reputation_is_replaced_by_compare_and_swap,
     visits_are_claimed_when_due,
+    a_visit_can_be_moved,
     a_sweep_remembers_how_far_it_came,
 );
 
@@ -22,6 +23,11 @@ async fn an_invitation_admits_as_many_nodes_as_it_says(db: Db) {
     let enrol = async |number, invite: Option<&str>, seconds| {
         db.enrol(&new_node(number), invite, later(seconds)).await.expect("enrol")
     };
+    let may = async |number, invite: Option<&str>, seconds| {
+        db.may_enrol(node_id(number), invite, later(seconds)).await.expect("may enrol")
+    };
+    assert!(!may(1, None, 0).await && !may(1, Some("unknown"), 0).await && !may(1, Some("old"), 5).await);
+    assert!(may(1, Some("two"), 9).await, "asking uses up nothing");
     let refused = Err(InviteError::Refused);
     assert_eq!(enrol(1, None, 0).await, refused);
     assert_eq!(enrol(1, Some("unknown"), 0).await, refused);
@@ -30,6 +36,8 @@ async fn an_invitation_admits_as_many_nodes_as_it_says(db: Db) {
     assert_eq!(enrol(1, Some("two"), 9).await, Ok(()), "a known node uses up nothing");
     assert_eq!(enrol(2, Some("two"), 9).await, Ok(()));
     assert_eq!(enrol(3, Some("two"), 9).await, refused, "used up");
+    assert!(!may(3, Some("two"), 9).await);
+    assert!(may(1, None, 9999).await, "a known node always may");
 
     let nodes = db.nodes().await.expect("nodes");
     assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [node_id(1), node_id(2)]);
@@ -117,12 +125,25 @@ async fn visits_are_claimed_when_due(db: Db) {
     assert_eq!(claim(Visit::Probe, 30, 40, 1).await, [node_id(2)], "the longest due first");
 }
 
+async fn a_visit_can_be_moved(db: Db) {
+    enrol_nodes(&db, 2).await;
+    for visit in [Visit::Probe, Visit::Audit, Visit::Reconcile] {
+        assert_eq!(db.claim_visits(visit, NOW, later(60), 9).await.expect("claim").len(), 2);
+        db.schedule_visit(node_id(1), visit, later(5)).await.expect("schedule");
+        assert!(db.claim_visits(visit, later(4), later(60), 9).await.expect("claim").is_empty());
+        assert_eq!(db.claim_visits(visit, later(5), later(60), 9).await.expect("claim"), [node_id(1)]);
+    }
+}
+
 async fn a_sweep_remembers_how_far_it_came(db: Db) {
-    enrol_nodes(&db, 1).await;
+    enrol_nodes(&db, 2).await;
     assert_eq!(db.sweep_cursor(node_id(0)).await.expect("cursor"), None);
     db.set_sweep_cursor(node_id(0), Some("aa")).await.expect("set");
     assert_eq!(db.sweep_cursor(node_id(0)).await.expect("cursor").as_deref(), Some("aa"));
+    let begun = db.sweep_cursors().await.expect("cursors");
+    assert_eq!(begun.into_iter().collect::<Vec<_>>(), [(node_id(0), "aa".to_string())]);
     db.set_sweep_cursor(node_id(0), None).await.expect("set");
+    assert!(db.sweep_cursors().await.expect("cursors").is_empty());
     assert_eq!(db.sweep_cursor(node_id(0)).await.expect("cursor"), None);
     assert_eq!(db.sweep_cursor(node_id(9)).await.expect("cursor"), None);
 }

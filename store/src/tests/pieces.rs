@@ -75,6 +75,9 @@ async fn a_piece_moves_by_compare_and_swap(db: Db) {
     let held = db.held_pieces(node_id(8), PieceHash([0; 32]), 9).await.expect("held");
     assert_eq!((held[0].stored, held[0].verified), (later(5), later(5)), "the new node earns from now on");
 
+    assert!(!moved(1, Some(1), 8).await, "it holds a piece of this segment");
+    assert!(!moved(1, Some(1), 9).await);
+    assert_eq!(holder(&db, 1, 1).await, Some(node_id(1)));
     assert!(moved(0, Some(8), 8).await, "stored anew where it is");
     assert!(queued(&db, 8).await.is_empty());
     assert_eq!(db.unpins_waiting().await.expect("unpins"), 1, "and never told to drop it");

@@ -35,35 +35,37 @@ async fn cross(db: &Db) -> ([Result<(), StoreError>; 2], u32) {
     ([one, other], tries.iter().map(|tries| tries.load(Ordering::Relaxed)).sum())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_gave_way_is_run_again() {
-    with_postgres(|db| async move {
-        account(&db, "a", 9).await;
-        account(&db, "b", 9).await;
-        let (outcomes, tries) = cross(&db).await;
-        for outcome in outcomes {
-            outcome.expect("the one that gave way came through at last");
-        }
-        assert!(tries > 2, "the server cut a cycle of locks");
-        assert_eq!((used(&db, "a").await, used(&db, "b").await), (2, 2), "each was run to its end once");
-    })
-    .await;
+#[test]
+fn a_transaction_that_gave_way_is_run_again() {
+    with_postgres(|db| {
+        Box::pin(async move {
+            account(&db, "a", 9).await;
+            account(&db, "b", 9).await;
+            let (outcomes, tries) = cross(&db).await;
+            for outcome in outcomes {
+                outcome.expect("the one that gave way came through at last");
+            }
+            assert!(tries > 2, "the server cut a cycle of locks");
+            assert_eq!((used(&db, "a").await, used(&db, "b").await), (2, 2), "each was run to its end once");
+        })
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_not_run_again_more_often_than_allowed() {
-    with_postgres(|db| async move {
-        account(&db, "a", 9).await;
-        account(&db, "b", 9).await;
-        let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
-        let (outcomes, tries) = cross(&Db::Postgres { pool: pool.clone(), retries_max: 0 }).await;
-        assert_eq!(tries, 2);
-        let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
-        assert_eq!(failed.len(), 1);
-        assert!(failed[0].gave_way(), "{}", failed[0]);
-        assert_eq!((used(&db, "a").await, used(&db, "b").await), (1, 1));
-    })
-    .await;
+#[test]
+fn it_is_not_run_again_more_often_than_allowed() {
+    with_postgres(|db| {
+        Box::pin(async move {
+            account(&db, "a", 9).await;
+            account(&db, "b", 9).await;
+            let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
+            let (outcomes, tries) = cross(&Db::Postgres { pool: pool.clone(), retries_max: 0 }).await;
+            assert_eq!(tries, 2);
+            let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+            assert_eq!(failed.len(), 1);
+            assert!(failed[0].gave_way(), "{}", failed[0]);
+            assert_eq!((used(&db, "a").await, used(&db, "b").await), (1, 1));
+        })
+    });
 }
 
 #[tokio::test]

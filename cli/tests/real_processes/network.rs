@@ -1,0 +1,230 @@
+//! A network of real processes for tests: `pinstripe dev` in a temporary directory, on addresses of its own.
+
+use std::{
+    net::TcpListener,
+    ops::Range,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_mins(4);
+
+pub(crate) struct Network {
+    dev: Child,
+    gateway: Option<Child>,
+    dir: tempfile::TempDir,
+    file: Value,
+    http: reqwest::Client,
+}
+
+/// Bytes that depend on the seed alone.
+pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+impl Network {
+    pub(crate) async fn start(nodes: u16) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
+            .args(["dev", "--nodes", &nodes.to_string(), "--listen", &listen.to_string(), "--dir"])
+            .arg(dir.path().join("net"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let path = dir.path().join("net/dev.json");
+        let started = Instant::now();
+        let file = loop {
+            if let Ok(text) = std::fs::read(&path) {
+                break serde_json::from_slice(&text).unwrap();
+            }
+            assert!(started.elapsed() < PATIENCE, "the network did not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { dev, gateway: None, dir, file, http }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.file["gateway"].as_str().unwrap())
+    }
+
+    fn key(&self) -> &str {
+        self.file["api_key"].as_str().unwrap()
+    }
+
+    pub(crate) async fn upload(&self, name: &str, bytes: &[u8]) -> String {
+        self.try_upload(name.to_string(), bytes.to_vec()).await.expect("upload")
+    }
+
+    /// The CID, if the upload was acknowledged.
+    pub(crate) fn try_upload(
+        &self,
+        name: String,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Option<String>> + use<> {
+        let request =
+            self.http.post(self.url(&format!("/v1/files?name={name}"))).bearer_auth(self.key()).body(bytes);
+        async move {
+            let response = request.send().await.ok()?;
+            if response.status() != 201 {
+                return None;
+            }
+            let info: Value = serde_json::from_slice(&response.bytes().await.ok()?).ok()?;
+            Some(info["cid"].as_str()?.to_string())
+        }
+    }
+
+    pub(crate) async fn add_directory(&self, path: &str) -> String {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"))
+            .args(["add", "--quiet", path, "--dir"])
+            .arg(self.dir.path().join("net"))
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_string()
+    }
+
+    /// Reads as anybody does: with redirects followed.
+    pub(crate) async fn read(&self, path: &str) -> Vec<u8> {
+        let response = self.http.get(self.url(&format!("/ipfs/{path}"))).send().await.expect("read");
+        assert_eq!(response.status(), 200, "{path}");
+        response.bytes().await.expect("body").to_vec()
+    }
+
+    pub(crate) async fn read_range(&self, path: &str, start: usize, len: usize) -> Vec<u8> {
+        let range = format!("bytes={start}-{}", start + len - 1);
+        let response = self
+            .http
+            .get(self.url(&format!("/ipfs/{path}")))
+            .header("range", range)
+            .send()
+            .await
+            .expect("read");
+        assert_eq!(response.status(), 206, "{path}");
+        response.bytes().await.expect("body").to_vec()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let response = self.http.get(self.url(path)).bearer_auth(self.key()).send().await.expect(path);
+        serde_json::from_slice(&response.bytes().await.expect(path)).expect(path)
+    }
+
+    pub(crate) async fn list(&self) -> Vec<String> {
+        let list = self.json("/v1/files?limit=1000").await;
+        list["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["cid"].as_str().unwrap().to_string())
+            .collect()
+    }
+
+    /// Waits until every piece of the file is on a healthy node.
+    pub(crate) async fn until_healthy(&self, cid: &str) {
+        let started = Instant::now();
+        loop {
+            let health = self.json(&format!("/v1/files/{cid}/health")).await;
+            if health["status"] == "healthy" {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not healthy in time: {health}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until none of these nodes is recorded to hold a piece of the file, and every piece is on a healthy one.
+    pub(crate) async fn until_moved_off(&self, cid: &str, nodes: &[String]) {
+        let started = Instant::now();
+        while self.holders(cid).await.iter().any(|holder| nodes.contains(holder)) {
+            assert!(started.elapsed() < PATIENCE, "not repaired in time");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.until_healthy(cid).await;
+    }
+
+    /// Ids of the nodes that hold pieces of the file's first segment.
+    pub(crate) async fn holders(&self, cid: &str) -> Vec<String> {
+        let health = self.json(&format!("/v1/files/{cid}/health")).await;
+        let pieces = health["segments"][0]["pieces"].as_array().unwrap();
+        pieces.iter().filter_map(|piece| piece["node"].as_str().map(str::to_string)).collect()
+    }
+
+    pub(crate) fn kill_nodes(&mut self, nodes: Range<usize>) {
+        let all = self.file["nodes"].as_array().unwrap();
+        let ids: Vec<String> =
+            all[nodes].iter().map(|node| node["id"].as_str().unwrap().to_string()).collect();
+        self.kill_by_id(&ids);
+    }
+
+    pub(crate) fn kill_by_id(&mut self, ids: &[String]) {
+        for node in self.file["nodes"].as_array().unwrap() {
+            if ids.iter().any(|id| node["id"] == id.as_str()) {
+                kill(&node["pid"]);
+            }
+        }
+    }
+
+    pub(crate) fn kill_gateway(&mut self) {
+        match self.gateway.take() {
+            Some(mut gateway) => {
+                gateway.kill().unwrap();
+                gateway.wait().unwrap();
+            }
+            None => kill(&self.file["pids"]["gateway"]),
+        }
+    }
+
+    /// Starts the gateway again, with the configuration that it had.
+    pub(crate) async fn restart_gateway(&mut self) {
+        let config: PathBuf = self.dir.path().join("net/gateway.toml");
+        let started = Instant::now();
+        loop {
+            let child = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
+                .args(["gateway", "--config"])
+                .arg(&config)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            self.gateway = Some(child);
+            loop {
+                let ready = self.http.get(self.url("/readyz")).send().await;
+                if ready.is_ok_and(|ready| ready.status() == 200) {
+                    return;
+                }
+                assert!(started.elapsed() < PATIENCE, "the gateway did not come back");
+                // It ends by itself when the address is still taken by the one that was killed.
+                if self.gateway.as_mut().unwrap().try_wait().unwrap().is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+fn kill(pid: &Value) {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    // SAFETY: kill has no memory effects. The process is a child of the network under test.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(gateway) = &mut self.gateway {
+            let _ = gateway.kill();
+            let _ = gateway.wait();
+        }
+        // The children end with it.
+        let _ = self.dev.kill();
+        let _ = self.dev.wait();
+    }
+}

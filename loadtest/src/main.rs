@@ -1,2 +1,0 @@
-//! loadtest
-fn main() {}

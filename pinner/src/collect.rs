@@ -1,0 +1,68 @@
+//! Deleting pieces that nothing refers to any more, and listing what is held so that the network can find them.
+
+use std::sync::Arc;
+
+use protocol::{api::ListedPiece, ids::PieceHash};
+use service::http::error::ApiError;
+
+use crate::{
+    disk::blocking,
+    piece_store::{Listed, PieceStore, StoreError},
+};
+
+/// Pieces in one deletion, at most.
+pub(crate) const DELETE_MAX: usize = 10_000;
+
+/// Why pieces are not deleted or listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CollectError {
+    /// The body is not a row of names.
+    #[error("a body of {0} bytes is not 1 to {DELETE_MAX} piece hashes of 32 bytes")]
+    Body(usize),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something of ours failed.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl From<CollectError> for ApiError {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::Body(_) => Self::bad_request("bad_body", error),
+            CollectError::Store(error @ StoreError::Busy) => Self::unavailable("busy", error, 1),
+            CollectError::Store(error @ StoreError::Closed) => Self::unavailable("stopping", error, 5),
+            CollectError::Store(error) => {
+                Self::internal(&anyhow::Error::new(error).context("collect pieces"))
+            }
+            CollectError::Internal(error) => Self::internal(&error),
+        }
+    }
+}
+
+/// Deletes the pieces named one after another in `body`; gives how many were here. Those that were not are fine.
+pub(crate) async fn delete(store: &Arc<dyn PieceStore>, body: &[u8]) -> Result<usize, CollectError> {
+    let (names, rest) = body.as_chunks::<{ PieceHash::LEN }>();
+    if names.is_empty() || !rest.is_empty() || names.len() > DELETE_MAX {
+        return Err(CollectError::Body(body.len()));
+    }
+    let hashes = names.iter().copied().map(PieceHash).collect();
+    let deleted = store.delete(hashes).await?;
+    tracing::info!(asked = names.len(), deleted, "pieces deleted");
+    metrics::counter!("pieces_deleted_total").increment(deleted as u64);
+    Ok(deleted)
+}
+
+/// Up to `limit` pieces behind `after`. Damaged ones are listed too: they take up space until they are deleted.
+pub(crate) async fn list(
+    store: &Arc<dyn PieceStore>,
+    after: Option<PieceHash>,
+    limit: usize,
+) -> Result<Vec<ListedPiece>, CollectError> {
+    let store = store.clone();
+    let listed = blocking(move || store.list(after, limit)).await??;
+    let line =
+        |piece: Listed| ListedPiece { hash: piece.hash, stored: piece.stored_at, bytes: piece.piece_len };
+    Ok(listed.into_iter().map(line).collect())
+}

@@ -1,0 +1,126 @@
+//! The life of the process: identity, store, serve, enrol, work, drain.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use client::Transport;
+use service::{clock::Clock, dice::Dice, http::server::Server, lifecycle::Lifecycle, telemetry};
+
+use crate::{
+    config::Config,
+    disk::blocking,
+    identity::{self, NetworkKey, node_id},
+    node::{Parts, Pinner},
+    piece_store::{DiskPieceStore, PieceStore, PieceStoreConfig},
+    usage::Usage,
+};
+
+/// What tasks may take to stop beyond the draining of connections.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// The file of counts, in the data directory.
+const USAGE_FILE: &str = "usage.redb";
+
+/// Runs a storage node until it is asked to stop. Logs must have been started.
+///
+/// Fails when the disk is not this node's, the address is taken, or the configuration does not hold.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let (clock, dice) = (Clock::System, Dice::System);
+    let metrics = telemetry::start_metrics()?;
+    let server = Server::bind(config.listen, config.http.clone()).await?;
+    let address = server.local_addr()?;
+    let transport = Transport::http(config.timeouts.clone()).context("prepare outgoing connections")?;
+    let parts = open(&config, transport, clock, dice, own_url(address)).await?;
+    let (store, usage) = (parts.store.clone(), parts.usage.clone());
+    let grace = config.http.drain + STOP_GRACE;
+
+    let pinner = Pinner::new(parts, config);
+    let node = pinner.id();
+    let life = Lifecycle::default();
+    // Before enrolling: the gateway calls back.
+    life.spawn(server.serve(pinner.router(Some(metrics)), life.stop()));
+    pinner.spawn_jobs(&life);
+    drop(pinner);
+    tracing::info!(%node, %address, "node is up");
+    let exit = life.run(grace).await?;
+
+    close(store, usage).await?;
+    tracing::info!(%node, "node is down");
+    Ok(exit)
+}
+
+/// Opens everything that is kept on disk.
+async fn open(
+    config: &Config,
+    transport: Transport,
+    clock: Clock,
+    dice: Dice,
+    own_url: String,
+) -> anyhow::Result<Parts> {
+    let (config, now) = (config.clone(), clock.now());
+    blocking(move || {
+        let (data_dir, pieces_dir) = (&config.data_dir, config.pieces_dir());
+        let key = identity::open(data_dir, &pieces_dir, &dice).context("open the identity")?;
+        let network_key = NetworkKey::open(data_dir).context("open the network key")?;
+        let store =
+            DiskPieceStore::open(&pieces_dir, store_config(&config)).context("open the piece store")?;
+        let stats = store.stats();
+        tracing::info!(
+            node = %node_id(&key), pieces = stats.pieces, used_bytes = stats.used_bytes,
+            free_bytes = stats.free_bytes, dir = %pieces_dir.display(), "piece store is open"
+        );
+        let usage = Usage::open(&data_dir.join(USAGE_FILE), &config.usage, now)?;
+        let invite = invite(&config)?;
+        let store: Arc<dyn PieceStore> = Arc::new(store);
+        Ok(Parts { key, network_key, store, usage, transport, clock, dice, own_url, invite })
+    })
+    .await?
+}
+
+fn store_config(config: &Config) -> PieceStoreConfig {
+    PieceStoreConfig {
+        capacity_bytes: config.capacity.0,
+        reserve_bytes: config.reserve.0,
+        ..PieceStoreConfig::default()
+    }
+}
+
+/// The invitation, from the configuration or its file. A file that is gone is fine: it is needed once.
+fn invite(config: &Config) -> anyhow::Result<Option<String>> {
+    if config.invite_file.as_os_str().is_empty() {
+        return Ok(Some(config.invite.clone()).filter(|invite| !invite.is_empty()));
+    }
+    let file: &Path = &config.invite_file;
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim().to_string()).filter(|invite| !invite.is_empty())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read invitation {}", file.display())),
+    }
+}
+
+/// Where a node that listens on `address` reaches itself.
+fn own_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Writes down what the next start wants to find.
+async fn close(store: Arc<dyn PieceStore>, usage: Usage) -> anyhow::Result<()> {
+    blocking(move || {
+        usage.flush(Clock::System.now()).context("write counts down")?;
+        store.checkpoint().context("write the index of the store down")
+    })
+    .await?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! A node as its callers see it: real routes over a store in memory, other parties in the same process, a clock that is
+//! moved by hand.
+
+mod audits;
+mod content;
+mod gets;
+mod jobs;
+mod network;
+mod puts;
+mod world;

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# All tests. Needs a Rust toolchain and a C compiler, nothing else.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/tools.sh
+
+# The tests with real processes start this binary.
+cargo build --bin pinstripe
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --no-fail-fast
+else
+    cargo test --workspace --no-fail-fast
+fi
