@@ -1,14 +1,22 @@
 //! Times as people and JSON have them.
 
 use protocol::time::UnixMillis;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
+
+/// Always three digits of a second, so that times sort as text.
+const WITH_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// RFC 3339 in UTC, with milliseconds.
 pub(super) fn rfc3339(at: UnixMillis) -> String {
     let nanos = i128::from(at.0).saturating_mul(1_000_000);
     OffsetDateTime::from_unix_timestamp_nanos(nanos)
         .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
+        .and_then(|time| time.format(WITH_MILLIS).ok())
         .unwrap_or_else(|| at.to_string())
 }
 
@@ -16,4 +24,19 @@ pub(super) fn rfc3339(at: UnixMillis) -> String {
 pub(super) fn parse_rfc3339(text: &str) -> Option<UnixMillis> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMillis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_sort_as_text_and_read_back() {
+        let times =
+            [0, 40, 41, 400, 1000, 1_700_000_000_000, 1_700_000_000_040, 1_700_000_000_041].map(UnixMillis);
+        let texts = times.map(rfc3339);
+        assert_eq!(texts[1], "1970-01-01T00:00:00.040Z");
+        assert!(texts.is_sorted());
+        assert_eq!(texts.map(|text| parse_rfc3339(&text)), times.map(Some));
+    }
 }
