@@ -93,9 +93,9 @@ impl NodeClient {
         self.transport.call(request, timeout, answer_max).await
     }
 
-    /// Deletes pieces; the body is their names one after another. Pieces that are not there are fine.
-    pub async fn delete(&self, url: &str, order: &str, names: Bytes) -> Result<(), CallError> {
-        let request = request(Method::POST, url, "/v1/pieces/delete", Some(order), Body::from(names))?;
+    /// Deletes a batch of [`PieceUnpin`](protocol::unpin::PieceUnpin)s. Pieces that are not there are fine.
+    pub async fn delete(&self, url: &str, order: &str, unpins: Bytes) -> Result<(), CallError> {
+        let request = request(Method::POST, url, "/v1/pieces/delete", Some(order), Body::from(unpins))?;
         self.transport.call(request, self.transport.call_timeout(), JSON_MAX).await.map(drop)
     }
 

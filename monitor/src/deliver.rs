@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
-use protocol::{
-    ids::{NodeId, PieceHash},
-    order::Action,
-};
+use protocol::{ids::NodeId, order::Action, unpin::PieceUnpin};
 use service::job::{Job, Progress};
 
 use crate::{monitor::Inner, network::Node};
@@ -58,29 +55,29 @@ impl Deliver {
     async fn tell(&self, node: Node) -> anyhow::Result<()> {
         let limit = self.inner.config.collect.unpins_per_call;
         for _ in 0..CALLS_MAX {
-            let hashes = self.inner.db.queued_unpins(node.id, limit).await?;
-            if hashes.is_empty() || !self.send(&node, &hashes).await? || hashes.len() < limit as usize {
+            let unpins = self.inner.db.queued_unpins(node.id, limit).await?;
+            if unpins.is_empty() || !self.send(&node, &unpins).await? || unpins.len() < limit as usize {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Sends names, and forgets them once the node has answered; `false` when it did not.
-    async fn send(&self, node: &Node, hashes: &[PieceHash]) -> anyhow::Result<bool> {
+    /// Sends unpins, and forgets them once the node has answered; `false` when it did not.
+    async fn send(&self, node: &Node, unpins: &[PieceUnpin]) -> anyhow::Result<bool> {
         let inner = &self.inner;
-        let names: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-        let action = Action::Delete(*blake3::hash(&names).as_bytes());
+        let body = PieceUnpin::encode_batch(unpins);
+        let action = Action::Delete(*blake3::hash(&body).as_bytes());
         // No bytes of pieces move under it.
         let order = inner.signer.order(node.id, action, 0, ORDER_LIFETIME);
-        if let Err(error) = inner.nodes.delete(&node.url, &order, names.into()).await {
+        if let Err(error) = inner.nodes.delete(&node.url, &order, body.into()).await {
             metrics::counter!("unpins_failed_total").increment(1);
-            tracing::warn!(node = %node.id, pieces = hashes.len(), %error, "node did not take its unpins");
+            tracing::warn!(node = %node.id, pieces = unpins.len(), %error, "node did not take its unpins");
             return Ok(false);
         }
-        inner.db.finish_unpins(node.id, hashes).await?;
-        metrics::counter!("unpins_delivered_total").increment(hashes.len() as u64);
-        tracing::info!(node = %node.id, pieces = hashes.len(), "told a node what it may drop");
+        inner.db.finish_unpins(node.id, unpins).await?;
+        metrics::counter!("unpins_delivered_total").increment(unpins.len() as u64);
+        tracing::info!(node = %node.id, pieces = unpins.len(), "told a node what it may drop");
         Ok(true)
     }
 }

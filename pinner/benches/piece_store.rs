@@ -20,6 +20,7 @@ use protocol::{
     ids::{PieceHash, SegmentId},
     piece::PieceMeta,
     time::UnixMillis,
+    unpin::PieceUnpin,
 };
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -219,7 +220,11 @@ fn small_pieces(dir: &Path, count: u64) {
     let (made, deleted) = (start.elapsed(), hashes.len());
     let start = Instant::now();
     for batch in hashes.chunks(1000) {
-        runtime().block_on(store.delete(batch.to_vec())).expect("delete");
+        runtime()
+            .block_on(store.delete(
+                batch.iter().map(|&hash| PieceUnpin { hash, stored_before: UnixMillis(i64::MAX) }).collect(),
+            ))
+            .expect("delete");
     }
     println!(
         "delete in batches of 1000: {:.0}/s (naming them took {made:.1?})",

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use protocol::{ids::PieceHash, order::Order, piece::PieceMeta, time::UnixMillis};
+use protocol::{ids::PieceHash, order::Order, piece::PieceMeta};
 use service::http::error::ApiError;
 use tokio::time::{Instant, timeout_at};
 
@@ -85,9 +85,8 @@ pub(crate) async fn accept(
     (order, meta): (&Order, PieceMeta),
     headers: &HeaderMap,
     mut body: Body,
-    now: UnixMillis,
 ) -> Result<Stored, AcceptError> {
-    let taken = match begin(store, order, meta, headers, now) {
+    let taken = match begin(store, order, meta, headers) {
         Ok(put) => receive(put, meta, limits, &mut body).await,
         Err(error) => Err(error),
     };
@@ -115,7 +114,6 @@ fn begin(
     order: &Order,
     meta: PieceMeta,
     headers: &HeaderMap,
-    now: UnixMillis,
 ) -> Result<Box<dyn PutPiece>, AcceptError> {
     let (hash, piece_len) = (meta.hash, meta.piece_len());
     if piece_len > order.bytes_max {
@@ -126,7 +124,8 @@ fn begin(
         Some(announced) if announced != piece_len => {
             Err(AcceptError::Announced { hash, piece_len, announced })
         }
-        _ => Ok(store.put(meta, now)?),
+        // By the clock of the network, which is also the one by which pieces are given up.
+        _ => Ok(store.put(meta, order.issued)?),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::{api::ListedPiece, ids::PieceHash};
+use protocol::{api::ListedPiece, ids::PieceHash, unpin::PieceUnpin};
 use service::http::error::ApiError;
 
 use crate::{
@@ -16,9 +16,12 @@ pub(crate) const DELETE_MAX: usize = 10_000;
 /// Why pieces are not deleted or listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CollectError {
-    /// The body is not a row of names.
-    #[error("a body of {0} bytes is not 1 to {DELETE_MAX} piece hashes of 32 bytes")]
-    Body(usize),
+    /// The body is not rows of unpins.
+    #[error("a body of {bytes} bytes is not 1 to {DELETE_MAX} unpins of {} bytes", PieceUnpin::LEN)]
+    Body {
+        /// Its length.
+        bytes: usize,
+    },
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -30,7 +33,7 @@ pub(crate) enum CollectError {
 impl From<CollectError> for ApiError {
     fn from(error: CollectError) -> Self {
         match error {
-            CollectError::Body(_) => Self::bad_request("bad_body", error),
+            CollectError::Body { .. } => Self::bad_request("bad_body", error),
             CollectError::Store(error @ StoreError::Busy) => Self::unavailable("busy", error, 1),
             CollectError::Store(error @ StoreError::Closed) => Self::unavailable("stopping", error, 5),
             CollectError::Store(error) => {
@@ -41,15 +44,14 @@ impl From<CollectError> for ApiError {
     }
 }
 
-/// Deletes the pieces named one after another in `body`; gives how many were here. Those that were not are fine.
+/// Deletes the pieces that the unpins in `body` name; gives how many were here. Those that were not are fine, and those
+/// that were ordered here again since they were given up stay.
 pub(crate) async fn delete(store: &Arc<dyn PieceStore>, body: &[u8]) -> Result<usize, CollectError> {
-    let (names, rest) = body.as_chunks::<{ PieceHash::LEN }>();
-    if names.is_empty() || !rest.is_empty() || names.len() > DELETE_MAX {
-        return Err(CollectError::Body(body.len()));
-    }
-    let hashes = names.iter().copied().map(PieceHash).collect();
-    let deleted = store.delete(hashes).await?;
-    tracing::info!(asked = names.len(), deleted, "pieces deleted");
+    let unpins = PieceUnpin::decode_batch(body).filter(|unpins| (1..=DELETE_MAX).contains(&unpins.len()));
+    let unpins = unpins.ok_or(CollectError::Body { bytes: body.len() })?;
+    let asked = unpins.len();
+    let deleted = store.delete(unpins).await?;
+    tracing::info!(asked, deleted, "pieces deleted");
     metrics::counter!("pieces_deleted_total").increment(deleted as u64);
     Ok(deleted)
 }

@@ -16,6 +16,7 @@ use protocol::{
     ids::PieceHash,
     piece::{PieceMeta, SEGMENT_MAX},
     time::UnixMillis,
+    unpin::PieceUnpin,
 };
 
 mod compact;
@@ -58,8 +59,8 @@ pub trait PieceStore: Send + Sync {
     /// A piece that is already held intact is read and checked all the same, but not stored a second time.
     fn put(&self, meta: PieceMeta, now: UnixMillis) -> Result<Box<dyn PutPiece>, PutError>;
 
-    /// Deletes pieces and returns how many of them were here. Durable when it answers.
-    fn delete(&self, hashes: Vec<PieceHash>) -> BoxFuture<'static, Result<usize, StoreError>>;
+    /// Deletes pieces and returns how many of them were here and went. Durable when it answers.
+    fn delete(&self, unpins: Vec<PieceUnpin>) -> BoxFuture<'static, Result<usize, StoreError>>;
 
     /// Opens a piece for reading. Blocks on the disk.
     fn read(&self, hash: PieceHash) -> Result<Box<dyn PieceReader>, ReadError>;
@@ -145,7 +146,7 @@ pub trait PieceReader: Send + std::fmt::Debug {
 pub enum Stored {
     /// The piece is new here, or replaces a damaged copy.
     New,
-    /// It was here already; the description it was first stored with stays.
+    /// It was here already; the later of the two times of storing counts from now on.
     AlreadyHeld,
 }
 

@@ -23,3 +23,4 @@ pub mod rules;
 pub mod ticket;
 pub mod time;
 pub mod token;
+pub mod unpin;

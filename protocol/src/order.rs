@@ -26,7 +26,7 @@ pub enum Action {
     Get(PieceHash),
     /// Answer the batch of challenges whose request body has this BLAKE3 hash.
     Audit([u8; 32]),
-    /// Delete the batch of pieces whose request body has this BLAKE3 hash.
+    /// Delete the batch of pieces ([`crate::unpin::PieceUnpin`]) whose request body has this BLAKE3 hash.
     Delete([u8; 32]),
     /// List the pieces that the node holds.
     List,

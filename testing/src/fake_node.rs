@@ -27,6 +27,7 @@ use protocol::{
     piece::PieceMeta,
     proof,
     time::UnixMillis,
+    unpin::PieceUnpin,
 };
 use serde::Deserialize;
 use service::{clock::Clock, http::error::ApiError};
@@ -295,8 +296,12 @@ async fn delete(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<()
     let digest = *blake3::hash(&body).as_bytes();
     node.check(&headers, |action| *action == Action::Delete(digest))?;
     node.behave().await?;
-    for name in body.as_chunks::<32>().0 {
-        node.lose(PieceHash(*name));
+    let unpins =
+        PieceUnpin::decode_batch(&body).ok_or_else(|| ApiError::bad_request("bad_body", "not unpins"))?;
+    for PieceUnpin { hash, stored_before } in unpins {
+        if node.pieces.lock().get(&hash).is_some_and(|held| held.stored < stored_before) {
+            node.lose(hash);
+        }
     }
     Ok(())
 }

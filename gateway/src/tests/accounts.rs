@@ -95,7 +95,7 @@ async fn the_admin_makes_accounts_and_keys() {
 
     let listed = world.admin(Method::GET, &keys, json!(null)).await.json();
     assert_eq!(listed["keys"][0]["name"], "laptop");
-    assert_eq!(listed["keys"][0]["expires"], "2100-01-01T00:00:00Z");
+    assert_eq!(listed["keys"][0]["expires"], "2100-01-01T00:00:00.000Z");
     let listed = listed.to_string();
     let secret = key.split('.').nth(1).unwrap();
     assert!(!listed.contains(secret) && !listed.contains(&crate::auth::hash(secret)), "{listed}");

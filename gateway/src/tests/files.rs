@@ -87,7 +87,7 @@ async fn what_was_never_here_is_404() {
 async fn a_file_can_end_by_itself() {
     let world = World::new().await;
     let file = world.upload("?expires=2100-01-01T00:00:00Z", "short lived").await.file();
-    assert_eq!(file.expires.as_deref(), Some("2100-01-01T00:00:00Z"));
+    assert_eq!(file.expires.as_deref(), Some("2100-01-01T00:00:00.000Z"));
     let shown: FileInfo =
         serde_json::from_slice(&world.get(&format!("/v1/files/{}", file.cid)).await.body).unwrap();
     assert_eq!(shown, file);

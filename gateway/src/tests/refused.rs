@@ -58,8 +58,8 @@ async fn no_space() {
     world.network.set(0..3, Mode::Full);
     assert_eq!(world.upload("", "x").await.error(), (507, "no_space".into()));
     assert_nothing_stored(&world, b"x").await;
-    // A failure beside them: it is not only for lack of space.
-    world.network.set([3], Mode::Failing);
+    // A failure beside them: it is not only for lack of space. (Three of these four are enough to give up.)
+    world.network.set(2..4, Mode::Failing);
     assert_eq!(world.upload("", "x").await.error(), (503, "not_stored".into()));
     world.network.set(1..4, Mode::Honest);
     world.upload("", "x").await.file();

@@ -119,6 +119,7 @@ async fn unpins_are_delivered_when_the_node_is_back() {
     let deliver = monitor.deliver();
     let hashes: Vec<PieceHash> =
         world.nodes.iter().map(|node| node.keep(Bytes::from_static(b"unpinned"))).collect();
+    world.clock.advance(MINUTE);
     for (node, hash) in world.nodes.iter().zip(&hashes) {
         world.db.queue_unpins(node.id, &[*hash], world.clock.now()).await.unwrap();
     }

@@ -28,6 +28,7 @@ use protocol::{
     order::{Action, Order},
     proof,
     time::UnixMillis,
+    unpin::PieceUnpin,
 };
 use serde::Deserialize;
 use service::{clock::Clock, http::error::ApiError};
@@ -216,8 +217,13 @@ async fn audit(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<Vec
 async fn delete(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<(), ApiError> {
     let digest = *blake3::hash(&body).as_bytes();
     node.check(&headers, |action| *action == Action::Delete(digest))?;
-    for name in body.as_chunks::<32>().0 {
-        node.pieces.lock().remove(&PieceHash(*name));
+    let unpins =
+        PieceUnpin::decode_batch(&body).ok_or_else(|| ApiError::bad_request("bad_body", "not unpins"))?;
+    for PieceUnpin { hash, stored_before } in unpins {
+        let mut pieces = node.pieces.lock();
+        if pieces.get(&hash).is_some_and(|(stored, _)| *stored < stored_before) {
+            pieces.remove(&hash);
+        }
     }
     Ok(())
 }

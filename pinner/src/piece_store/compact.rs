@@ -158,8 +158,10 @@ impl Writer {
     fn restore_large(&mut self, group: &mut Group, hash: PieceHash, entry: Entry) {
         let footer = self.shared.large.footer_of_file(&self.shared.large.path(&hash), &hash);
         match footer {
-            Some(Record { body: Body::Footer(meta), data_len, stored_at }) if !entry.corrupt => {
-                self.plan(group, Record { body: Body::Large(meta), data_len, stored_at }, &[], Some(entry));
+            Some(Record { body: Body::Footer(meta), data_len, .. }) if !entry.corrupt => {
+                // The piece may have been ordered here again since the file was written.
+                let record = Record { body: Body::Large(meta), data_len, stored_at: entry.stored_at };
+                self.plan(group, record, &[], Some(entry));
             }
             _ => self.give_up(group, hash, entry),
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis};
+use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis, unpin::PieceUnpin};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
@@ -135,9 +135,9 @@ impl PieceStore for DiskPieceStore {
         Ok(Box::new(DiskPut::begin(&self.shared, meta, now)?))
     }
 
-    fn delete(&self, hashes: Vec<PieceHash>) -> BoxFuture<'static, Result<usize, StoreError>> {
+    fn delete(&self, unpins: Vec<PieceUnpin>) -> BoxFuture<'static, Result<usize, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        let pushed = self.shared.queue.push(Command::Delete { hashes, reply });
+        let pushed = self.shared.queue.push(Command::Delete { unpins, reply });
         async move {
             pushed?;
             answer.await.unwrap_or(Err(StoreError::Closed))

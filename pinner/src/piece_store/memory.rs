@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
-use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis};
+use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis, unpin::PieceUnpin};
 
 use super::{
     CompactProgress, Listed, PieceReader, PieceStore, PutError, PutPiece, ReadError, ScrubProgress, Stats,
@@ -158,7 +158,8 @@ impl MemoryPut {
         if state.behaviour == Behaviour::Forgets {
             return Ok(Stored::New);
         }
-        if state.pieces.get(&found).is_some_and(|held| !held.corrupt) {
+        if let Some(held) = state.pieces.get_mut(&found).filter(|held| !held.corrupt) {
+            held.stored_at = held.stored_at.max(self.now);
             return Ok(Stored::AlreadyHeld);
         }
         let (meta, stored_at, outboard) = (self.meta, self.now, Bytes::from(outboard));
@@ -240,10 +241,13 @@ impl PieceStore for MemoryPieceStore {
         Ok(Box::new(MemoryPut { state, meta, now, piece_len, data, reserved }))
     }
 
-    fn delete(&self, hashes: Vec<PieceHash>) -> BoxFuture<'static, Result<usize, StoreError>> {
+    fn delete(&self, unpins: Vec<PieceUnpin>) -> BoxFuture<'static, Result<usize, StoreError>> {
         let mut state = self.state.lock();
         let mut count = 0;
-        for hash in hashes {
+        for PieceUnpin { hash, stored_before } in unpins {
+            if state.pieces.get(&hash).is_some_and(|piece| piece.stored_at >= stored_before) {
+                continue;
+            }
             if let Some(piece) = state.pieces.remove(&hash) {
                 state.used_bytes -= piece.used_bytes();
                 count += 1;

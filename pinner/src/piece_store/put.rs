@@ -62,9 +62,11 @@ struct LargePut {
 impl DiskPut {
     pub(super) fn begin(shared: &Arc<Shared>, meta: PieceMeta, now: UnixMillis) -> Result<Self, PutError> {
         let piece_len = checked_len(&meta)?;
-        let held = shared.index.get(&meta.hash)?.is_some_and(|entry| !entry.corrupt);
+        let held = shared.index.get(&meta.hash)?.filter(|entry| !entry.corrupt);
         let is_small = u64::from(piece_len) <= shared.config.small_len_max;
-        let body = if held {
+        // The record of a small piece is written anew with its new time; its bytes are needed for that.
+        let is_kept = held.is_some_and(|entry| entry.kind == Kind::Large || entry.stored_at >= now);
+        let body = if is_kept {
             PutBody::Held(OutboardBuilder::new(u64::from(piece_len)))
         } else {
             let kind = if is_small { Kind::Small } else { Kind::Large };
@@ -121,10 +123,11 @@ impl DiskPut {
                     .finish()
                     .map(|(hash, _)| hash)
                     .ok_or(PutError::WrongLength { hash: meta.hash })?;
-                if found == meta.hash {
-                    return Ok(Stored::AlreadyHeld);
+                if found != meta.hash {
+                    return Err(PutError::WrongHash { expected: meta.hash, found });
                 }
-                return Err(PutError::WrongHash { expected: meta.hash, found });
+                let record = Record { body: Body::Large(meta), data_len: piece_len, stored_at: now };
+                (record, PutContent::Held, None)
             }
             PutBody::Small { mut bytes, permit, reservation } => {
                 let (found, outboard) =
@@ -135,11 +138,11 @@ impl DiskPut {
                 bytes.extend_from_slice(&outboard);
                 let record = Record { body: Body::Small(meta), data_len: piece_len, stored_at: now };
                 let permit = permit.ok_or(PutError::WrongLength { hash: meta.hash })?;
-                (record, PutContent::Small(bytes, permit), reservation)
+                (record, PutContent::Small(bytes, permit), Some(reservation))
             }
             PutBody::Large { files, reservation } => {
                 let (record, tmp) = files.finish(&shared, meta, piece_len, now).await?;
-                (record, PutContent::Large(tmp), reservation)
+                (record, PutContent::Large(tmp), Some(reservation))
             }
         };
         let (reply, answer) = oneshot::channel();

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::mpsc::SyncSender};
 
 use parking_lot::{Condvar, Mutex};
-use protocol::ids::PieceHash;
+use protocol::{ids::PieceHash, unpin::PieceUnpin};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
 pub(super) struct Put {
     pub(super) record: Record,
     pub(super) content: PutContent,
-    /// Holds the space until the piece is counted.
-    pub(super) reservation: Reservation,
+    /// Holds the space until the piece is counted; none for a piece that is held.
+    pub(super) reservation: Option<Reservation>,
     pub(super) reply: oneshot::Sender<Result<Stored, PutError>>,
 }
 
@@ -29,13 +29,15 @@ pub(super) enum PutContent {
     Small(Vec<u8>, OwnedSemaphorePermit),
     /// A finished file in `tmp/`.
     Large(TmpFile),
+    /// Nothing: the piece was held when its first byte arrived.
+    Held,
 }
 
 /// Something for the writer to do.
 pub(super) enum Command {
     Put(Put),
     Delete {
-        hashes: Vec<PieceHash>,
+        unpins: Vec<PieceUnpin>,
         reply: oneshot::Sender<Result<usize, StoreError>>,
     },
     /// Marks the piece if its record is still this one; answers whether it was.
@@ -62,7 +64,7 @@ impl Command {
     fn cost(&self) -> u64 {
         match self {
             Self::Put(put) => put.record.len_in_log(),
-            Self::Delete { hashes, .. } => 96 * hashes.len() as u64,
+            Self::Delete { unpins, .. } => 96 * unpins.len() as u64,
             _ => 96,
         }
     }

@@ -8,6 +8,7 @@ use protocol::{
     ids::{PieceHash, SegmentId},
     piece::PieceMeta,
     time::UnixMillis,
+    unpin::PieceUnpin,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -46,11 +47,27 @@ fn piece(seed: u64, len: u64) -> (PieceMeta, Bytes) {
 
 /// Puts a piece in parts of 10 000 bytes.
 async fn put(store: &dyn PieceStore, meta: PieceMeta, data: &Bytes) -> Result<Stored, PutError> {
-    let mut put = store.put(meta, NOW)?;
+    put_at(store, meta, data, NOW).await
+}
+
+/// [`put`] under an order of another time.
+async fn put_at(
+    store: &dyn PieceStore,
+    meta: PieceMeta,
+    data: &Bytes,
+    at: UnixMillis,
+) -> Result<Stored, PutError> {
+    let mut put = store.put(meta, at)?;
     for at in (0..data.len()).step_by(10_000) {
         put.write(data.slice(at..data.len().min(at + 10_000))).await?;
     }
     put.finish().await
+}
+
+/// Unpins of pieces that were given up after anything happened to them.
+fn given_up(hashes: impl IntoIterator<Item = PieceHash>) -> Vec<PieceUnpin> {
+    let stored_before = UnixMillis(i64::MAX);
+    hashes.into_iter().map(|hash| PieceUnpin { hash, stored_before }).collect()
 }
 
 /// Reads the whole piece and checks it against its name.

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io, sync::Arc, thread};
 
-use protocol::ids::PieceHash;
+use protocol::{ids::PieceHash, time::UnixMillis, unpin::PieceUnpin};
 use tokio::sync::oneshot;
 
 use super::{
@@ -49,7 +49,7 @@ enum Answer {
         reply: oneshot::Sender<Result<Stored, PutError>>,
         hash: PieceHash,
         tmp: TmpFile,
-        reservation: Reservation,
+        reservation: Option<Reservation>,
     },
     Delete {
         reply: oneshot::Sender<Result<usize, StoreError>>,
@@ -123,7 +123,7 @@ impl Writer {
         for command in commands {
             match command {
                 Command::Put(put) => self.plan_put(&mut group, put),
-                Command::Delete { hashes, reply } => self.plan_delete(&mut group, &hashes, reply),
+                Command::Delete { unpins, reply } => self.plan_delete(&mut group, &unpins, reply),
                 Command::MarkCorrupt { hash, place, reply } => self.plan_mark(&mut group, hash, place, reply),
                 other => apart.push(other),
             }
@@ -203,37 +203,53 @@ impl Writer {
                 return;
             }
         };
-        if before.is_some_and(|entry| !entry.corrupt) {
+        if let Some(held) = before.filter(|entry| !entry.corrupt) {
+            self.plan_again(group, record, content, held);
             // Answered with the group: the copy that is held may itself only become durable with it.
-            group.answers.push(Answer::Put { reply, stored: Stored::AlreadyHeld, reservation: None });
+            group.answers.push(Answer::Put { reply, stored: Stored::AlreadyHeld, reservation });
             return;
         }
         match content {
             PutContent::Small(bytes, _permit) => {
                 self.plan(group, record, &bytes, before);
-                group.answers.push(Answer::Put {
-                    reply,
-                    stored: Stored::New,
-                    reservation: Some(reservation),
-                });
+                group.answers.push(Answer::Put { reply, stored: Stored::New, reservation });
             }
             PutContent::Large(tmp) => {
                 self.plan(group, record, &[], before);
                 let hash = record.body.hash();
                 group.answers.push(Answer::Adopt { reply, hash, tmp, reservation });
             }
+            // Deleted or damaged while it arrived: its bytes were not kept.
+            PutContent::Held => drop(reply.send(Err(PutError::Busy))),
+        }
+    }
+
+    /// Notes that a piece that is held was ordered here once more, so that an earlier order to delete it does not count.
+    fn plan_again(&mut self, group: &mut Group, record: Record, content: PutContent, held: Entry) {
+        if record.stored_at <= held.stored_at {
+            return;
+        }
+        match (held.kind, content, record.body) {
+            // The record of a small piece is the piece.
+            (Kind::Small, PutContent::Small(bytes, _permit), _) => {
+                self.plan(group, record, &bytes, Some(held));
+            }
+            (Kind::Large, _, Body::Large(_)) => self.plan(group, record, &[], Some(held)),
+            _ => {}
         }
     }
 
     fn plan_delete(
         &mut self,
         group: &mut Group,
-        hashes: &[PieceHash],
+        unpins: &[PieceUnpin],
         reply: oneshot::Sender<Result<usize, StoreError>>,
     ) {
         let mut count = 0;
-        for &hash in hashes {
+        for &PieceUnpin { hash, stored_before } in unpins {
             match self.known(group, &hash) {
+                // Ordered here again since it was given up.
+                Ok(Some(entry)) if entry.stored_at >= stored_before => {}
                 Ok(Some(entry)) => {
                     let body = Body::Delete { hash, dead_log: entry.place.log };
                     let record = Record { body, data_len: 0, stored_at: entry.stored_at };
@@ -333,7 +349,7 @@ impl Writer {
         let moved =
             self.shared.logs.faults.check(Fault::Rename).and_then(|()| self.shared.large.adopt(tmp, &hash));
         match moved {
-            Ok(()) => Some(Answer::Put { reply, stored: Stored::New, reservation: Some(reservation) }),
+            Ok(()) => Some(Answer::Put { reply, stored: Stored::New, reservation }),
             Err(error) => {
                 failed.push(Failed { hash, reply, error });
                 None
@@ -345,9 +361,13 @@ impl Writer {
     fn take_back(&mut self, failed: Vec<Failed>) {
         let mut group = Group::default();
         let (reply, _nobody_waits) = oneshot::channel();
-        let hashes: Vec<_> = failed.iter().map(|failed| failed.hash).collect();
+        let now_or_ever = UnixMillis(i64::MAX);
+        let unpins: Vec<_> = failed
+            .iter()
+            .map(|failed| PieceUnpin { hash: failed.hash, stored_before: now_or_ever })
+            .collect();
         let taken_back = self.ready_log().and_then(|()| {
-            self.plan_delete(&mut group, &hashes, reply);
+            self.plan_delete(&mut group, &unpins, reply);
             self.commit(group)
         });
         if let Err(error) = taken_back {

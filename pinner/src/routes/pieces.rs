@@ -13,6 +13,7 @@ use protocol::{
     api::ListedPiece,
     ids::PieceHash,
     order::{Action, OrderError},
+    unpin::PieceUnpin,
 };
 use serde::{Deserialize, Serialize};
 use service::http::error::ApiError;
@@ -50,8 +51,8 @@ pub(super) async fn put(
             return Err(busy.into());
         }
     };
-    let (store, limits, now) = (app.store.as_ref(), &app.config.limits, app.clock.now());
-    accept(store, limits, (&order, meta), &parts.headers, body, now).await?;
+    let (store, limits) = (app.store.as_ref(), &app.config.limits);
+    accept(store, limits, (&order, meta), &parts.headers, body).await?;
     drop(pass);
     Ok(StatusCode::CREATED.into_response())
 }
@@ -113,7 +114,7 @@ pub(super) struct Deleted {
     deleted: usize,
 }
 
-/// `POST /v1/pieces/delete` with an order for exactly this body: names of 32 bytes one after another.
+/// `POST /v1/pieces/delete` with an order for exactly this body: rows of unpins.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -124,7 +125,7 @@ pub(super) async fn delete(
         _ => None,
     })?;
     let _pass = app.load.enter(Kind::Collect)?;
-    let body = whole(body, DELETE_MAX * PieceHash::LEN, app.config.limits.idle).await?;
+    let body = whole(body, DELETE_MAX * PieceUnpin::LEN, app.config.limits.idle).await?;
     if *blake3::hash(&body).as_bytes() != digest {
         return Err(LeaveError::from(OrderError::WrongAction).into());
     }

@@ -8,6 +8,8 @@ use protocol::{
     audit::{Batch, Challenge, Fault, Outcome, Reply, Verdict, judge},
     ids::PieceHash,
     order::Action,
+    time::UnixMillis,
+    unpin::PieceUnpin,
 };
 
 use super::world::{Piece, TestNode, World, is, refused};
@@ -40,7 +42,8 @@ async fn an_honest_node_passes_and_admits_what_it_lost() {
     // Pieces of one chunk: whichever chunk is asked for, the damage is in it.
     let (damaged, deleted) = (&pieces[0], &pieces[1]);
     node.store.flip_bit(damaged.meta.hash, 3);
-    node.store.delete(vec![deleted.meta.hash]).await.unwrap();
+    let unpin = PieceUnpin { hash: deleted.meta.hash, stored_before: UnixMillis(i64::MAX) };
+    node.store.delete(vec![unpin]).await.unwrap();
     let wrong_len = Challenge { piece_len: 77, ..batch.challenges[5] };
     let challenges = vec![batch.challenges[0], batch.challenges[1], wrong_len, batch.challenges[9]];
     let expected = vec![

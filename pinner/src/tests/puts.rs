@@ -8,6 +8,7 @@ use protocol::{
     api::ORDER_HEADER,
     ids::PieceHash,
     order::{Action, CLOCK_SKEW_MAX},
+    unpin::PieceUnpin,
 };
 
 use tower::ServiceExt as _;
@@ -187,8 +188,11 @@ async fn pieces_are_deleted_by_exactly_the_batch_that_was_ordered() {
     for piece in &pieces {
         world.put(&node, piece).await.unwrap();
     }
-    let names =
-        |hashes: &[PieceHash]| Bytes::from(hashes.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>());
+    let names = |hashes: &[PieceHash]| {
+        let stored_before = world.clock.now() + Duration::from_secs(1);
+        let unpin = |&hash: &PieceHash| PieceUnpin { hash, stored_before };
+        Bytes::from(PieceUnpin::encode_batch(&hashes.iter().map(unpin).collect::<Vec<_>>()))
+    };
     let batch = names(&[pieces[0].meta.hash, pieces[1].meta.hash, PieceHash([7; 32])]);
     let digest = |body: &Bytes| Action::Delete(*blake3::hash(body).as_bytes());
     let order = world.order(&node, digest(&batch), 0);
@@ -196,7 +200,7 @@ async fn pieces_are_deleted_by_exactly_the_batch_that_was_ordered() {
     let client = world.nodes();
     let other = names(&[pieces[2].meta.hash]);
     assert_eq!(refused(client.delete(&node.url, &order, other.clone()).await), is(403, "order_refused"));
-    for bad in [other.slice(1..), Bytes::new(), Bytes::from(vec![0; 10_001 * 32])] {
+    for bad in [other.slice(1..), Bytes::new(), Bytes::from(vec![0; 10_001 * PieceUnpin::LEN])] {
         let order = world.order(&node, digest(&bad), 0);
         let (status, _) = refused(client.delete(&node.url, &order, bad).await);
         assert!(status == 400 || status == 413, "{status}");
@@ -207,6 +211,22 @@ async fn pieces_are_deleted_by_exactly_the_batch_that_was_ordered() {
     let left: Vec<PieceHash> =
         node.store.list(None, 10).unwrap().into_iter().map(|piece| piece.hash).collect();
     assert_eq!(left, [pieces[2].meta.hash]);
+}
+
+#[tokio::test]
+async fn a_late_order_to_delete_spares_what_was_ordered_here_again() {
+    let world = World::new();
+    let node = world.node(1);
+    let piece = Piece::random(1, 1000);
+    world.put(&node, &piece).await.unwrap();
+    world.clock.advance(Duration::from_secs(10));
+    let unpin = PieceUnpin { hash: piece.meta.hash, stored_before: world.clock.now() };
+    let batch = Bytes::from(PieceUnpin::encode_batch(&[unpin]));
+    let order = world.order(&node, Action::Delete(*blake3::hash(&batch).as_bytes()), 0);
+    world.clock.advance(Duration::from_secs(10));
+    world.put(&node, &piece).await.unwrap();
+    world.nodes().delete(&node.url, &order, batch).await.unwrap();
+    assert_eq!(node.store.stats().pieces, 1);
 }
 
 #[tokio::test]

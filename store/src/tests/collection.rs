@@ -3,7 +3,8 @@
 use super::{
     engines::both_engines,
     fixtures::{
-        NOW, account, cid, commit, later, node_id, piece_hash, segment, segment_id, state, store_file, upload,
+        NOW, account, cid, commit, later, node_id, piece_hash, queued, segment, segment_id, state,
+        store_file, upload,
     },
 };
 use crate::{Committed::SegmentGone, Db, NewPiece, SegmentState};
@@ -51,8 +52,7 @@ async fn collecting_removes_all_that_hangs_on_a_segment(db: Db) {
     assert_eq!(db.repairs_waiting().await.expect("repairs"), 0);
     assert_eq!(db.unpins_waiting().await.expect("unpins"), 3, "one for each node that holds a piece");
     for index in 0..3 {
-        let queued = db.queued_unpins(node_id(index), 9).await.expect("unpins");
-        assert_eq!(queued, [piece_hash(1, index)]);
+        assert_eq!(queued(&db, index).await, [piece_hash(1, index)]);
         assert_eq!(db.holdings(node_id(index)).await.expect("holdings"), (1, 1 << 20));
     }
     assert_eq!(state(&db, 2).await, Some(SegmentState::Live));

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use super::{
     engines::both_engines,
     fixtures::{
-        NOW, account, cid, commit, enrol_nodes, later, node_id, piece_hash, repeated, segment, segment_id,
-        slot, upload,
+        NOW, account, cid, commit, enrol_nodes, later, node_id, piece_hash, queued, repeated, segment,
+        segment_id, slot, upload,
     },
     whole::assert_whole,
 };
@@ -98,7 +98,7 @@ async fn one_of_sixteen_moves_of_a_piece_wins(db: Db) {
     let winners: Vec<_> = won.into_iter().flatten().collect();
     assert_eq!(winners.len(), 1);
     assert_eq!(db.holdings(winners[0]).await.expect("holdings").0, 1);
-    assert_eq!(db.queued_unpins(node_id(0), 9).await.expect("unpins"), [piece_hash(1, 0)]);
+    assert_eq!(queued(&db, 0).await, [piece_hash(1, 0)]);
     assert_eq!(db.unpins_waiting().await.expect("unpins"), 1);
 }
 

@@ -13,6 +13,12 @@ use crate::{BlockAt, Committed, Db, NewNode, NewPiece, NewSegment, PieceSlot, Se
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
+/// What a node may drop, by name.
+pub(super) async fn queued(db: &Db, node: u8) -> Vec<PieceHash> {
+    let unpins = db.queued_unpins(node_id(node), 99).await.expect("unpins");
+    unpins.into_iter().map(|unpin| unpin.hash).collect()
+}
+
 pub(super) fn later(seconds: u64) -> UnixMillis {
     NOW + Duration::from_secs(seconds)
 }

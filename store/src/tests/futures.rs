@@ -33,7 +33,7 @@ async fn all_futures_are_send() {
     is_send(db.move_piece(slot(1, 1), hash, None, node, NOW));
     is_send(db.lose_pieces(node, &[], NOW));
     is_send(db.queue_unpins(node, &[hash], NOW));
-    is_send(db.finish_unpins(node, &[hash]));
+    is_send(db.finish_unpins(node, &[]));
     is_send(db.claim_visits(Visit::Probe, NOW, NOW, 1));
     is_send(db.schedule_visit(node, Visit::Probe, NOW));
     is_send(db.may_enrol(node, None, NOW));

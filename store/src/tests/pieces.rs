@@ -2,11 +2,16 @@
 
 use std::collections::HashSet;
 
-use protocol::ids::{NodeId, PieceHash};
+use protocol::{
+    ids::{NodeId, PieceHash},
+    unpin::PieceUnpin,
+};
 
 use super::{
     engines::both_engines,
-    fixtures::{NOW, account, commit, later, node_id, piece_hash, segment, segment_id, slot, store_file},
+    fixtures::{
+        NOW, account, commit, later, node_id, piece_hash, queued, segment, segment_id, slot, store_file,
+    },
 };
 use crate::{Db, NewPiece};
 
@@ -22,10 +27,6 @@ both_engines!(
 async fn holder(db: &Db, segment: u32, index: u8) -> Option<NodeId> {
     let infos = db.segments_info(&[segment_id(segment)]).await.expect("infos");
     infos[0].pieces[usize::from(index)].node
-}
-
-async fn queued(db: &Db, node: u8) -> Vec<PieceHash> {
-    db.queued_unpins(node_id(node), 99).await.expect("unpins")
 }
 
 async fn held_pieces_come_in_order_of_hash(db: Db) {
@@ -144,9 +145,19 @@ async fn unpins_are_queued_and_finished(db: Db) {
     assert_eq!(db.unpins_waiting().await.expect("unpins"), 1_501);
     let mut sorted = hashes.clone();
     sorted.sort();
-    assert_eq!(db.queued_unpins(node_id(1), 3).await.expect("unpins"), sorted[..3]);
+    let first = db.queued_unpins(node_id(1), 3).await.expect("unpins");
+    assert_eq!(first.iter().map(|unpin| unpin.hash).collect::<Vec<_>>(), sorted[..3]);
+    assert_eq!(db.queued_unpins(node_id(2), 3).await.expect("unpins")[0].stored_before, NOW);
     db.finish_unpins(node_id(1), &[]).await.expect("nothing to finish");
-    db.finish_unpins(node_id(1), &hashes[1..]).await.expect("finish");
-    assert_eq!(queued(&db, 1).await, hashes[..1]);
+    let unpin = |hash: &PieceHash| PieceUnpin { hash: *hash, stored_before: NOW };
+    let told: Vec<_> = hashes.iter().map(unpin).collect();
+    db.finish_unpins(node_id(1), &told).await.expect("finish");
+    let mut again = hashes[..2].to_vec();
+    again.sort();
+    assert_eq!(queued(&db, 1).await, again, "what was queued again meanwhile stays");
+    let left = db.queued_unpins(node_id(1), 9).await.expect("unpins");
+    assert_eq!(left[0].stored_before, later(1));
+    db.finish_unpins(node_id(1), &left).await.expect("finish");
+    assert!(queued(&db, 1).await.is_empty());
     assert_eq!(queued(&db, 2).await, hashes[..1]);
 }

@@ -36,7 +36,7 @@ async fn a_full_store_refuses_before_the_bytes_come() {
     assert!(stats.free_bytes < 5000 && stats.used_bytes + stats.dead_bytes <= 500_000, "{stats:?}");
     // A piece that is held needs no room.
     assert_eq!(put(&store, held[0].0, &held[0].1).await.unwrap(), Stored::AlreadyHeld);
-    assert_eq!(store.delete(vec![large.hash]).await.unwrap(), 1);
+    assert_eq!(store.delete(given_up([large.hash])).await.unwrap(), 1);
     put(&store, piece(3, 300_032).0, &piece(3, 300_032).1).await.unwrap();
     assert_counters_exact(&store);
 }
@@ -81,7 +81,7 @@ async fn a_group_that_cannot_be_written_is_refused_whole() {
             let (meta, data) = piece(seed + 2000, 60_032);
             assert!(put(&store, meta, &data).await.is_err());
         } else {
-            assert!(store.delete(vec![first.hash]).await.is_err());
+            assert!(store.delete(given_up([first.hash])).await.is_err());
         }
         assert_eq!(read(&store, first.hash).unwrap(), first_data);
         assert_counters_exact(&store);

@@ -25,13 +25,40 @@ async fn fill(store: &DiskPieceStore, seeds: std::ops::Range<u64>) -> Vec<(Piece
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_a_piece_was_ordered_again_is_kept_through_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let pieces = fill(&store, 0..40).await;
+    let later = UnixMillis(NOW.0 + 5000);
+    for (meta, data) in &pieces {
+        assert_eq!(put_at(&store, *meta, data, later).await.unwrap(), Stored::AlreadyHeld);
+    }
+    let check = |store: &DiskPieceStore| {
+        assert_eq!(store.stats().pieces, pieces.len() as u64);
+        for (meta, data) in &pieces {
+            assert_eq!(store.read(meta.hash).unwrap().stored_at(), later);
+            assert_eq!(read(store, meta.hash).unwrap(), *data);
+        }
+    };
+    check(&store);
+    assert!(compact(&store, 50_000) > 0);
+    check(&store);
+    drop(store);
+    store = open(dir.path());
+    check(&store);
+    drop(store);
+    DiskPieceStore::discard_index(dir.path()).unwrap();
+    check(&open(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn space_comes_back_and_every_piece_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut pieces = fill(&store, 0..150).await;
     let gone: Vec<_> =
         pieces.extract_if(.., |(meta, _)| meta.hash.0[1] % 4 != 0).map(|(meta, _)| meta.hash).collect();
-    assert_eq!(store.delete(gone.clone()).await.unwrap(), gone.len());
+    assert_eq!(store.delete(given_up(gone.clone())).await.unwrap(), gone.len());
     let before = store.stats();
     assert!(before.dead_bytes > 500_000);
     let freed = compact(&store, 50_000);
@@ -68,13 +95,13 @@ async fn churn_does_not_grow_the_store() {
     let mut held: Vec<PieceHash> = Vec::new();
     for round in 0..12 {
         let pieces = fill(&store, round * 40..(round + 1) * 40).await;
-        store.delete(std::mem::take(&mut held)).await.unwrap();
+        store.delete(given_up(std::mem::take(&mut held))).await.unwrap();
         held.extend(pieces.iter().map(|(meta, _)| meta.hash));
         compact(&store, 1 << 20);
         assert_counters_exact(&store);
     }
     assert!(store.shared().logs.numbers().unwrap().len() < 8);
-    store.delete(held).await.unwrap();
+    store.delete(given_up(held)).await.unwrap();
     compact(&store, 1 << 20);
     let stats = store.stats();
     assert_eq!((stats.pieces, stats.used_bytes), (0, 0));
@@ -106,7 +133,7 @@ async fn compaction_finds_damage_and_keeps_marks() {
     assert!(read(&store, large).is_err());
     // Delete the rest of the first log, so that it is compacted.
     let rest: Vec<_> = first[4..].iter().map(|(meta, _)| meta.hash).collect();
-    store.delete(rest).await.unwrap();
+    store.delete(given_up(rest)).await.unwrap();
     compact(&store, 1 << 20);
     assert!(!store.shared().logs.numbers().unwrap().contains(&1));
     let mut expected = vec![large, unread, header];
@@ -137,7 +164,7 @@ async fn a_step_that_cannot_write_loses_nothing() {
     let mut pieces = fill(&store, 0..60).await;
     let gone: Vec<_> = pieces.drain(..40).map(|(meta, _)| meta.hash).collect();
     let kept_in_first = fill(&store, 200..203).await;
-    store.delete(gone).await.unwrap();
+    store.delete(given_up(gone)).await.unwrap();
     pieces.extend(kept_in_first);
     for fault in [Fault::Append, Fault::Sync, Fault::Sync] {
         store.shared().logs.faults.arm(fault);
@@ -167,7 +194,7 @@ async fn readers_are_not_disturbed() {
     let mut pieces = fill(&store, 0..120).await;
     let gone: Vec<_> =
         pieces.extract_if(.., |(meta, _)| meta.hash.0[1] % 3 != 0).map(|(meta, _)| meta.hash).collect();
-    store.delete(gone).await.unwrap();
+    store.delete(given_up(gone)).await.unwrap();
     let early = store.read(pieces[0].0.hash).unwrap();
     let reading = std::sync::Arc::clone(&store);
     let wanted = pieces.clone();

@@ -18,6 +18,7 @@ async fn suite(store: &dyn PieceStore) {
     lists_in_order(store).await;
     gives_any_range(store).await;
     deletes(store).await;
+    keeps_what_was_ordered_again(store).await;
     survives_a_reader_that_gives_up(store).await;
 }
 
@@ -162,8 +163,8 @@ async fn deletes(store: &dyn PieceStore) {
     let mut hashes: Vec<_> = pieces.iter().map(|(meta, _)| meta.hash).collect();
     hashes.push(PieceHash([7; 32]));
     hashes.push(hashes[0]);
-    assert_eq!(store.delete(hashes.clone()).await.unwrap(), 3);
-    assert_eq!(store.delete(hashes).await.unwrap(), 0);
+    assert_eq!(store.delete(given_up(hashes.clone())).await.unwrap(), 3);
+    assert_eq!(store.delete(given_up(hashes)).await.unwrap(), 0);
     for (meta, _) in &pieces {
         assert!(matches!(store.read(meta.hash), Err(ReadError::NotFound(_))));
     }
@@ -178,6 +179,29 @@ async fn deletes(store: &dyn PieceStore) {
         assert_eq!(put(store, *meta, data).await.unwrap(), Stored::New);
         assert_eq!(read(store, meta.hash).unwrap(), *data);
     }
+}
+
+/// An order to delete may be under way for so long that its piece is wanted again when it arrives.
+async fn keeps_what_was_ordered_again(store: &dyn PieceStore) {
+    let at = |seconds: i64| UnixMillis(NOW.0 + 1000 * seconds);
+    for len in [512, 20_032, 900_032] {
+        let (meta, data) = piece(6500 + len, len);
+        let unpin = |stored_before| vec![PieceUnpin { hash: meta.hash, stored_before }];
+        assert_eq!(put_at(store, meta, &data, at(0)).await.unwrap(), Stored::New);
+        let before = store.stats();
+        assert_eq!(put_at(store, meta, &data, at(20)).await.unwrap(), Stored::AlreadyHeld);
+        let after = store.stats();
+        assert_eq!((after.pieces, after.used_bytes), (before.pieces, before.used_bytes));
+        // The order of ten seconds ago, and a repetition of the first put.
+        assert_eq!(store.delete(unpin(at(10))).await.unwrap(), 0);
+        assert_eq!(put_at(store, meta, &data, at(0)).await.unwrap(), Stored::AlreadyHeld);
+        assert_eq!(store.delete(unpin(at(20))).await.unwrap(), 0);
+        assert_eq!(store.read(meta.hash).unwrap().stored_at(), at(20));
+        assert_eq!(read(store, meta.hash).unwrap(), data);
+        assert_eq!(store.delete(unpin(at(21))).await.unwrap(), 1);
+        assert!(matches!(store.read(meta.hash), Err(ReadError::NotFound(_))));
+    }
+    assert_eq!(store.stats().reserved_bytes, 0);
 }
 
 async fn survives_a_reader_that_gives_up(store: &dyn PieceStore) {

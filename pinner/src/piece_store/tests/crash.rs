@@ -42,7 +42,7 @@ async fn child_that_writes_until_it_is_killed() {
                 if step % 3 == 2 {
                     let old = number - 8;
                     say(format!("deleting {old}"));
-                    store.delete(vec![numbered(old).0.hash]).await.unwrap();
+                    store.delete(given_up([numbered(old).0.hash])).await.unwrap();
                     say(format!("deleted {old}"));
                 }
                 if step % 10 == 9 {

@@ -240,7 +240,7 @@ async fn mixed_store(dir: &Path) -> (Vec<(PieceMeta, Bytes)>, Vec<PieceHash>) {
         put(&store, *meta, data).await.unwrap();
     }
     let gone: Vec<_> = pieces.drain(40..).map(|(meta, _)| meta.hash).collect();
-    store.delete(gone.clone()).await.unwrap();
+    store.delete(given_up(gone.clone())).await.unwrap();
     let (meta, _) = pieces.remove(7);
     let entry = entry(&store, meta.hash);
     flip(&log_path(dir, entry.place.log), u64::from(entry.place.offset) + 1000);
