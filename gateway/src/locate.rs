@@ -7,7 +7,7 @@ use content::Cid;
 use protocol::{
     api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
     ids::SegmentId,
-    order::Action,
+    order::{Action, Purpose},
     time::UnixMillis,
 };
 use retrieval::{Found, LocateError, LocateFuture, Locator};
@@ -116,7 +116,13 @@ impl StoreLocator {
             .filter(|(.., reachable)| *reachable || !enough)
             .map(|(piece, node, url, _)| {
                 let bytes_max = piece_len.saturating_mul(READS_PER_ORDER);
-                let order = self.signer.order_until(node, Action::Get(piece.hash), bytes_max, now, expires);
+                let order = self.signer.order_until(
+                    node,
+                    Action::Get(piece.hash, Purpose::Read),
+                    bytes_max,
+                    now,
+                    expires,
+                );
                 PieceSource { index: piece.index, order: PieceOrder { node, url, hash: piece.hash, order } }
             })
             .collect()

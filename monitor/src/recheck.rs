@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use protocol::{
     audit::{Containment, Fault, WholeCheck},
     ids::NodeId,
-    order::Action,
+    order::{Action, Purpose},
     proof,
     time::UnixMillis,
 };
@@ -142,7 +142,12 @@ impl Recheck {
         let timeout = self.inner.config.visits.whole_timeout;
         let range = 0..piece.piece_bytes;
         let answer_max = proof::encoded_len(piece.piece_bytes, &range);
-        let order = self.inner.signer.order(node.id, Action::Get(piece.hash), answer_max, timeout * 2);
+        let order = self.inner.signer.order(
+            node.id,
+            Action::Get(piece.hash, Purpose::Audit),
+            answer_max,
+            timeout * 2,
+        );
         let order = PieceOrder { node: node.id, url: node.url.clone(), hash: piece.hash, order };
         let answer_max = usize::try_from(answer_max)?;
         let answer = self.inner.nodes.get(&order, range.clone(), answer_max, timeout).await;

@@ -112,7 +112,7 @@ impl Orders {
     /// Leave to read ranges of `hash`, to be counted and paid.
     pub(crate) fn to_get(&self, headers: &HeaderMap, hash: PieceHash) -> Result<Leave, LeaveError> {
         let (order, token) = self.order(headers)?;
-        if order.action != Action::Get(hash) {
+        if !matches!(order.action, Action::Get(allowed, _) if allowed == hash) {
             return Err(OrderError::WrongAction.into());
         }
         let Order { serial, issued, expires, bytes_max, .. } = order;

@@ -301,7 +301,7 @@ pub struct Earnings {
     pub node: NodeId,
     /// All that it has earned, in micro-units; the sum of `by_kind`.
     pub total_micros: u64,
-    /// By kind: `storage`, `egress`, `repair_egress`.
+    /// By kind: `storage`, `egress`, `repair_egress`, `audit_egress`.
     pub by_kind: std::collections::BTreeMap<String, u64>,
     /// The latest hours, newest first.
     pub hours: Vec<EarningsHour>,

@@ -17,13 +17,24 @@ const DOMAIN: &str = "pinstripe order v1";
 /// Node, serial, issued, expires, limit.
 const FIXED_LEN: usize = 32 + 16 + 8 + 8 + 8;
 
+/// What bytes are read for; what the node is paid for them follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// For a reader, through a gateway or another node.
+    Read,
+    /// To rebuild other pieces.
+    Repair,
+    /// To check a whole piece after an audit that stalled.
+    Audit,
+}
+
 /// What an order allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Store this piece.
     Put(PieceMeta),
     /// Read ranges of this piece.
-    Get(PieceHash),
+    Get(PieceHash, Purpose),
     /// Answer the batch of challenges whose request body has this BLAKE3 hash.
     Audit([u8; 32]),
     /// Delete the batch of pieces ([`crate::unpin::PieceUnpin`]) whose request body has this BLAKE3 hash.
@@ -86,8 +97,12 @@ impl Order {
                 payload.push(0);
                 payload.extend_from_slice(&meta.encode());
             }
-            Action::Get(hash) => {
-                payload.push(1);
+            Action::Get(hash, purpose) => {
+                payload.push(match purpose {
+                    Purpose::Read => 1,
+                    Purpose::Repair => 5,
+                    Purpose::Audit => 6,
+                });
                 payload.extend_from_slice(&hash.0);
             }
             Action::Audit(digest) => {
@@ -114,10 +129,12 @@ impl Order {
         let (tag, rest) = rest.split_first()?;
         let action = match tag {
             0 => Action::Put(PieceMeta::decode(rest.try_into().ok()?).ok()?),
-            1 => Action::Get(PieceHash(rest.try_into().ok()?)),
+            1 => Action::Get(PieceHash(rest.try_into().ok()?), Purpose::Read),
             2 => Action::Audit(rest.try_into().ok()?),
             3 => Action::Delete(rest.try_into().ok()?),
             4 if rest.is_empty() => Action::List,
+            5 => Action::Get(PieceHash(rest.try_into().ok()?), Purpose::Repair),
+            6 => Action::Get(PieceHash(rest.try_into().ok()?), Purpose::Audit),
             _ => return None,
         };
         let number = |at: usize| fixed[at..at + 8].try_into().map(i64::from_le_bytes).ok();

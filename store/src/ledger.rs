@@ -25,6 +25,8 @@ pub enum LedgerKind {
     Egress,
     /// Bytes served to repairs.
     RepairEgress,
+    /// Bytes served to audits.
+    AuditEgress,
 }
 
 impl LedgerKind {
@@ -34,6 +36,7 @@ impl LedgerKind {
             Self::Storage => "storage",
             Self::Egress => "egress",
             Self::RepairEgress => "repair_egress",
+            Self::AuditEgress => "audit_egress",
         }
     }
 }

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use http::{Request, Response};
 use protocol::{
     ids::{NodeId, PieceHash},
-    order::Action,
+    order::{Action, Purpose},
 };
 use service::{clock::Clock, dice::Dice, signer::Signer};
 use tower::ServiceExt as _;
@@ -83,7 +83,7 @@ impl FakeNetwork {
     pub fn get_order(&self, number: usize, hash: PieceHash) -> PieceOrder {
         let (node, url) = (self.nodes[number].id(), self.nodes[number].url().to_string());
         let lifetime = std::time::Duration::from_hours(1);
-        let order = self.signer.order(node, Action::Get(hash), u64::MAX, lifetime);
+        let order = self.signer.order(node, Action::Get(hash, Purpose::Read), u64::MAX, lifetime);
         PieceOrder { node, url, hash, order }
     }
 

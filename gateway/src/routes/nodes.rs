@@ -21,7 +21,7 @@ use protocol::{
     },
     ids::{NodeId, Serial},
     node_proof::{self, NODE_PROOF_HEADER},
-    order::{Action, Order},
+    order::{Action, Order, Purpose},
     pay::Kind,
     reputation::{Reputation, Standing, Tally},
     ticket::Ticket,
@@ -227,6 +227,44 @@ pub(super) async fn locate(
     Ok(Json(answer.map_err(|error| ApiError::unavailable("store_unavailable", error, 5))?))
 }
 
+/// Bytes that a node sent, by what for.
+#[derive(Default)]
+struct Sent {
+    read: u64,
+    repair: u64,
+    audit: u64,
+}
+
+impl Sent {
+    fn add(&mut self, purpose: Purpose, bytes: u64) {
+        let sum = match purpose {
+            Purpose::Read => &mut self.read,
+            Purpose::Repair => &mut self.repair,
+            Purpose::Audit => &mut self.audit,
+        };
+        *sum = sum.saturating_add(bytes);
+    }
+
+    fn earnings(&self) -> Vec<Earning> {
+        let all = [
+            (LedgerKind::Egress, self.read),
+            (LedgerKind::RepairEgress, self.repair),
+            (LedgerKind::AuditEgress, self.audit),
+        ];
+        let earned = all.into_iter().filter(|(_, quantity)| *quantity > 0);
+        earned.map(|(kind, quantity)| Earning { kind, quantity }).collect()
+    }
+}
+
+fn paid_as(kind: LedgerKind) -> Kind {
+    match kind {
+        LedgerKind::Storage => Kind::Storage,
+        LedgerKind::Egress => Kind::Egress,
+        LedgerKind::RepairEgress => Kind::RepairEgress,
+        LedgerKind::AuditEgress => Kind::AuditEgress,
+    }
+}
+
 /// `POST /v1/nodes/redeem`: books one hour of a node's traffic.
 pub(super) async fn redeem(
     State(gateway): State<Gateway>,
@@ -246,32 +284,34 @@ pub(super) async fn redeem(
     // Tens of thousands of signatures take seconds.
     let counted = tokio::task::spawn_blocking(move || {
         let mut seen: HashSet<Serial> = HashSet::new();
-        let (mut egress, mut refused) = (0u64, 0);
+        let (mut sent, mut refused) = (Sent::default(), 0);
         for RedeemEntry { token, bytes } in &request.entries {
             let redeemed = Order::verify(&key, token)
                 .ok()
-                .filter(|order| order.node == node && matches!(order.action, Action::Get(_)))
-                .map(|order| (order.serial, order.issued, order.bytes_max))
+                .filter(|order| order.node == node)
+                .and_then(|order| match order.action {
+                    Action::Get(_, purpose) => Some((order.serial, order.issued, order.bytes_max, purpose)),
+                    _ => None,
+                })
                 .or_else(|| {
                     let ticket = Ticket::verify(&key, node, token).ok()?;
-                    Some((ticket.serial, ticket.issued, ticket.bytes_max))
+                    Some((ticket.serial, ticket.issued, ticket.bytes_max, Purpose::Read))
                 });
             match redeemed {
-                Some((serial, issued, limit)) if issued.hour() == hour && seen.insert(serial) => {
-                    egress = egress.saturating_add((*bytes).min(limit));
+                Some((serial, issued, limit, purpose)) if issued.hour() == hour && seen.insert(serial) => {
+                    sent.add(purpose, (*bytes).min(limit));
                 }
                 _ => refused += 1,
             }
         }
-        (egress, refused)
+        (sent, refused)
     });
-    let (egress, refused) = counted.await.map_err(anyhow::Error::from)?;
-    let earning = Earning { kind: LedgerKind::Egress, quantity: egress };
+    let (sent, refused) = counted.await.map_err(anyhow::Error::from)?;
     let rates = gateway.config.rates;
     let settled = gateway
         .db
-        .settle_window(node, hour, &[earning], now, |earning, carry| {
-            let accrued = rates.accrue(Kind::Egress, earning.quantity.into(), carry);
+        .settle_window(node, hour, &sent.earnings(), now, |earning, carry| {
+            let accrued = rates.accrue(paid_as(earning.kind), earning.quantity.into(), carry);
             accrued.map_or((0, carry), |accrued| (accrued.amount.0, accrued.carry))
         })
         .await

@@ -9,7 +9,7 @@ use protocol::{
     },
     ids::{PieceHash, Serial},
     node_proof::{NODE_PROOF_HEADER, prove},
-    order::{Action, Order},
+    order::{Action, Order, Purpose},
     ticket::Ticket,
     time::{HOUR_MS, UnixMillis},
 };
@@ -177,7 +177,7 @@ async fn places_of_blocks() {
     // The orders are good: with them the block can be read.
     for piece in &segment.pieces {
         let order = Order::verify(&world.network.signer().public_key(), &piece.order).unwrap();
-        assert_eq!((order.node, order.action), (piece.node, Action::Get(piece.hash)));
+        assert_eq!((order.node, order.action), (piece.node, Action::Get(piece.hash, Purpose::Read)));
         assert_eq!(order.expires, segment.expires);
         assert_eq!(world.network.node(piece.node).unwrap().url(), piece.url);
     }
@@ -205,7 +205,7 @@ async fn traffic_is_paid_once() {
         Order { node, serial: Serial([serial; 16]), issued, expires, bytes_max: 1_000_000_000, action }
             .sign(&key)
     };
-    let get = Action::Get(PieceHash([3; 32]));
+    let get = Action::Get(PieceHash([3; 32]), Purpose::Read);
     let ticket = |serial: u8| {
         let expires = UnixMillis(within.0 + HOUR_MS);
         let (serial, cid) = (Serial([serial; 16]), b"cid".to_vec());
@@ -217,6 +217,9 @@ async fn traffic_is_paid_once() {
         entry(ticket(2), 600_000_000),
         // More than the order allows.
         entry(order(3, node.id(), within.0, get), u64::MAX),
+        entry(order(7, node.id(), within.0, Action::Get(PieceHash([3; 32]), Purpose::Repair)), 300),
+        entry(order(8, node.id(), within.0, Action::Get(PieceHash([3; 32]), Purpose::Repair)), 70_000_000),
+        entry(order(9, node.id(), within.0, Action::Get(PieceHash([3; 32]), Purpose::Audit)), 50),
         // Refused: another node's, another hour's, no reading, the same again, nonsense.
         entry(order(4, other.id(), within.0, get), 1),
         entry(order(5, node.id(), within.0 - HOUR_MS, get), 1),
@@ -231,8 +234,13 @@ async fn traffic_is_paid_once() {
     assert_eq!(answer, RedeemAnswer { settled: true, refused: 5 });
     let earnings = async || parse::<Earnings>(&world.get(&format!("/v1/nodes/{}/earnings", node.id())).await);
     let first = earnings().await;
-    assert_eq!((first.hours.len(), first.hours[0].quantity), (1, 2_000_000_000));
-    assert!(first.total_micros > 0 && first.total_micros == first.by_kind["egress"]);
+    let mut quantities: Vec<(&str, u64)> =
+        first.hours.iter().map(|line| (line.kind.as_str(), line.quantity)).collect();
+    quantities.sort_unstable();
+    let expected = [("audit_egress", 50), ("egress", 2_000_000_000), ("repair_egress", 70_000_300)];
+    assert_eq!(quantities, expected, "by what the bytes were read for");
+    assert!(first.by_kind["egress"] > 0 && first.by_kind["repair_egress"] > 0);
+    assert_eq!(first.total_micros, first.by_kind.values().sum::<u64>());
     let again: RedeemAnswer = parse(&redeem(hour, entries).await);
     assert!(!again.settled);
     assert_eq!(earnings().await, first, "each hour once");

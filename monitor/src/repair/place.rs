@@ -2,7 +2,7 @@
 
 use client::PieceOrder;
 use protocol::{
-    order::Action,
+    order::{Action, Purpose},
     placement::{self, Candidate},
     proof,
     repair::RepairPlan,
@@ -29,7 +29,7 @@ pub(super) fn sources(
             node: node.id,
             url: node.url.clone(),
             hash: piece.hash,
-            order: inner.signer.order(node.id, Action::Get(piece.hash), bytes_max, lifetime),
+            order: inner.signer.order(node.id, Action::Get(piece.hash, Purpose::Repair), bytes_max, lifetime),
         };
         Some(PieceSource { index: *index, order })
     };

@@ -169,7 +169,7 @@ async fn get_piece(
     headers: HeaderMap,
 ) -> Result<Vec<u8>, ApiError> {
     let hash: PieceHash = hash.parse().map_err(|error| ApiError::bad_request("bad_hash", error))?;
-    node.check(&headers, |action| *action == Action::Get(hash))?;
+    node.check(&headers, |action| matches!(action, Action::Get(allowed, _) if *allowed == hash))?;
     node.refuse_if_failing()?;
     let piece = node.piece(hash).ok_or_else(|| ApiError::not_found("piece_not_found", hash))?;
     let (_, outboard) = proof::outboard(&piece);

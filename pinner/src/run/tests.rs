@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use protocol::{
     api::EnrolAnswer,
     ids::{NodeId, PieceHash, SegmentId},
-    order::Action,
+    order::{Action, Purpose},
     piece::PieceMeta,
     proof::verify_slice,
 };
@@ -66,7 +66,7 @@ fn orders(running: &Running, signer: &Signer, meta: PieceMeta) -> [PieceOrder; 2
         hash: meta.hash,
         order: signer.order(running.pinner.id(), action, meta.piece_len(), Duration::from_mins(5)),
     };
-    [order(Action::Put(meta)), order(Action::Get(meta.hash))]
+    [order(Action::Put(meta)), order(Action::Get(meta.hash, Purpose::Read))]
 }
 
 #[tokio::test]

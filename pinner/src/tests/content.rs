@@ -12,7 +12,7 @@ use erasure::Scheme;
 use protocol::{
     api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
     ids::{SegmentId, Serial},
-    order::Action,
+    order::{Action, Purpose},
     ticket::Ticket,
     time::UnixMillis,
 };
@@ -83,7 +83,8 @@ async fn spread(
         let meta = piece.meta(id, scheme, length);
         let order = world.put_order(node, meta);
         world.nodes().put(&order, piece.body(), Duration::from_secs(5)).await.unwrap();
-        let order = world.signer.order(node.id, Action::Get(piece.hash), 100 << 20, ORDER_LIFETIME);
+        let order =
+            world.signer.order(node.id, Action::Get(piece.hash, Purpose::Read), 100 << 20, ORDER_LIFETIME);
         let (node, url) = (node.id, node.url.clone());
         pieces.push(PiecePlace { index: piece.index, hash: piece.hash, node, url, order });
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::{
     api::ORDER_HEADER,
     ids::PieceHash,
-    order::{Action, CLOCK_SKEW_MAX},
+    order::{Action, CLOCK_SKEW_MAX, Purpose},
     unpin::PieceUnpin,
 };
 
@@ -67,7 +67,7 @@ async fn nothing_is_taken_without_a_valid_order() {
     let refused_orders = [
         ("another node", world.order(&other, put, piece.len())),
         ("another piece", world.order(&node, Action::Put(another.meta), piece.len())),
-        ("another action", world.order(&node, Action::Get(piece.meta.hash), piece.len())),
+        ("another action", world.order(&node, Action::Get(piece.meta.hash, Purpose::Read), piece.len())),
         ("too few bytes", world.order(&node, put, piece.len() - 1)),
         ("another signer", forged.order(&node, put, piece.len())),
         ("the future", from_the_future),
@@ -253,6 +253,6 @@ async fn lists_are_given_page_by_page() {
         listed.extend(page.into_iter().map(|piece| piece.hash));
     }
     assert_eq!(listed, hashes);
-    let wrong = world.order(&node, Action::Get(hashes[0]), 10);
+    let wrong = world.order(&node, Action::Get(hashes[0], Purpose::Read), 10);
     assert_eq!(refused(client.list(&node.url, &wrong, None, 1).await), is(403, "order_refused"));
 }

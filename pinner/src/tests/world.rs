@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
-    order::Action,
+    order::{Action, Purpose},
     piece::PieceMeta,
     time::{HOUR_MS, UnixMillis},
 };
@@ -143,7 +143,7 @@ impl World {
     }
 
     pub(super) fn get_order(&self, node: &TestNode, hash: PieceHash, bytes_max: u64) -> PieceOrder {
-        let order = self.order(node, Action::Get(hash), bytes_max);
+        let order = self.order(node, Action::Get(hash, Purpose::Read), bytes_max);
         PieceOrder { node: node.id, url: node.url.clone(), hash, order }
     }
 

@@ -35,7 +35,9 @@ fn meta() -> PieceMeta {
 fn every_action_survives_signing() {
     for action in [
         Action::Put(meta()),
-        Action::Get(PieceHash([5; 32])),
+        Action::Get(PieceHash([5; 32]), Purpose::Read),
+        Action::Get(PieceHash([5; 32]), Purpose::Repair),
+        Action::Get(PieceHash([5; 32]), Purpose::Audit),
         Action::Audit([6; 32]),
         Action::Delete([7; 32]),
         Action::List,

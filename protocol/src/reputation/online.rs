@@ -45,8 +45,9 @@ impl OnlineHistory {
     }
 
     /// The mean over the windows of the span of the share of checks at which the node was there; each window
-    /// counts the same, however many checks it had. The window that is still open does not count. `None` when
-    /// there is no other.
+    /// counts the same, however many checks it had. The window that is still open does not count. Windows that a
+    /// young node lacks count as good ones ([`ReputationRules::online_windows_min`]). `None` when there is none but
+    /// the open one.
     pub fn score(&self, now: UnixMillis, rules: &ReputationRules) -> Option<f64> {
         let current = number(now, rules);
         let span = current.saturating_sub(rules.online_windows())..current;
@@ -54,7 +55,8 @@ impl OnlineHistory {
         let (sum, count) = past.fold((0.0, 0_u32), |(sum, count), window| {
             (sum + f64::from(window.online) / f64::from(window.total), count + 1)
         });
-        (count > 0).then(|| sum / f64::from(count))
+        let lacking = rules.online_windows_min.saturating_sub(count);
+        (count > 0).then(|| (sum + f64::from(lacking)) / f64::from(count + lacking))
     }
 }
 

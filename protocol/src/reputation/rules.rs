@@ -48,6 +48,8 @@ pub struct ReputationRules {
     /// How far back being online counts.
     #[serde(with = "humantime_serde")]
     pub online_span: Duration,
+    /// A node with fewer windows than this counts as there in those it lacks: a young one is not judged by one bad hour.
+    pub online_windows_min: u32,
     /// Under this online score a node is suspended.
     pub online_suspend_under: f64,
     /// At this online score that suspension ends.
@@ -65,7 +67,7 @@ impl Default for ReputationRules {
     /// Memory, weight, start, the bounds for disqualification, unknowns and being online, and the conditions
     /// of vetting are those that Storj's satellites have run with for years: never disqualified at 2 % of
     /// pieces lost, always at 3.5 % and more, after 41 failures in a row at most. Suspension at 0.98 comes
-    /// before that; unknowns are counted per visit.
+    /// before that; unknowns are counted per visit. A week's windows are what a young node is given.
     fn default() -> Self {
         Self {
             memory: 0.999,
@@ -82,6 +84,7 @@ impl Default for ReputationRules {
             unknown_restore_at: 0.75,
             online_window: Duration::from_hours(12),
             online_span: DAY * 30,
+            online_windows_min: 14,
             online_suspend_under: 0.6,
             online_restore_at: 0.65,
             vetted_audits: 100,
@@ -125,6 +128,10 @@ impl ReputationRules {
         checks.span("online_window", self.online_window);
         let windows = self.online_span.as_millis() / self.online_window.as_millis().max(1);
         checks.require((1..=1000).contains(&windows), "online_span must hold 1..=1000 windows");
+        checks.require(
+            u128::from(self.online_windows_min) <= windows,
+            "online_windows_min must not be more than online_span holds",
+        );
         checks.share("vetting_weight", self.vetting_weight);
         checks.finish()
     }

@@ -187,6 +187,27 @@ fn vetting_takes_audits_and_time() {
 }
 
 #[test]
+fn a_young_node_is_not_suspended_for_one_bad_hour() {
+    let rules = rules();
+    // Visited every few minutes from ten to a full window on: away for the first half hour that was ever counted.
+    for (first_minute, away_minutes) in [(710, 30), (1, 60), (1, 700)] {
+        let mut node = new();
+        for minute in (first_minute..60 * 24 * 3).step_by(5) {
+            let away = minute < first_minute + away_minutes;
+            let now = START + Duration::from_mins(minute);
+            node.record(&if away { Tally::of(&Outcome::Offline) } else { passed(1) }, now, &rules);
+            assert!(!node.standing.is_suspended(), "minute {minute}: {:?}", node.standing);
+        }
+    }
+    // Away from the start and for good: suspended within a few days all the same.
+    let mut node = new();
+    for hour in 0..24 * 4 {
+        node.record(&Tally::of(&Outcome::Offline), START + Duration::from_hours(hour), &rules);
+    }
+    assert!(matches!(node.standing, Standing::Suspended { reason: SuspendReason::Offline, .. }));
+}
+
+#[test]
 fn being_online_counts_in_windows() {
     let rules = rules();
     let mut node = new();
