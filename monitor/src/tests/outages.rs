@@ -137,6 +137,7 @@ async fn when_most_nodes_go_at_once_nobody_is_blamed_but_what_is_urgent_is_repai
 async fn what_is_lost_is_found_when_nodes_return() {
     let mut world = World::new(20).await;
     world.config.repair.offline_grace = 10 * MINUTE;
+    world.config.reputation.online_windows_min = 1;
     let id = world.upload(1, 0..20).await;
     let monitor = world.monitor();
     let probe = monitor.probe();
@@ -167,7 +168,8 @@ async fn what_is_lost_is_found_when_nodes_return() {
 
 #[tokio::test]
 async fn being_away_lowers_the_online_score_and_nothing_else() {
-    let world = World::new(10).await;
+    let mut world = World::new(10).await;
+    world.config.reputation.online_windows_min = 1;
     let probe = world.monitor().probe();
     run(&probe).await;
     world.set([1], Mode::Dead);
