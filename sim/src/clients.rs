@@ -1,0 +1,299 @@
+//! Those who upload, read and delete, and what they may expect.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use protocol::{
+    api::{FileInfo, FileList},
+    time::UnixMillis,
+};
+use rand::Rng as _;
+use service::http::client_address::PeerAddr;
+
+use crate::{
+    invariants::{self, violated},
+    trouble::Party,
+    world::World,
+};
+
+/// Everything that was uploaded and acknowledged.
+#[derive(Default)]
+pub struct Files {
+    /// In the order of their acknowledgement.
+    pub all: Vec<File>,
+    /// Uploads that were refused.
+    pub refused: usize,
+    next_name: usize,
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its CID.
+    pub cid: String,
+    /// Its name.
+    pub name: String,
+    /// What it must read as.
+    pub bytes: Bytes,
+    /// When its deletion was acknowledged.
+    pub deleted: Option<UnixMillis>,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// By a gateway, which serves it itself.
+    Proxy(usize),
+    /// By a gateway's redirect.
+    Redirect(usize),
+    /// By a node, without a ticket.
+    Node(usize),
+}
+
+/// What a reader got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A whole body that ended as announced.
+    Bytes(Bytes),
+    /// An honest failure: a status, or no or half an answer.
+    Failure(String),
+}
+
+impl Files {
+    /// Positions of files that are not deleted.
+    pub fn live(&self) -> Vec<usize> {
+        (0..self.all.len()).filter(|at| self.all[*at].deleted.is_none()).collect()
+    }
+}
+
+impl World {
+    /// Bytes that nobody has uploaded before.
+    pub fn fresh_bytes(&mut self, len: usize) -> Bytes {
+        let mut bytes = vec![0; len];
+        self.rng.fill_bytes(&mut bytes);
+        bytes.into()
+    }
+
+    /// Uploads files at the same time through one gateway; gives the positions of those that were acknowledged.
+    pub async fn upload(&mut self, gateway: usize, lens: &[usize]) -> anyhow::Result<Vec<usize>> {
+        self.refresh_view(gateway).await?;
+        let alive = Self::tasks();
+        let mut files = Vec::new();
+        for len in lens {
+            self.files.next_name += 1;
+            let name = format!("file-{}", self.files.next_name);
+            files.push((name, self.fresh_bytes(*len)));
+        }
+        let uploads = files.iter().map(|(name, bytes)| self.upload_one(gateway, name, bytes));
+        let outcomes = join_all(uploads).await;
+        self.settle(alive).await?;
+        let mut acknowledged = Vec::new();
+        for ((name, bytes), outcome) in files.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(info) => {
+                    self.say(format!(
+                        "{name}: {} bytes uploaded through gateway {gateway}: {}",
+                        bytes.len(),
+                        info.cid
+                    ));
+                    anyhow::ensure!(
+                        info.size_bytes == bytes.len() as u64,
+                        "upload of {name} has another size"
+                    );
+                    self.files.all.push(File { cid: info.cid, name, bytes, deleted: None });
+                    acknowledged.push(self.files.all.len() - 1);
+                }
+                Err(error) => {
+                    self.say(format!(
+                        "{name}: {} bytes refused by gateway {gateway}: {error:#}",
+                        bytes.len()
+                    ));
+                    self.files.refused += 1;
+                }
+            }
+        }
+        Ok(acknowledged)
+    }
+
+    async fn upload_one(&self, gateway: usize, name: &str, bytes: &Bytes) -> anyhow::Result<FileInfo> {
+        let request = self.request("POST", gateway, &format!("/v1/files?name={name}"), bytes.clone())?;
+        let response = self.net.send(Party::Client, request).await?;
+        let (status, body) = whole(response).await?;
+        anyhow::ensure!(status == StatusCode::CREATED, "{status} {}", String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        gateway: usize,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Request<Body>> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", Self::gateway_url(gateway)))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.api_key))
+            .header(header::CONTENT_LENGTH, body.len());
+        Ok(request.body(Body::from(body))?)
+    }
+
+    /// Deletes a file; `false` when the gateway could not.
+    pub async fn delete(&mut self, gateway: usize, file: usize) -> anyhow::Result<bool> {
+        let (cid, name) = (self.files.all[file].cid.clone(), self.files.all[file].name.clone());
+        let request = self.request("DELETE", gateway, &format!("/v1/files/{cid}"), Bytes::new())?;
+        let response = self.net.send(Party::Client, request).await?;
+        let (status, body) = whole(response).await?;
+        if status != StatusCode::NO_CONTENT {
+            self.say(format!("{name}: not deleted: {status} {}", String::from_utf8_lossy(&body)));
+            return Ok(false);
+        }
+        self.files.all[file].deleted = Some(self.now());
+        self.say(format!("{name}: deleted"));
+        Ok(true)
+    }
+
+    /// CIDs of all files that a gateway lists.
+    pub async fn list(&self, gateway: usize) -> anyhow::Result<Vec<String>> {
+        let mut cids = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/files?limit=50{cursor}");
+            let response =
+                self.net.send(Party::Client, self.request("GET", gateway, &path, Bytes::new())?).await?;
+            let (status, body) = whole(response).await?;
+            anyhow::ensure!(status == StatusCode::OK, "list of files: {status}");
+            let page: FileList = serde_json::from_slice(&body)?;
+            cids.extend(page.files.into_iter().map(|file| file.cid));
+            match page.cursor {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(cids),
+            }
+        }
+    }
+
+    /// Any JSON that a gateway gives.
+    pub async fn ask<T: serde::de::DeserializeOwned>(&self, gateway: usize, path: &str) -> anyhow::Result<T> {
+        let request = self.request("GET", gateway, path, Bytes::new())?;
+        let (status, body) = whole(self.net.send(Party::Client, request).await?).await?;
+        anyhow::ensure!(status == StatusCode::OK, "{path}: {status} {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).with_context(|| format!("answer to {path}"))
+    }
+
+    /// Reads a file, or the range of it, as somebody in a region does; a redirect is followed.
+    pub async fn read(
+        &mut self,
+        file: usize,
+        route: Route,
+        region: u8,
+        range: Option<(usize, usize)>,
+    ) -> anyhow::Result<Got> {
+        let cid = self.files.all[file].cid.clone();
+        let alive = Self::tasks();
+        let got = match route {
+            Route::Proxy(gateway) => {
+                self.refresh_view(gateway).await?;
+                let url = format!("{}/ipfs/{cid}?route=proxy", Self::gateway_url(gateway));
+                self.fetch(&url, region, range).await
+            }
+            Route::Node(node) => {
+                let url = format!("{}/ipfs/{cid}", self.nodes[node].url);
+                self.fetch(&url, region, range).await
+            }
+            Route::Redirect(gateway) => {
+                self.refresh_view(gateway).await?;
+                let url = format!("{}/ipfs/{cid}", Self::gateway_url(gateway));
+                self.fetch(&url, region, range).await
+            }
+        };
+        self.settle(alive).await?;
+        self.check_bytes(file, route, range, &got)?;
+        Ok(got)
+    }
+
+    /// Whatever a reader gets as a whole answer must be what was uploaded.
+    fn check_bytes(
+        &self,
+        file: usize,
+        route: Route,
+        range: Option<(usize, usize)>,
+        got: &Got,
+    ) -> anyhow::Result<()> {
+        let Got::Bytes(bytes) = got else { return Ok(()) };
+        let File { name, bytes: all, .. } = &self.files.all[file];
+        let expected = range.map_or(all.clone(), |(start, end)| all.slice(start..end));
+        if *bytes != expected {
+            let details = format!(
+                "{name} {range:?} by {route:?}: {} bytes, not the {} uploaded",
+                bytes.len(),
+                expected.len()
+            );
+            return Err(violated(&invariants::NO_WRONG_BYTE, details));
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, url: &str, region: u8, range: Option<(usize, usize)>) -> Got {
+        let mut url = url.to_string();
+        for _ in 0..3 {
+            let response = match self.get(&url, region, range).await {
+                Ok(response) => response,
+                Err(error) => return Got::Failure(format!("{error:#}")),
+            };
+            let status = response.status();
+            if status == StatusCode::TEMPORARY_REDIRECT {
+                let location = response.headers().get(header::LOCATION);
+                let Some(location) = location.and_then(|value| value.to_str().ok()) else {
+                    return Got::Failure("redirect without location".into());
+                };
+                url = location.to_string();
+                continue;
+            }
+            let expected = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+            let body = response.into_body().collect().await;
+            return match body {
+                Ok(body) if status == expected => Got::Bytes(body.to_bytes()),
+                Ok(body) => {
+                    Got::Failure(format!("{status} {}", String::from_utf8_lossy(&body.to_bytes()).trim()))
+                }
+                Err(error) => Got::Failure(format!("broken off: {error}")),
+            };
+        }
+        Got::Failure("too many redirects".into())
+    }
+
+    async fn get(
+        &self,
+        url: &str,
+        region: u8,
+        range: Option<(usize, usize)>,
+    ) -> anyhow::Result<Response<Body>> {
+        let peer = SocketAddr::new(IpAddr::from([127, region, 0, 9]), 40_000);
+        let mut request = Request::builder().uri(url).extension(PeerAddr(peer));
+        if let Some((start, end)) = range {
+            request = request.header(header::RANGE, format!("bytes={start}-{}", end - 1));
+        }
+        let response = self.net.send(Party::Client, request.body(Body::empty())?).await?;
+        // What a node sends to readers is what it may be paid for.
+        let node = self.nodes.iter().find(|node| url.starts_with(&format!("{}/", node.url)));
+        let Some(number) = node.map(|node| node.number) else { return Ok(response) };
+        let net = self.net.clone();
+        Ok(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                net.count(number, frame.data_ref().map_or(0, Bytes::len) as u64);
+                frame
+            }))
+        }))
+    }
+}
+
+async fn whole(response: Response<Body>) -> anyhow::Result<(StatusCode, Bytes)> {
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok((status, body.to_bytes()))
+}
