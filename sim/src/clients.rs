@@ -1,6 +1,9 @@
 //! Those who upload, read and delete, and what they may expect.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Context as _;
 use axum::body::Body;
@@ -68,6 +71,12 @@ impl Files {
     /// Positions of files that are not deleted.
     pub fn live(&self) -> Vec<usize> {
         (0..self.all.len()).filter(|at| self.all[*at].deleted.is_none()).collect()
+    }
+
+    /// CIDs of files that are not deleted, each with its length.
+    pub fn cids(&self) -> BTreeMap<String, u64> {
+        let live = self.all.iter().filter(|file| file.deleted.is_none());
+        live.map(|file| (file.cid.clone(), file.bytes.len() as u64)).collect()
     }
 }
 
@@ -153,7 +162,13 @@ impl World {
             self.say(format!("{name}: not deleted: {status} {}", String::from_utf8_lossy(&body)));
             return Ok(false);
         }
-        self.files.all[file].deleted = Some(self.now());
+        // The same bytes uploaded twice are one file.
+        let now = self.now();
+        self.files
+            .all
+            .iter_mut()
+            .filter(|other| other.cid == cid)
+            .for_each(|other| other.deleted = Some(now));
         self.say(format!("{name}: deleted"));
         Ok(true)
     }

@@ -13,7 +13,7 @@ use protocol::{
 use crate::{
     clients::{Got, Route},
     pace,
-    truth::SegmentView,
+    truth::{PieceAt, SegmentView},
     world::{ACCOUNT, World},
 };
 
@@ -176,8 +176,8 @@ impl World {
 
     /// Listings of all gateways say what is there and nothing else.
     pub async fn check_listing(&mut self) -> anyhow::Result<()> {
-        let live = self.files.live();
-        let expected: BTreeSet<String> = live.iter().map(|at| self.files.all[*at].cid.clone()).collect();
+        let cids = self.files.cids();
+        let expected: BTreeSet<String> = cids.keys().cloned().collect();
         for gateway in self.good_gateways() {
             let listed: BTreeSet<String> = self.list(gateway).await?.into_iter().collect();
             require(listed == expected, &LISTED, || {
@@ -187,7 +187,7 @@ impl World {
             })?;
         }
         let account = self.db.account(ACCOUNT).await?.map_or(0, |account| account.used_bytes);
-        let bytes: u64 = live.iter().map(|at| self.files.all[*at].bytes.len() as u64).sum();
+        let bytes: u64 = cids.values().sum();
         require(account == bytes, &USAGE_EXACT, || {
             format!("the account has {bytes} bytes and {account} are counted")
         })
@@ -195,14 +195,22 @@ impl World {
 
     /// At the end, after a quiet time: segments are whole again.
     pub async fn check_full_count(&mut self, survey: &[SegmentView]) -> anyhow::Result<()> {
+        let standings: BTreeMap<_, _> =
+            self.db.nodes().await?.into_iter().map(|row| (row.id, row.standing)).collect();
         for segment in survey.iter().filter(|segment| segment.is_needed()) {
-            let good = segment
-                .pieces
-                .iter()
-                .filter(|piece| piece.sound && piece.reachable && self.nodes[piece.node].bad_since.is_none());
-            let good = good.count();
+            let is_good = |piece: &&PieceAt| {
+                let standing = standings.get(&self.nodes[piece.node].id).map(String::as_str);
+                piece.sound && piece.reachable && matches!(standing, Some("vetting" | "good"))
+            };
+            let good = segment.pieces.iter().filter(is_good).count();
             require(good == segment.total, &FULL_COUNT, || {
-                format!("segment {} has {good} of {} pieces", segment.id, segment.total)
+                let mut details = format!("segment {} has {good} of {} pieces", segment.id, segment.total);
+                for piece in &segment.pieces {
+                    let node = &self.nodes[piece.node];
+                    let (bad, standing) = (node.bad_since.is_some(), &standings[&node.id]);
+                    details.push_str(&format!("\n  {piece:?}, standing {standing}, bad {bad}"));
+                }
+                details
             })?;
         }
         Ok(())

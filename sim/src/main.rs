@@ -20,8 +20,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
+    let runtime = match sim::scenario::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("no runtime: {error}");

@@ -18,22 +18,22 @@ pub const HOUR: Duration = Duration::from_hours(1);
 pub const DAY: Duration = Duration::from_hours(24);
 
 /// Between two rounds of probes, sweeps and repairs: the step of a simulation.
-pub const STEP: Duration = Duration::from_hours(2);
+pub const STEP: Duration = Duration::from_hours(6);
 /// A node that missed a probe is asked again after this.
 pub const PROBE_RETRY: Duration = Duration::from_mins(10);
 /// Between two heartbeats.
-pub const HEARTBEAT: Duration = Duration::from_hours(4);
+pub const HEARTBEAT: Duration = Duration::from_hours(6);
 /// Between two audits of a node; each is asked for all pieces it holds.
-pub const AUDIT: Duration = Duration::from_hours(6);
+pub const AUDIT: Duration = Duration::from_hours(12);
 /// Between two audits of a suspended node.
-pub const AUDIT_SUSPENDED: Duration = Duration::from_hours(2);
+pub const AUDIT_SUSPENDED: Duration = Duration::from_hours(6);
 /// Between two turns of care for the disk, of handing traffic in, and of collecting.
-pub const CARE: Duration = Duration::from_hours(6);
+pub const CARE: Duration = Duration::from_hours(12);
 /// How long a gateway believes its view of the nodes: it is brought up to date before an upload or a read.
 pub const VIEW: Duration = Duration::from_mins(20);
 /// How long a segment is kept that no pin needs.
 pub const ORPHAN_DELAY: Duration = Duration::from_hours(24);
-/// How long a lie, a lost disk or damage may stay on record, while the node can be reached: rounds of audits fall six hours
+/// How long a lie, a lost disk or damage may stay on record, while the node can be reached: rounds of audits fall twelve hours
 /// apart and those of scrubbing a day, and a contained piece is asked for three times.
 pub const FOUND_WITHIN: Duration = Duration::from_hours(60);
 
@@ -91,7 +91,6 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
             interval: STEP,
             retry: PROBE_RETRY,
             misses_max: 2,
-            at_once: 1,
             score_every: HOUR,
             ..ProbeConfig::default()
         },
@@ -101,10 +100,10 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
             batch: 200,
             ..AuditRules::default()
         },
-        // One after another: which of several comes first would be left to chance.
-        visits: VisitsConfig { at_once: 1, whole_at_once: 1, sample_factor: 2, ..VisitsConfig::default() },
+        visits: VisitsConfig { sample_factor: 2, ..VisitsConfig::default() },
+        // One after another: what one stores decides what the next one may.
         repairs: RepairsConfig { eagerly, at_once: 1, ..RepairsConfig::default() },
-        sweep: SweepConfig { walk_every: STEP * 3, ..SweepConfig::default() },
+        sweep: SweepConfig { walk_every: STEP * 2, ..SweepConfig::default() },
         collect: CollectConfig { orphan_delay: ORPHAN_DELAY, ..CollectConfig::default() },
         reconcile: ReconcileConfig { interval: DAY, retry: HOUR, ..ReconcileConfig::default() },
         gather: gather(),

@@ -118,7 +118,8 @@ impl Common {
     pub(crate) async fn open(&self) -> anyhow::Result<Db> {
         let mut options = DbOptions::new(self.database.clone());
         options.durable = false;
-        options.connections_max = 2;
+        // With one reader, those that ask at the same time are answered in the order in which they asked.
+        options.connections_max = 1;
         Db::open(&options).await.context("open the database")
     }
 

@@ -58,6 +58,12 @@ struct Run {
     next: u64,
 }
 
+/// A runtime for one simulation: one thread for everything that waits and one for everything that blocks, so that what is
+/// begun first ends first.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()
+}
+
 /// Runs the network of a seed for so many days with faults, and then until it has come to rest.
 pub async fn run(seed: u64, days: u64, print: bool) -> anyhow::Result<(Report, Vec<String>)> {
     let mut world = World::new(seed, shape(seed)).await?;
@@ -95,6 +101,9 @@ impl Run {
             self.world.step(step).await?;
             if step.is(pace::CARE) {
                 self.world.check_always().await?;
+            }
+            if step.is(DAY) {
+                self.world.note_state().await?;
             }
             step = Step(step.0 + pace::STEP);
         }
@@ -295,6 +304,16 @@ impl Run {
 }
 
 impl World {
+    /// Everything on record, as one hash in the trace.
+    async fn note_state(&mut self) -> anyhow::Result<()> {
+        let mut hasher = blake3::Hasher::new();
+        for segment in self.survey().await? {
+            hasher.update(format!("{segment:?}").as_bytes());
+        }
+        self.say(format!("state {}", hasher.finalize()));
+        Ok(())
+    }
+
     /// Nodes that are there and count.
     pub async fn trusted_nodes(&self) -> anyhow::Result<usize> {
         let rows = self.db.nodes().await?;

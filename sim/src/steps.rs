@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+
 use crate::{
     pace,
     parts::{NodePart, run},
@@ -22,9 +24,7 @@ impl Step {
 impl World {
     /// Everything that the parts do by themselves.
     pub async fn step(&mut self, step: Step) -> anyhow::Result<()> {
-        for node in &self.nodes {
-            step_node(node, step).await?;
-        }
+        try_join_all(self.nodes.iter().map(|node| step_node(node, step))).await?;
         self.probe().await?;
         // Those that missed one are asked again before anything is made of it.
         self.clock.advance(pace::PROBE_RETRY);
@@ -54,8 +54,8 @@ impl World {
             run(&monitor.sweep).await?;
             run(&monitor.walk).await?;
             run(&monitor.repair).await?;
-            run(&monitor.deliver).await?;
             if step.is(pace::CARE) {
+                run(&monitor.deliver).await?;
                 run(&monitor.collect).await?;
                 run(&monitor.reconcile).await?;
             }

@@ -4,8 +4,8 @@ use crate::scenario;
 
 const DAYS: u64 = 30;
 
-async fn month(seed: u64) {
-    if let Err(error) = scenario::run(seed, DAYS, false).await {
+fn month(seed: u64) {
+    if let Err(error) = scenario::runtime().unwrap().block_on(scenario::run(seed, DAYS, false)) {
         panic!("{error:#}");
     }
 }
@@ -13,9 +13,9 @@ async fn month(seed: u64) {
 macro_rules! seeds {
     ($($name:ident: $seed:literal;)*) => {
         $(
-            #[tokio::test]
-            async fn $name() {
-                month($seed).await;
+            #[test]
+            fn $name() {
+                month($seed);
             }
         )*
     };
