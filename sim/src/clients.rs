@@ -217,6 +217,9 @@ impl World {
                 self.fetch(&url, region, range).await
             }
             Route::Node(node) => {
+                for gateway in 0..self.gateways.len() {
+                    self.refresh_view(gateway).await?;
+                }
                 let url = format!("{}/ipfs/{cid}", self.nodes[node].url);
                 self.fetch(&url, region, range).await
             }

@@ -67,8 +67,8 @@ table! {
         "integer micro-units in a ledger that adds up: entries, sums and what nodes are shown agree";
     PAID_ONCE, "paid once":
         "a pin earns from when it was stored to its last passed audit, once; a lost pin earns nothing more";
-    EGRESS_SENT, "egress was sent":
-        "egress is paid once, for bytes that were sent";
+    EGRESS_SERVED, "egress was served":
+        "egress is paid on signed orders and tickets, once, for what was asked for under them";
     USAGE_EXACT, "usage exact":
         "exact used-space counters on nodes, and of accounts";
 }
@@ -100,7 +100,7 @@ impl World {
                 format!("segment {} has two pieces on one node", segment.id)
             })?;
         }
-        if let Some((node, hash)) = self.overdue() {
+        if let Some((node, hash)) = self.overdue().await? {
             let since = self.truth.missing_since[&(node, hash)];
             let details = format!(
                 "node {node} is on record with piece {hash}, which it has not had for {:?}",
@@ -303,9 +303,9 @@ impl World {
             }
             self.check_storage_pay(number, sums.get("storage").map_or(0, |sum| sum.0))?;
             let egress: u64 = sums.iter().filter(|(kind, _)| **kind != "storage").map(|(_, sum)| sum.0).sum();
-            let sent = self.net.sent_by(number);
-            require(egress <= sent, &EGRESS_SENT, || {
-                format!("node {number} is paid for {egress} bytes and sent {sent}")
+            let served = self.net.served_by(number);
+            require(egress <= served, &EGRESS_SERVED, || {
+                format!("node {number} is paid for {egress} bytes and can have served {served}")
             })?;
         }
         Ok(())

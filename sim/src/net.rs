@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use client::{Network, SendError, Transport};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _};
@@ -41,8 +41,8 @@ struct Wires {
     next_trouble: u64,
     rng: ChaCha8Rng,
     calls: u64,
-    /// Bytes of pieces and content that each node sent.
-    sent: BTreeMap<usize, u64>,
+    /// Bytes of pieces that each node was asked for, and of content that it sent.
+    served: BTreeMap<usize, u64>,
 }
 
 /// One party's way into the network.
@@ -60,7 +60,7 @@ impl Net {
             next_trouble: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             calls: 0,
-            sent: BTreeMap::new(),
+            served: BTreeMap::new(),
         };
         Arc::new(Self { wires: Mutex::new(wires), turn: tokio::sync::Mutex::default(), clock })
     }
@@ -109,9 +109,9 @@ impl Net {
         self.wires.lock().calls
     }
 
-    /// Bytes of pieces and content that a node has sent.
-    pub fn sent_by(&self, node: usize) -> u64 {
-        self.wires.lock().sent.get(&node).copied().unwrap_or(0)
+    /// Bytes of pieces that a node was asked for and of content that it sent: all that it can have served.
+    pub fn served_by(&self, node: usize) -> u64 {
+        self.wires.lock().served.get(&node).copied().unwrap_or(0)
     }
 
     /// Sends a request in the name of `from`.
@@ -122,7 +122,7 @@ impl Net {
         let leaf = matches!(to, Party::Node(_)) && !path.starts_with("/ipfs/");
         let _turn = if leaf { Some(self.turn.lock().await) } else { None };
         match self.way(from, to, &path) {
-            Way::Open => self.deliver(router, request, to, &path, leaf).await,
+            Way::Open => self.deliver(router, request, to, leaf).await,
             Way::Closed => Err(SendError::Connect(format!("no way from {from} to {to}"))),
             Way::Stalls => {
                 self.clock.advance(PATIENCE);
@@ -132,7 +132,7 @@ impl Net {
             Way::LosesRequest => Err(SendError::Broken("request lost".into())),
             Way::LosesAnswer => {
                 // What was asked for has been done all the same.
-                let answer = self.deliver(router, request, to, &path, leaf).await?;
+                let answer = self.deliver(router, request, to, leaf).await?;
                 drop(answer.into_body().collect().await);
                 Err(SendError::Broken("answer lost".into()))
             }
@@ -156,24 +156,24 @@ impl Net {
         router: Router,
         request: Request<Body>,
         to: Party,
-        path: &str,
         leaf: bool,
     ) -> Result<Response<Body>, SendError> {
+        if let Party::Node(node) = to {
+            // Before it is given: whoever asked may leave in the middle.
+            self.count(node, asked(&request));
+        }
         let response = router.oneshot(request).await.map_err(|error| match error {})?;
         if !leaf {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| SendError::Broken(error.to_string()))?.to_bytes();
-        if let (Party::Node(node), true) = (to, path.starts_with("/v1/pieces/")) {
-            self.count(node, body.len() as u64);
-        }
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 
-    /// Counts bytes that a node has sent.
+    /// Counts bytes that a node serves.
     pub fn count(&self, node: usize, bytes: u64) {
-        *self.wires.lock().sent.entry(node).or_default() += bytes;
+        *self.wires.lock().served.entry(node).or_default() += bytes;
     }
 }
 
@@ -184,6 +184,17 @@ impl Network for Port {
     ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + Send + '_>> {
         Box::pin(self.net.send(self.party, request))
     }
+}
+
+/// Bytes of a piece that a request asks for.
+fn asked(request: &Request<Body>) -> u64 {
+    let is_get = request.method() == Method::GET && request.uri().path().starts_with("/v1/pieces/");
+    let number = |name: &str| {
+        let pairs = request.uri().query().unwrap_or_default().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).find(|pair| pair.0 == name)?.1.parse::<u64>().ok()
+    };
+    let length = || Some(number("end")?.saturating_sub(number("start")?));
+    if is_get { length().unwrap_or(u64::MAX) } else { 0 }
 }
 
 fn failure() -> Response<Body> {

@@ -156,12 +156,23 @@ impl World {
     }
 
     /// The first thing that has been wrongly on record for too long, although its node could be asked all the while.
-    pub fn overdue(&self) -> Option<(usize, PieceHash)> {
+    pub async fn overdue(&mut self) -> anyhow::Result<Option<(usize, PieceHash)>> {
         let now = self.now();
-        let late = |(&(node, _), &since): (&(usize, PieceHash), &UnixMillis)| {
+        let late = |node: usize, since: UnixMillis| {
             let from = since.max(self.nodes[node].troubled_until);
             self.is_reachable(node) && now.since(from) > pace::FOUND_WITHIN
         };
-        self.truth.missing_since.iter().find(|entry| late((entry.0, entry.1))).map(|(key, _)| *key)
+        let suspects = self.truth.missing_since.iter().filter(|((node, _), since)| late(*node, **since));
+        let suspects: Vec<(usize, PieceHash)> = suspects.map(|(key, _)| *key).collect();
+        for (node, hash) in suspects {
+            // It may have been found out, and been given the same piece once more.
+            let held = self.db.held_pieces(self.nodes[node].id, hash, 1).await?;
+            let stored = held.iter().find(|held| held.hash == hash).map_or(now, |held| held.stored);
+            if now.since(stored) > pace::FOUND_WITHIN {
+                return Ok(Some((node, hash)));
+            }
+            self.truth.missing_since.insert((node, hash), stored);
+        }
+        Ok(None)
     }
 }
