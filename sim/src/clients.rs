@@ -91,6 +91,8 @@ impl World {
     /// Uploads files at the same time through one gateway; gives the positions of those that were acknowledged.
     pub async fn upload(&mut self, gateway: usize, lens: &[usize]) -> anyhow::Result<Vec<usize>> {
         self.refresh_view(gateway).await?;
+        // The gateway knows the key then, and uploads that come at the same moment stay in their order.
+        self.list(gateway).await?;
         let alive = Self::tasks();
         let mut files = Vec::new();
         for len in lens {

@@ -61,12 +61,15 @@ fn cache() -> BlocksConfig {
     BlocksConfig { memory_bytes: 0, ..BlocksConfig::default() }
 }
 
-/// A gateway's configuration. `linger` is how long uploads wait for others to share their segment, in real time.
-pub fn gateway(url: &str, places: &std::path::Path, linger: Duration) -> gateway::Config {
+/// How long uploads wait for others to share their segment, in real time: those that come at the same moment do.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// A gateway's configuration.
+pub fn gateway(url: &str, places: &std::path::Path) -> gateway::Config {
     gateway::Config {
         public_url: url.to_string(),
         uploads: gateway::UploadsConfig {
-            linger,
+            linger: LINGER,
             orphan_delay: ORPHAN_DELAY,
             lease: HOUR,
             ..gateway::UploadsConfig::default()

@@ -1,7 +1,7 @@
 //! Gateways, monitors and nodes as a world holds them: the real ones, with their jobs, and what they are made of anew from
 //! after a restart.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use client::Transport;
@@ -130,7 +130,6 @@ impl Common {
         life: u32,
         url: &str,
         places: &Path,
-        linger: Duration,
     ) -> anyhow::Result<GatewayPart> {
         let party = Party::Gateway(number);
         let db = self.open().await?;
@@ -141,7 +140,7 @@ impl Common {
             admin_token: None,
             clock: self.clock.clone(),
             dice: self.dice(party, life),
-            config: pace::gateway(url, places, linger),
+            config: pace::gateway(url, places),
             metrics: None,
         })?;
         self.net.listen(url, party, gateway.router());

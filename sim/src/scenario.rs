@@ -19,6 +19,11 @@ const QUIET: Duration = Duration::from_hours(24 * 5);
 const FILES_AT_FIRST: usize = 6;
 /// Files that are kept at a time, at most.
 const FILES_MAX: usize = 26;
+/// Upper bounds of the lengths of files.
+const LENS: &[usize] = &[1, 200, 3_000, 20_000, 20_000, 120_000, 120_000, 400_000, 1_300_000];
+/// Of files that are uploaded at the same time: so short that they are hashed where they arrive, one after another, and
+/// not on several threads in an order left to chance.
+const LENS_TOGETHER: &[usize] = &[1, 200, 3_000, 16_000];
 /// Nodes that must be there and trusted at the end, so that every segment can be whole.
 const NODES_AT_LAST: usize = 21;
 
@@ -200,15 +205,15 @@ impl Run {
             return Ok(());
         }
         let gateways = self.world.good_gateways();
-        // The last gateway lets uploads share their segments.
-        let at = if count > 1 { gateways.len() - 1 } else { self.world.draw(gateways.len()) };
-        let lens: Vec<usize> = (0..count).map(|_| self.some_len()).collect();
-        self.world.upload(gateways[at], &lens).await?;
+        let gateway = gateways[self.world.draw(gateways.len())];
+        let most = if count > 1 { LENS_TOGETHER } else { LENS };
+        let lens: Vec<usize> = (0..count).map(|_| self.some_len(most)).collect();
+        self.world.upload(gateway, &lens).await?;
         Ok(())
     }
 
-    fn some_len(&mut self) -> usize {
-        let most = [1, 200, 3_000, 20_000, 20_000, 120_000, 120_000, 400_000, 1_300_000][self.world.draw(9)];
+    fn some_len(&mut self, most: &[usize]) -> usize {
+        let most = most[self.world.draw(most.len())];
         self.world.draw(most)
     }
 

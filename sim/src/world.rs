@@ -147,15 +147,12 @@ impl World {
         (0..self.gateways.len()).map(Self::gateway_url).collect()
     }
 
-    /// Starts a gateway, which knows nothing but what is in the database. The last one waits for others to share segments
-    /// with; the others seal at once.
+    /// Starts a gateway, which knows nothing but what is in the database.
     pub async fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
         let life = self.gateway_lives[number];
         self.gateway_lives[number] += 1;
-        let shares = number > 0 && number + 1 == self.gateways.len();
-        let linger = Duration::from_millis(if shares { 30 } else { 1 });
         let url = Self::gateway_url(number);
-        self.gateways[number] = Some(self.common.gateway(number, life, &url, &self.places, linger).await?);
+        self.gateways[number] = Some(self.common.gateway(number, life, &url, &self.places).await?);
         Ok(())
     }
 
