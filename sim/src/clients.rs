@@ -45,6 +45,8 @@ pub struct File {
     pub bytes: Bytes,
     /// When its deletion was acknowledged.
     pub deleted: Option<UnixMillis>,
+    /// When it ends by itself.
+    pub expires: Option<UnixMillis>,
 }
 
 /// How a file is read.
@@ -67,16 +69,31 @@ pub enum Got {
     Failure(String),
 }
 
+impl File {
+    /// Whether it must be there at this time.
+    fn is_live(&self, now: UnixMillis) -> bool {
+        self.deleted.is_none() && self.expires.is_none_or(|expires| expires > now)
+    }
+}
+
 impl Files {
-    /// Positions of files that are not deleted.
-    pub fn live(&self) -> Vec<usize> {
-        (0..self.all.len()).filter(|at| self.all[*at].deleted.is_none()).collect()
+    /// Positions of files that must be there: not deleted, and their time is not over.
+    pub fn live(&self, now: UnixMillis) -> Vec<usize> {
+        (0..self.all.len()).filter(|at| self.all[*at].is_live(now)).collect()
     }
 
-    /// CIDs of files that are not deleted, each with its length.
-    pub fn cids(&self) -> BTreeMap<String, u64> {
-        let live = self.all.iter().filter(|file| file.deleted.is_none());
+    /// CIDs of files that must be there, each with its length.
+    pub fn cids(&self, now: UnixMillis) -> BTreeMap<String, u64> {
+        let live = self.all.iter().filter(|file| file.is_live(now));
         live.map(|file| (file.cid.clone(), file.bytes.len() as u64)).collect()
+    }
+
+    /// CIDs of files that may still be there, because nobody has collected them yet; each with its length.
+    pub fn expired_cids(&self, now: UnixMillis) -> BTreeMap<String, u64> {
+        let ended = self.all.iter().filter(|file| file.deleted.is_none() && !file.is_live(now));
+        let live = self.cids(now);
+        let ended = ended.filter(|file| !live.contains_key(&file.cid));
+        ended.map(|file| (file.cid.clone(), file.bytes.len() as u64)).collect()
     }
 }
 
@@ -89,7 +106,12 @@ impl World {
     }
 
     /// Uploads files at the same time through one gateway; gives the positions of those that were acknowledged.
-    pub async fn upload(&mut self, gateway: usize, lens: &[usize]) -> anyhow::Result<Vec<usize>> {
+    pub async fn upload(
+        &mut self,
+        gateway: usize,
+        lens: &[usize],
+        expires: Option<UnixMillis>,
+    ) -> anyhow::Result<Vec<usize>> {
         self.refresh_view(gateway).await?;
         // The gateway knows the key then, and uploads that come at the same moment stay in their order.
         self.list(gateway).await?;
@@ -100,7 +122,7 @@ impl World {
             let name = format!("file-{}", self.files.next_name);
             files.push((name, self.fresh_bytes(*len)));
         }
-        let uploads = files.iter().map(|(name, bytes)| self.upload_one(gateway, name, bytes));
+        let uploads = files.iter().map(|(name, bytes)| self.upload_one(gateway, name, bytes, expires));
         let outcomes = join_all(uploads).await;
         self.settle(alive).await?;
         let mut acknowledged = Vec::new();
@@ -116,7 +138,7 @@ impl World {
                         info.size_bytes == bytes.len() as u64,
                         "upload of {name} has another size"
                     );
-                    self.files.all.push(File { cid: info.cid, name, bytes, deleted: None });
+                    self.keep(File { cid: info.cid, name, bytes, deleted: None, expires });
                     acknowledged.push(self.files.all.len() - 1);
                 }
                 Err(error) => {
@@ -131,12 +153,47 @@ impl World {
         Ok(acknowledged)
     }
 
-    async fn upload_one(&self, gateway: usize, name: &str, bytes: &Bytes) -> anyhow::Result<FileInfo> {
-        let request = self.request("POST", gateway, &format!("/v1/files?name={name}"), bytes.clone())?;
+    /// Notes an acknowledged upload. One that is uploaded again stays as long as the longer of the two.
+    fn keep(&mut self, file: File) {
+        let twins = self.files.all.iter().filter(|other| other.cid == file.cid && other.deleted.is_none());
+        let expires = twins.fold(file.expires, |longest, other| Some(longest?.max(other.expires?)));
+        let same = self.files.all.iter_mut().filter(|other| other.cid == file.cid && other.deleted.is_none());
+        same.for_each(|other| other.expires = expires);
+        self.files.all.push(File { expires, ..file });
+    }
+
+    async fn upload_one(
+        &self,
+        gateway: usize,
+        name: &str,
+        bytes: &Bytes,
+        expires: Option<UnixMillis>,
+    ) -> anyhow::Result<FileInfo> {
+        let expires = expires.map(rfc3339).transpose()?;
+        let expires = expires.map_or_else(String::new, |at| format!("&expires={at}"));
+        let request =
+            self.request("POST", gateway, &format!("/v1/files?name={name}{expires}"), bytes.clone())?;
         let response = self.net.send(Party::Client, request).await?;
         let (status, body) = whole(response).await?;
         anyhow::ensure!(status == StatusCode::CREATED, "{status} {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Uploads a file and goes away when `sent` bytes of it are on their way.
+    pub async fn upload_in_part(&mut self, gateway: usize, len: usize, sent: usize) -> anyhow::Result<()> {
+        self.refresh_view(gateway).await?;
+        let alive = Self::tasks();
+        let part = self.fresh_bytes(len).slice(..sent.min(len));
+        let parts = vec![Ok(part), Err(std::io::Error::other("the client went away"))];
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("{}/v1/files", Self::gateway_url(gateway)))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.api_key))
+            .body(Body::from_stream(futures_util::stream::iter(parts)))?;
+        let (status, _) = whole(self.net.send(Party::Client, request).await?).await?;
+        anyhow::ensure!(!status.is_success(), "half an upload is acknowledged with {status}");
+        self.say(format!("half an upload of {len} bytes ends with {status}"));
+        self.settle(alive).await
     }
 
     fn request(
@@ -310,6 +367,11 @@ impl World {
             }))
         }))
     }
+}
+
+fn rfc3339(at: UnixMillis) -> anyhow::Result<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1000))?;
+    Ok(at.format(&time::format_description::well_known::Rfc3339)?)
 }
 
 async fn whole(response: Response<Body>) -> anyhow::Result<(StatusCode, Bytes)> {

@@ -41,6 +41,8 @@ struct Wires {
     next_trouble: u64,
     rng: ChaCha8Rng,
     calls: u64,
+    /// Parties that go down after so many more calls.
+    doomed: BTreeMap<Party, u32>,
     /// Bytes of pieces that each node was asked for, and of content that it sent.
     served: BTreeMap<usize, u64>,
 }
@@ -60,6 +62,7 @@ impl Net {
             next_trouble: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             calls: 0,
+            doomed: BTreeMap::new(),
             served: BTreeMap::new(),
         };
         Arc::new(Self { wires: Mutex::new(wires), turn: tokio::sync::Mutex::default(), clock })
@@ -97,6 +100,16 @@ impl Net {
     /// Everything is over.
     pub fn end_all(&self) {
         self.wires.lock().troubles.clear();
+    }
+
+    /// Lets a party go down after `calls` more calls of its own.
+    pub fn doom(&self, party: Party, calls: u32) {
+        self.wires.lock().doomed.insert(party, calls);
+    }
+
+    /// Whether a party's calls all go through again.
+    pub fn spare(&self, party: Party) {
+        self.wires.lock().doomed.remove(&party);
     }
 
     /// Whether anything is wrong with this party's lines.
@@ -147,7 +160,12 @@ impl Net {
     fn way(&self, from: Party, to: Party, path: &str) -> Way {
         let mut wires = self.wires.lock();
         wires.calls += 1;
-        let Wires { troubles, rng, .. } = &mut *wires;
+        let Wires { troubles, rng, doomed, .. } = &mut *wires;
+        match doomed.get_mut(&from) {
+            Some(0) => return Way::Closed,
+            Some(left) => *left -= 1,
+            None => {}
+        }
         way(troubles.values(), from, to, path, || rng.random_range(0..100))
     }
 

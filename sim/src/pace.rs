@@ -116,12 +116,15 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
     }
 }
 
+const SMALL_DISK_BYTES: u64 = 300_000;
+
 /// A node's configuration.
-pub fn node(url: &str, gateways: &[String]) -> pinner::Config {
+pub fn node(url: &str, gateways: &[String], number: usize) -> pinner::Config {
     pinner::Config {
         url: url.to_string(),
         gateways: gateways.to_vec(),
-        capacity: ByteSize(64 << 20),
+        // Some are soon full.
+        capacity: ByteSize(if number % 8 == 5 { SMALL_DISK_BYTES } else { 64 << 20 }),
         heartbeat: HeartbeatConfig { every: HEARTBEAT, ..HeartbeatConfig::default() },
         scrub: ScrubConfig { round_min: DAY, rate: ByteSize(64 << 20), ..ScrubConfig::default() },
         usage: UsageConfig::default(),

@@ -178,7 +178,7 @@ impl Common {
         let secret = blake3::hash(format!("{} key of node {number}", self.seed).as_bytes());
         let key = SigningKey::from_bytes(secret.as_bytes());
         let region = u8::try_from(number % 3 + 1).unwrap_or(1);
-        let store = MemoryPieceStore::new(pace::node("", &[]).capacity.0);
+        let store = MemoryPieceStore::new(pace::node("", &[], number).capacity.0);
         NodePart {
             number,
             id: node_id(&key),
@@ -204,7 +204,7 @@ impl Common {
         invite: &str,
     ) -> anyhow::Result<()> {
         let party = Party::Node(node.number);
-        let config = pace::node(&node.url, gateways);
+        let config = pace::node(&node.url, gateways, node.number);
         let network_key = NetworkKey::in_memory();
         if node.restarts > 0 {
             network_key.learn(self.network_key.verifying_key())?;

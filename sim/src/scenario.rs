@@ -9,6 +9,7 @@ use crate::{
     faults::{Heal, KINDS, Later},
     pace::{self, DAY},
     steps::Step,
+    trouble::Party,
     world::{START, Shape, World},
 };
 
@@ -49,6 +50,10 @@ pub struct Report {
 enum Act {
     Upload,
     Burst,
+    /// One whose client goes away in the middle.
+    HalfUpload,
+    /// One whose gateway dies in the middle.
+    TornUpload,
     Read,
     Delete,
     Strike,
@@ -90,7 +95,7 @@ pub async fn run(seed: u64, days: u64, print: bool) -> anyhow::Result<(Report, V
 /// What the network of a seed is like.
 fn shape(seed: u64) -> Shape {
     let number = usize::try_from(seed % 1000).unwrap_or(0);
-    Shape { nodes: 24 + number % 4, gateways: 2, monitors: 1 + number % 3, eagerly: number % 2 == 1 }
+    Shape { nodes: 23 + number % 4, gateways: 2, monitors: 1 + number % 3, eagerly: number % 2 == 1 }
 }
 
 impl Run {
@@ -146,6 +151,12 @@ impl Run {
         if self.world.draw(3) > 0 {
             acts.push(Act::Delete);
         }
+        if self.world.draw(5) == 0 {
+            acts.push(Act::HalfUpload);
+        }
+        if self.world.draw(5) == 0 {
+            acts.push(Act::TornUpload);
+        }
         if day.since(START) >= DAY * 2 {
             acts.push(Act::Strike);
             if self.world.draw(2) == 0 {
@@ -187,6 +198,14 @@ impl Run {
                 let count = 2 + self.world.draw(4);
                 self.upload(count).await
             }
+            Act::HalfUpload => {
+                let gateways = self.world.good_gateways();
+                let gateway = gateways[self.world.draw(gateways.len())];
+                let len = 1 + self.some_len(LENS);
+                let sent = self.world.draw(len);
+                self.world.upload_in_part(gateway, len, sent).await
+            }
+            Act::TornUpload => self.tear_upload().await,
             Act::Read => self.read().await,
             Act::Delete => self.delete().await,
             Act::Strike => {
@@ -201,15 +220,37 @@ impl Run {
     }
 
     async fn upload(&mut self, count: usize) -> anyhow::Result<()> {
-        if self.world.files.live().len() >= FILES_MAX {
+        if self.world.live().len() >= FILES_MAX {
             return Ok(());
         }
         let gateways = self.world.good_gateways();
         let gateway = gateways[self.world.draw(gateways.len())];
         let most = if count > 1 { LENS_TOGETHER } else { LENS };
         let lens: Vec<usize> = (0..count).map(|_| self.some_len(most)).collect();
-        self.world.upload(gateway, &lens).await?;
+        // One in five ends by itself.
+        let expires = (self.world.draw(5) == 0)
+            .then(|| self.world.now() + Duration::from_hours(20 + self.world.draw(200) as u64));
+        self.world.upload(gateway, &lens, expires).await?;
         Ok(())
+    }
+
+    /// A gateway dies while it stores the pieces of an upload; another one, or itself, goes on from the database.
+    async fn tear_upload(&mut self) -> anyhow::Result<()> {
+        let good = self.world.good_gateways();
+        if good.len() < 2 {
+            return Ok(());
+        }
+        let gateway = good[self.world.draw(good.len())];
+        self.world.refresh_view(gateway).await?;
+        let calls = u32::try_from(self.world.draw(24))?;
+        self.world.net.doom(Party::Gateway(gateway), calls);
+        let len = self.some_len(LENS);
+        self.world.upload(gateway, &[len], None).await?;
+        self.world.say(format!("gateway {gateway} dies after {calls} calls"));
+        self.world.kill_gateway(gateway).await;
+        self.world.net.spare(Party::Gateway(gateway));
+        self.world.start_gateway(gateway).await?;
+        self.world.check_listing().await
     }
 
     fn some_len(&mut self, most: &[usize]) -> usize {
@@ -219,7 +260,7 @@ impl Run {
 
     async fn read(&mut self) -> anyhow::Result<()> {
         let (live, gateways, nodes) =
-            (self.world.files.live(), self.world.good_gateways(), self.world.good_nodes());
+            (self.world.live(), self.world.good_gateways(), self.world.good_nodes());
         if live.is_empty() || nodes.is_empty() {
             return Ok(());
         }
@@ -248,7 +289,7 @@ impl Run {
     }
 
     async fn delete(&mut self) -> anyhow::Result<()> {
-        let (live, gateways) = (self.world.files.live(), self.world.good_gateways());
+        let (live, gateways) = (self.world.live(), self.world.good_gateways());
         if live.len() < FILES_AT_FIRST {
             return Ok(());
         }
@@ -302,7 +343,7 @@ impl Run {
             lines: trace.lines().len(),
             uploads: files.all.len(),
             refused: files.refused,
-            deleted: files.all.len() - files.live().len(),
+            deleted: files.all.len() - files.live(self.world.now()).len(),
             calls: self.world.net.calls(),
         }
     }
@@ -317,6 +358,11 @@ impl World {
         }
         self.say(format!("state {}", hasher.finalize()));
         Ok(())
+    }
+
+    /// Positions of files that must be there.
+    pub fn live(&self) -> Vec<usize> {
+        self.files.live(self.now())
     }
 
     /// Nodes that are there and count.
