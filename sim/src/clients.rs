@@ -153,13 +153,19 @@ impl World {
         Ok(acknowledged)
     }
 
-    /// Notes an acknowledged upload. One that is uploaded again stays as long as the longer of the two.
+    /// Notes an acknowledged upload. Of one that is uploaded again the last word on its end counts.
     fn keep(&mut self, file: File) {
-        let twins = self.files.all.iter().filter(|other| other.cid == file.cid && other.deleted.is_none());
-        let expires = twins.fold(file.expires, |longest, other| Some(longest?.max(other.expires?)));
-        let same = self.files.all.iter_mut().filter(|other| other.cid == file.cid && other.deleted.is_none());
-        same.for_each(|other| other.expires = expires);
-        self.files.all.push(File { expires, ..file });
+        let now = self.now();
+        let twins =
+            self.files.all.iter_mut().filter(|other| other.cid == file.cid && other.deleted.is_none());
+        for twin in twins {
+            if twin.is_live(now) {
+                twin.expires = file.expires;
+            } else {
+                twin.deleted = twin.expires;
+            }
+        }
+        self.files.all.push(file);
     }
 
     async fn upload_one(

@@ -179,7 +179,8 @@ impl World {
         let (expected, ended) = (self.files.cids(self.now()), self.files.expired_cids(self.now()));
         for gateway in self.good_gateways() {
             let listed: BTreeSet<String> = self.list(gateway).await?.into_iter().collect();
-            let more = listed.iter().filter(|cid| !expected.contains_key(*cid) && !ended.contains_key(*cid)).count();
+            let more =
+                listed.iter().filter(|cid| !expected.contains_key(*cid) && !ended.contains_key(*cid)).count();
             let less = expected.keys().filter(|cid| !listed.contains(*cid)).count();
             require(more == 0 && less == 0, &LISTED, || {
                 format!("gateway {gateway} lists {more} files that are not there and misses {less}")

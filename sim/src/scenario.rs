@@ -66,6 +66,8 @@ struct Run {
     /// What comes, the latest first.
     agenda: Vec<(UnixMillis, u64, Act)>,
     next: u64,
+    /// When it comes to rest.
+    end: UnixMillis,
 }
 
 /// A runtime for one simulation: one thread for everything that waits and one for everything that blocks, so that what is
@@ -78,8 +80,9 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub async fn run(seed: u64, days: u64, print: bool) -> anyhow::Result<(Report, Vec<String>)> {
     let mut world = World::new(seed, shape(seed)).await?;
     world.trace.print = print;
-    let mut run = Run { world, agenda: Vec::new(), next: 0 };
-    match run.live(days).await {
+    let end = START + DAY * u32::try_from(days)?;
+    let mut run = Run { world, agenda: Vec::new(), next: 0, end };
+    match run.live().await {
         Ok(()) => Ok((run.report(), run.world.trace.lines().to_vec())),
         Err(error) => {
             let lines = run.world.trace.lines();
@@ -99,11 +102,10 @@ fn shape(seed: u64) -> Shape {
 }
 
 impl Run {
-    async fn live(&mut self, days: u64) -> anyhow::Result<()> {
+    async fn live(&mut self) -> anyhow::Result<()> {
         self.begin().await?;
-        let end = START + DAY * u32::try_from(days)?;
         let mut step = Step(Duration::ZERO);
-        while START + step.0 < end {
+        while START + step.0 < self.end {
             if step.is(DAY) {
                 self.plan_day();
             }
@@ -228,8 +230,8 @@ impl Run {
         let most = if count > 1 { LENS_TOGETHER } else { LENS };
         let lens: Vec<usize> = (0..count).map(|_| self.some_len(most)).collect();
         // One in five ends by itself.
-        let expires = (self.world.draw(5) == 0)
-            .then(|| self.world.now() + Duration::from_hours(20 + self.world.draw(200) as u64));
+        let hours = Duration::from_hours(20 + self.world.draw(200) as u64);
+        let expires = (self.world.draw(5) == 0).then(|| (self.world.now() + hours).min(self.end));
         self.world.upload(gateway, &lens, expires).await?;
         Ok(())
     }
