@@ -255,7 +255,6 @@ impl World {
         let until = self.now() + self.some_time();
         for number in &crashed {
             self.kill_node(*number);
-            self.nodes[*number].was_troubled = true;
             if self.draw(5) == 0 {
                 self.move_node(*number);
             }
@@ -268,8 +267,7 @@ impl World {
         let number = self.some(good, 1)[0];
         self.say(format!("node {number} leaves for ever"));
         self.kill_node(number);
-        let node = &mut self.nodes[number];
-        (node.left, node.was_troubled) = (true, true);
+        self.nodes[number].left = true;
         vec![(self.now() + Duration::from_hours(30), Heal::Join)]
     }
 

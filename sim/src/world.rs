@@ -206,7 +206,7 @@ impl World {
 
     /// Kills a node's process. Its disk stays.
     pub fn kill_node(&mut self, number: usize) {
-        self.nodes[number].running = None;
+        (self.nodes[number].running, self.nodes[number].was_troubled) = (None, true);
         let url = self.nodes[number].url.clone();
         self.net.close(&url);
     }
