@@ -111,7 +111,7 @@ impl Gateway {
             clock.clone(),
             config.reads.order_lifetime,
         );
-        let peers = Peers::default();
+        let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
         let blocks = Blocks::open(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
         let coding_room = Room::new(config.uploads.coding_bytes);

@@ -1,6 +1,10 @@
 //! The gateway's view of the nodes: what the database says, and what it has itself just heard of each.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use client::{NodeClient, Transport};
@@ -78,7 +82,8 @@ struct Inner {
     reads: ReadsConfig,
     ranking: RankingRules,
     reputation: ReputationRules,
-    entries: ArcSwap<HashMap<NodeId, Arc<NodeEntry>>>,
+    /// In order, so that a simulation with the same seed draws the same nodes.
+    entries: ArcSwap<BTreeMap<NodeId, Arc<NodeEntry>>>,
     live: Mutex<HashMap<NodeId, Live>>,
     probing: Mutex<HashMap<NodeId, Probing>>,
     refreshed: Mutex<Option<UnixMillis>>,
@@ -117,7 +122,7 @@ impl NodeWatch {
     /// Reads the list of nodes from the database. When that fails the last one stays.
     pub(crate) async fn refresh(&self) -> anyhow::Result<()> {
         let rows = self.inner.db.nodes().await?;
-        let entries: HashMap<NodeId, Arc<NodeEntry>> =
+        let entries: BTreeMap<NodeId, Arc<NodeEntry>> =
             rows.into_iter().map(|row| (row.id, Arc::new(NodeEntry::new(row)))).collect();
         self.inner.live.lock().retain(|node, _| entries.contains_key(node));
         self.inner.probing.lock().retain(|node, _| entries.contains_key(node));
@@ -135,7 +140,7 @@ impl NodeWatch {
     }
 
     /// All nodes.
-    pub(crate) fn entries(&self) -> Arc<HashMap<NodeId, Arc<NodeEntry>>> {
+    pub(crate) fn entries(&self) -> Arc<BTreeMap<NodeId, Arc<NodeEntry>>> {
         self.inner.entries.load_full()
     }
 

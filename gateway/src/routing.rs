@@ -8,6 +8,7 @@ use protocol::{
     ranking::{self, RankingRules, Readiness},
     region::{Place, Region},
     ticket::Ticket,
+    time::UnixMillis,
 };
 use service::{clock::Clock, dice::Dice, signer::Signer};
 
@@ -36,7 +37,8 @@ pub(crate) struct Routing {
     pub(crate) dice: Dice,
     pub(crate) rules: RankingRules,
     pub(crate) config: ReadsConfig,
-    tickets: moka::sync::Cache<(Cid, NodeId), Arc<str>>,
+    /// With the time from which on each is not handed out any more.
+    tickets: moka::sync::Cache<(Cid, NodeId), (UnixMillis, Arc<str>)>,
 }
 
 /// What a [`Routing`] is made of.
@@ -82,18 +84,22 @@ impl Routing {
 
     /// A ticket for reading what is under `root` from `node`.
     pub(crate) fn ticket(&self, root: &Cid, node: NodeId, size_bytes: u64) -> Arc<str> {
-        self.tickets.get_with((root.clone(), node), || {
-            let issued = self.clock.now();
+        let now = self.clock.now();
+        let make = || {
             let ticket = Ticket {
                 node,
                 serial: Serial(self.dice.bytes()),
-                issued,
-                expires: issued + self.config.ticket_lifetime,
+                issued: now,
+                expires: now + self.config.ticket_lifetime,
                 bytes_max: size_bytes.max(TICKET_BYTES_MIN).saturating_mul(READERS_PER_TICKET),
                 cid: root.as_bytes().to_vec(),
             };
-            ticket.sign(self.signer.key()).into()
-        })
+            (now + self.config.ticket_lifetime / 2, ticket.sign(self.signer.key()).into())
+        };
+        // The cache's own time is the machine's. What is valid is decided by the clock that the ticket is signed with.
+        let entry =
+            self.tickets.entry((root.clone(), node)).or_insert_with_if(make, |(until, _)| *until <= now);
+        entry.into_value().1
     }
 }
 

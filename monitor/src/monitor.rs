@@ -58,7 +58,7 @@ impl Monitor {
     pub fn new(parts: Parts) -> Self {
         let Parts { id, db, transport, signer, clock, dice, config } = parts;
         let nodes = NodeClient::new(transport);
-        let peers = Peers::default();
+        let peers = Peers::new(clock.clone());
         let gather = Gather::new(nodes.clone(), peers.clone(), config.gather.clone());
         let spreader = Spreader::new(nodes.clone(), signer.clone(), peers, config.spread.clone());
         let inner = Inner {

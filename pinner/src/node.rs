@@ -95,7 +95,8 @@ impl Pinner {
         let (id, key, network) = (node_id(&key), Arc::new(key), Arc::new(network_key));
         let gateways = Gateways::new(&config.gateways, &transport, &clock, key.clone());
         let locator = GatewayLocator::new(gateways.clone(), id, own_url);
-        let gather = Gather::new(NodeClient::new(transport), Peers::default(), config.gather.clone());
+        let gather =
+            Gather::new(NodeClient::new(transport), Peers::new(clock.clone()), config.gather.clone());
         let blocks = Blocks::open(Box::new(locator), gather, clock.clone(), config.cache.clone());
         let orders = Orders::new(id, network.clone(), clock.clone(), config.limits.orders_cached_max);
         let load = Load::new(&config.limits);

@@ -2,10 +2,10 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use protocol::time::UnixMillis;
@@ -31,6 +31,16 @@ impl Clock {
         match self {
             Self::System => system_now(),
             Self::Sim(now) => UnixMillis(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// For measuring how long something takes: never jumps with the time of day. Only differences mean anything. In a
+    /// simulation it moves with [`Clock::now`], so that how fast the machine is decides nothing.
+    pub fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match self {
+            Self::System => START.get_or_init(Instant::now).elapsed(),
+            Self::Sim(_) => self.now().since(UnixMillis(0)),
         }
     }
 

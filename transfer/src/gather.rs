@@ -14,7 +14,6 @@ use client::{CallError, NodeClient, PieceOrder, SendError};
 use erasure::Scheme;
 use protocol::{ids::SegmentId, proof};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use self::reading::Reading;
 use crate::{code::memory, peers::Peers};
@@ -143,10 +142,10 @@ impl Gather {
     /// Fetches and verifies one slice; a failure is noted against the node.
     async fn fetch(&self, segment: Arc<SegmentSource>, at: usize, range: Range<u64>) -> Fetched {
         let source = &segment.pieces[at];
-        let started = Instant::now();
+        let started = self.peers.now();
         match self.fetch_verified(&segment, at, range.clone()).await {
             Ok(bytes) => {
-                self.peers.succeeded(source.order.node, started.elapsed());
+                self.peers.succeeded(source.order.node, self.peers.now().saturating_sub(started));
                 Fetched { at, range, bytes: Some(bytes) }
             }
             Err(error) => {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use protocol::ids::NodeId;
-use tokio::time::Instant;
+use service::clock::Clock;
 
 /// Weight of a new measurement in the moving averages.
 const ALPHA: f64 = 0.2;
@@ -17,6 +17,7 @@ const PENALTY_MAX: Duration = Duration::from_mins(1);
 /// Shared, cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
+    clock: Clock,
     nodes: Arc<RwLock<HashMap<NodeId, Peer>>>,
 }
 
@@ -24,10 +25,21 @@ pub struct Peers {
 struct Peer {
     latency_ms: Option<f64>,
     failures: u32,
-    pushed_back_until: Option<Instant>,
+    /// By [`Clock::monotonic`].
+    pushed_back_until: Option<Duration>,
 }
 
 impl Peers {
+    /// Nothing seen yet; times are measured by this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, nodes: Arc::default() }
+    }
+
+    /// The time by which calls are measured; only differences mean anything.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// A call to the node worked and took this long.
     pub fn succeeded(&self, node: NodeId, took: Duration) {
         let took_ms = took.as_secs_f64() * 1000.0;
@@ -44,12 +56,12 @@ impl Peers {
         let peer = nodes.entry(node).or_default();
         let penalty = PENALTY.saturating_mul(1 << peer.failures.min(10)).min(PENALTY_MAX);
         peer.failures = peer.failures.saturating_add(1);
-        peer.pushed_back_until = Some(Instant::now() + penalty);
+        peer.pushed_back_until = Some(self.now() + penalty);
     }
 
     /// Whether the node failed so recently that others should be asked first.
     pub fn is_pushed_back(&self, node: NodeId) -> bool {
-        let now = Instant::now();
+        let now = self.now();
         self.nodes
             .read()
             .get(&node)

@@ -204,6 +204,11 @@ async fn blame(gateway: &Gateway, node: NodeId, tally: &Tally) -> Result<(), Api
     Ok(())
 }
 
+async fn is_enrolled(gateway: &Gateway, node: NodeId) -> Result<bool, ApiError> {
+    let row = gateway.db.node(node).await;
+    Ok(row.map_err(|error| ApiError::unavailable("store_unavailable", error, 5))?.is_some())
+}
+
 /// `POST /v1/nodes/locate`.
 pub(super) async fn locate(
     State(gateway): State<Gateway>,
@@ -211,7 +216,9 @@ pub(super) async fn locate(
     body: Bytes,
 ) -> Result<Json<LocateAnswer>, ApiError> {
     let (node, request): (NodeId, LocateRequest) = signed(&gateway, &headers, "/v1/nodes/locate", &body)?;
-    if gateway.nodes.entry(node).is_none() {
+    // A node that joined a moment ago is not on the list yet, and a gateway that has just started has none.
+    let known = gateway.nodes.entry(node).is_some() || is_enrolled(&gateway, node).await?;
+    if !known {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "not_enrolled",

@@ -104,7 +104,7 @@ impl Attempts {
     fn send(&mut self, piece: usize, target: Target) {
         let (spreader, pieces) = (self.spreader.clone(), self.pieces.clone());
         let (segment, scheme, segment_len) = (self.segment, self.scheme, self.segment_len);
-        let (attempt, started) = (self.next_attempt, Instant::now());
+        let (attempt, started, begun) = (self.next_attempt, Instant::now(), spreader.peers.now());
         self.next_attempt += 1;
         let handle = self.running.spawn(async move {
             let coded = &pieces[piece];
@@ -120,7 +120,8 @@ impl Attempts {
             // The transport has this limit as well, but not when it is a network in memory.
             let outcome = tokio::time::timeout(timeout, spreader.nodes.put(&order, body, timeout)).await;
             let outcome = outcome.unwrap_or(Err(CallError::Send(SendError::Timeout)));
-            Outcome { attempt, piece, target, took: outcome.map(|()| started.elapsed()) }
+            let took = outcome.map(|()| spreader.peers.now().saturating_sub(begun));
+            Outcome { attempt, piece, target, took }
         });
         self.under_way.entry(piece).or_default().push(Try { attempt, started, handle });
     }

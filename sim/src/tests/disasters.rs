@@ -1,0 +1,137 @@
+//! More is lost than the design promises to survive, and our own lines fail.
+
+use std::time::Duration;
+
+use pinner::piece_store::Behaviour;
+
+use crate::{
+    clients::{Got, Route},
+    faults::Heal,
+    pace,
+    scenario::runtime,
+    steps::Step,
+    trouble::{Side, Trouble},
+    world::{START, Shape, World},
+};
+
+const SHAPE: Shape = Shape { nodes: 20, gateways: 1, monitors: 1, eagerly: false };
+/// With these gone a segment of 20 has one piece too few.
+const TOO_MANY: usize = 13;
+
+/// A network with some files, a day old.
+async fn network(seed: u64, shape: Shape) -> (World, Step) {
+    let mut world = World::new(seed, shape).await.unwrap();
+    for len in [0, 5_000, 40_000, 700_000, 1_100_000] {
+        assert_eq!(world.upload(0, &[len], None).await.unwrap().len(), 1);
+    }
+    let mut step = Step(Duration::ZERO);
+    steps(&mut world, &mut step, 4).await;
+    (world, step)
+}
+
+async fn steps(world: &mut World, step: &mut Step, count: u32) {
+    for _ in 0..count {
+        world.pass_until(START + step.0);
+        world.step(*step).await.unwrap();
+        step.0 += pace::STEP;
+    }
+}
+
+/// Reads every file that is not tiny (a byte may lie in a piece that is left) on both ways; gives how many reads worked.
+/// Wrong and short bodies are errors of the read itself.
+async fn read_all(world: &mut World, node: usize) -> usize {
+    let mut worked = 0;
+    for file in world.live() {
+        if world.files.all[file].bytes.len() < 5_000 {
+            continue;
+        }
+        for route in [Route::Proxy(0), Route::Node(node)] {
+            match world.read(file, route, 2, None).await.unwrap() {
+                Got::Bytes(_) => worked += 1,
+                Got::Failure(why) => {
+                    assert!(why.starts_with("503") || why.starts_with("broken off"), "{why}")
+                }
+            }
+        }
+    }
+    worked
+}
+
+#[test]
+fn more_than_can_be_survived_is_said_honestly_and_forgotten_when_nodes_return() {
+    runtime().unwrap().block_on(async {
+        let (mut world, mut step) = network(1, SHAPE).await;
+        assert_eq!(read_all(&mut world, 19).await, 8);
+        let gone: Vec<usize> = (0..TOO_MANY).collect();
+        gone[1..].iter().for_each(|node| world.kill_node(*node));
+        world.forget_views();
+        assert_eq!(read_all(&mut world, 19).await, 8, "twelve of twenty may be down");
+        world.kill_node(0);
+        world.forget_views();
+        assert_eq!(read_all(&mut world, 19).await, 0);
+        // Days pass: the monitor blames nobody and sees that segments cannot be read.
+        steps(&mut world, &mut step, 8).await;
+        assert_eq!(read_all(&mut world, 19).await, 0);
+        world.heal(Heal::Nodes(gone)).await.unwrap();
+        steps(&mut world, &mut step, 4).await;
+        assert_eq!(read_all(&mut world, 19).await, 8);
+        let survey = world.check_always().await.unwrap();
+        assert!(survey.iter().all(|segment| segment.state == store::SegmentState::Live), "{survey:?}");
+    });
+}
+
+#[test]
+fn segments_whose_pieces_are_gone_for_good_are_lost_and_others_are_not() {
+    runtime().unwrap().block_on(async {
+        let (mut world, mut step) = network(2, SHAPE).await;
+        for node in 0..TOO_MANY {
+            world.nodes[node].store.lose_everything();
+            (world.nodes[node].bad_since, world.nodes[node].was_troubled) = (Some(world.now()), true);
+        }
+        assert_eq!(read_all(&mut world, 19).await, 0);
+        // While so many fail at once nobody is blamed, but what is uploaded now is as safe as ever.
+        steps(&mut world, &mut step, 4).await;
+        let fresh = world.upload(0, &[30_000], None).await.unwrap();
+        assert_eq!(fresh.len(), 1);
+        steps(&mut world, &mut step, 8).await;
+        assert_eq!(read_all(&mut world, 19).await, 2, "the new file, on both ways");
+    });
+}
+
+#[test]
+fn a_monitor_that_is_cut_off_blames_nobody() {
+    runtime().unwrap().block_on(async {
+        let (mut world, mut step) = network(3, Shape { nodes: 24, ..SHAPE }).await;
+        let cut = world.trouble(Trouble::Cut { from: Side::Monitors, to: Side::Nodes });
+        steps(&mut world, &mut step, 4).await;
+        assert_eq!(read_all(&mut world, 5).await, 8);
+        world.net.end(cut);
+        steps(&mut world, &mut step, 8).await;
+        assert_eq!(read_all(&mut world, 5).await, 8);
+        let survey = world.check_always().await.unwrap();
+        world.check_full_count(&survey).await.unwrap();
+        world.check_no_orphans(&survey).await.unwrap();
+        world.check_ledger().await.unwrap();
+    });
+}
+
+#[test]
+fn liars_are_found_and_everything_is_moved_off_them() {
+    runtime().unwrap().block_on(async {
+        let (mut world, mut step) = network(4, Shape { nodes: 26, eagerly: true, ..SHAPE }).await;
+        // So many that one round of audits is enough.
+        for _ in 0..30 {
+            world.upload(0, &[100], None).await.unwrap();
+        }
+        for (node, behaviour) in [(3, Behaviour::Lies), (8, Behaviour::Forgets), (11, Behaviour::Lies)] {
+            world.nodes[node].behave(behaviour);
+            world.nodes[node].store.lose_everything();
+            (world.nodes[node].bad_since, world.nodes[node].was_troubled) = (Some(world.now()), true);
+        }
+        steps(&mut world, &mut step, 20).await;
+        let survey = world.check_always().await.unwrap();
+        assert!(survey.iter().flat_map(|segment| &segment.pieces).all(|piece| piece.sound), "{survey:?}");
+        assert_eq!(read_all(&mut world, 5).await, 8);
+        world.check_ledger().await.unwrap();
+    });
+}
