@@ -86,10 +86,7 @@ pub(super) async fn audits(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         holders.push(auditor.holder(node.id.parse().context("a node's id")?, &node.url).await?);
     }
     let holders: Arc<[Holder]> = holders.into();
-    let held: usize = holders.iter().map(|holder| holder.pieces.len()).sum();
-    let mean =
-        holders.iter().flat_map(|holder| &holder.pieces).map(|piece| piece.bytes).sum::<u64>() / held as u64;
-
+    let mean = mean_drawn(&holders);
     let (mut rates, mut trips, mut cpu, mut audited) = (Runs::default(), Runs::default(), Cpu::default(), 0);
     for _ in 0..bench.sizes.runs {
         let request = get("/empty", "");
