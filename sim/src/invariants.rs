@@ -295,7 +295,8 @@ impl World {
                 let rate = match *kind {
                     "storage" => Kind::Storage,
                     "egress" => Kind::Egress,
-                    _ => Kind::RepairEgress,
+                    "repair_egress" => Kind::RepairEgress,
+                    _ => Kind::AuditEgress,
                 };
                 let due = pace::RATES.amount(rate, (*quantity).into())?.0;
                 require(due == *micros, &LEDGER_ADDS_UP, || {

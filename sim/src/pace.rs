@@ -42,7 +42,7 @@ pub const RATES: Rates = Rates {
     storage_per_tb_month: 1_000_000_000_000_000,
     egress_per_tb: 1_000_000_000_000,
     repair_egress_per_tb: 1_000_000_000_000,
-    audit_egress_per_tb: 0,
+    audit_egress_per_tb: 1_000_000_000_000,
 };
 
 /// Never in real time: it would make the course depend on how fast the machine is.
