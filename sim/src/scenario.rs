@@ -325,6 +325,7 @@ impl Run {
         let survey = self.world.check_always().await?;
         self.world.check_listing().await?;
         self.world.check_full_count(&survey).await?;
+        self.world.check_health().await?;
         self.world.check_no_orphans(&survey).await?;
         self.world.check_ledger().await?;
         self.world.check_all_files().await?;
