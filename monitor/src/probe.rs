@@ -27,8 +27,9 @@ pub struct Probe {
 /// What this monitor has seen of a node and not written down yet.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// Probes missed in a row.
+    /// Probes missed in a row, and when the last of them was.
     misses: u32,
+    missed: UnixMillis,
     online: u32,
     offline: u32,
     since: UnixMillis,
@@ -62,7 +63,7 @@ impl Probe {
         let outcome = if missed.is_some() { "missed" } else { "reached" };
         metrics::counter!("probes_total", "outcome" => outcome).increment(1);
         let now = self.inner.clock.now();
-        let misses = self.count(id, missed.is_none(), now);
+        let misses = self.count(&row, missed.is_none(), now);
         match missed {
             None => self.reached(&row, now).await,
             Some(why) => self.missed(&row, misses, &why, now).await,
@@ -78,15 +79,19 @@ impl Probe {
         }
     }
 
-    /// Adds a probe up; gives how many were missed in a row.
-    fn count(&self, id: NodeId, reached: bool, now: UnixMillis) -> u32 {
+    /// Adds a probe up; gives how many were missed in a row. One that another monitor made in between, and that worked, ends
+    /// the row.
+    fn count(&self, row: &NodeRow, reached: bool, now: UnixMillis) -> u32 {
         let mut seen = self.seen.lock();
-        let seen = seen.entry(id).or_insert(Seen { misses: 0, online: 0, offline: 0, since: now });
-        if reached {
+        let new = Seen { misses: 0, missed: now, online: 0, offline: 0, since: now };
+        let seen = seen.entry(row.id).or_insert(new);
+        if reached || row.contact > seen.missed {
             seen.misses = 0;
+        }
+        if reached {
             seen.online = seen.online.saturating_add(1);
         } else {
-            seen.misses = seen.misses.saturating_add(1);
+            (seen.misses, seen.missed) = (seen.misses.saturating_add(1), now);
             seen.offline = seen.offline.saturating_add(1);
         }
         seen.misses
@@ -122,7 +127,7 @@ impl Probe {
         let mut ripe = Vec::new();
         for (id, seen) in self.seen.lock().iter_mut().filter(|(_, seen)| now.since(seen.since) >= every) {
             ripe.push((*id, Tally { online: seen.online, offline: seen.offline, ..Tally::default() }));
-            *seen = Seen { misses: seen.misses, online: 0, offline: 0, since: now };
+            *seen = Seen { online: 0, offline: 0, since: now, ..*seen };
         }
         if ripe.is_empty() {
             return Ok(());

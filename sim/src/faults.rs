@@ -294,7 +294,9 @@ impl World {
     pub async fn heal(&mut self, heal: Heal) -> anyhow::Result<()> {
         match heal {
             Heal::Lines(names, nodes) => {
-                names.into_iter().for_each(|name| self.net.end(name));
+                for name in names {
+                    self.net.end(name);
+                }
                 self.say(format!("lines of nodes {nodes:?} are good again"));
                 self.mark_healed(&nodes);
             }

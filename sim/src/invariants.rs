@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pinner::piece_store::{Behaviour, PieceStore as _};
 use protocol::{
-    api::Earnings,
+    api::{Earnings, FileHealth},
     ids::PieceHash,
     pay::Kind,
     reputation::{Reputation, Standing, SuspendReason},
@@ -145,18 +145,10 @@ impl World {
         match self.read(file, route, region, range).await? {
             Got::Bytes(_) => Ok(()),
             Got::Failure(why) => {
-                let name = self.files.all[file].name.clone();
-                let mut details = format!("{name} by {route:?}: {why}");
-                for segment in self.survey().await? {
-                    details.push_str(&format!(
-                        "\n  segment {} {:?}: {} pieces on record, {} retrievable, {} needed",
-                        segment.id,
-                        segment.state,
-                        segment.pieces.len(),
-                        segment.retrievable(),
-                        segment.needed
-                    ));
-                }
+                let name = &self.files.all[file].name;
+                let lines = self.survey().await?.into_iter().map(|segment| segment.to_string());
+                let details =
+                    format!("{name} by {route:?}: {why}\n  {}", lines.collect::<Vec<_>>().join("\n  "));
                 Err(violated(&READS_BACK, details))
             }
         }
@@ -205,13 +197,26 @@ impl World {
             };
             let good = segment.pieces.iter().filter(is_good).count();
             require(good == segment.total, &FULL_COUNT, || {
-                let mut details = format!("segment {} has {good} of {} pieces", segment.id, segment.total);
-                for piece in &segment.pieces {
+                let line = |piece: &PieceAt| {
                     let node = &self.nodes[piece.node];
                     let (bad, standing) = (node.bad_since.is_some(), &standings[&node.id]);
-                    details.push_str(&format!("\n  {piece:?}, standing {standing}, bad {bad}"));
-                }
-                details
+                    format!("\n  {piece:?}, standing {standing}, bad {bad}")
+                };
+                let lines: String = segment.pieces.iter().map(line).collect();
+                format!("segment {} has {good} of {} pieces{lines}", segment.id, segment.total)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a gateway says of each file's health: at the end all are whole.
+    pub async fn check_health(&mut self) -> anyhow::Result<()> {
+        let gateway = self.good_gateways()[0];
+        self.refresh_view(gateway).await?;
+        for cid in self.files.cids(self.now()).into_keys() {
+            let health: FileHealth = self.ask(gateway, &format!("/v1/files/{cid}/health")).await?;
+            require(health.status == "healthy", &FULL_COUNT, || {
+                format!("{cid} is said to be {}", health.status)
             })?;
         }
         Ok(())
@@ -229,10 +234,7 @@ impl World {
             })?;
         }
         let mut recorded: BTreeMap<usize, BTreeSet<PieceHash>> = BTreeMap::new();
-        for (segment, piece) in
-            survey.iter().flat_map(|segment| segment.pieces.iter().map(move |piece| (segment, piece)))
-        {
-            let _ = segment;
+        for piece in survey.iter().flat_map(|segment| &segment.pieces) {
             recorded.entry(piece.node).or_default().insert(piece.hash);
         }
         let rows: BTreeMap<_, _> = self.db.nodes().await?.into_iter().map(|row| (row.id, row)).collect();

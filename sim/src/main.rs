@@ -10,7 +10,7 @@ struct Args {
     /// Everything that happens follows from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Days with faults; five quiet ones follow.
+    /// Days with faults; four quiet ones follow.
     #[arg(long, default_value_t = 30)]
     days: u64,
     /// Print what happens.

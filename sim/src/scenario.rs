@@ -15,7 +15,7 @@ use crate::{
 
 /// After the last fault everything comes to rest: what was deleted last is kept for a day, lists are compared once a day,
 /// and what is recorded nowhere is dropped when it is a day old.
-const QUIET: Duration = Duration::from_hours(24 * 5);
+const QUIET: Duration = Duration::from_hours(24 * 4);
 /// Files uploaded before anything goes wrong.
 const FILES_AT_FIRST: usize = 6;
 /// Files that are kept at a time, at most.
@@ -98,7 +98,7 @@ pub async fn run(seed: u64, days: u64, print: bool) -> anyhow::Result<(Report, V
 /// What the network of a seed is like.
 fn shape(seed: u64) -> Shape {
     let number = usize::try_from(seed % 1000).unwrap_or(0);
-    Shape { nodes: 23 + number % 4, gateways: 2, monitors: 1 + number % 3, eagerly: number % 2 == 1 }
+    Shape { nodes: 22 + number % 4, gateways: 2, monitors: 1 + number % 3, eagerly: number % 2 == 1 }
 }
 
 impl Run {
@@ -325,6 +325,7 @@ impl Run {
         let survey = self.world.check_always().await?;
         self.world.check_listing().await?;
         self.world.check_full_count(&survey).await?;
+        self.world.check_health().await?;
         self.world.check_no_orphans(&survey).await?;
         self.world.check_ledger().await?;
         self.world.check_all_files().await?;

@@ -1,7 +1,10 @@
 //! What is really on the nodes, beside what the database says: which pieces could be read now, since when something is
 //! on record that is not there, and for how many bytes each node may at most be paid.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
@@ -69,6 +72,17 @@ impl SegmentView {
     /// Whether somebody still needs it.
     pub fn is_needed(&self) -> bool {
         matches!(self.state, SegmentState::Live | SegmentState::Lost)
+    }
+}
+
+impl fmt::Display for SegmentView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, state, needed, total, pieces, .. } = self;
+        let (on_record, retrievable) = (pieces.len(), self.retrievable());
+        write!(
+            f,
+            "segment {id}, {state:?}: {on_record} of {total} pieces on record, {retrievable} retrievable, {needed} needed"
+        )
     }
 }
 

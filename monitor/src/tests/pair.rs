@@ -105,3 +105,31 @@ async fn a_repair_whose_record_changed_meanwhile_leaves_only_an_orphan() {
     run(&two.deliver()).await;
     assert_eq!(world.held_pieces(id).await, 20, "what is recorded is never dropped");
 }
+
+#[tokio::test]
+async fn a_probe_that_another_monitor_made_in_between_ends_a_row_of_misses() {
+    let world = World::new(3).await;
+    let (one, two) = (world.monitor().probe(), world.monitor().probe());
+    let interval = world.config.probe.interval;
+    let is_offline = async || world.db.node(world.nodes[1].id).await.unwrap().unwrap().offline.is_some();
+    run(&one).await;
+    // Two misses of one monitor, with two hours in between in which the other one finds the node there.
+    for _ in 0..2 {
+        world.set([1], Mode::Dead);
+        world.clock.advance(interval);
+        run(&one).await;
+        assert!(!is_offline().await);
+        world.set([1], Mode::Honest);
+        for _ in 0..6 {
+            world.clock.advance(20 * MINUTE);
+            run(&two).await;
+        }
+    }
+    // Two in a row are enough.
+    world.set([1], Mode::Dead);
+    for _ in 0..2 {
+        world.clock.advance(interval);
+        run(&one).await;
+    }
+    assert!(is_offline().await);
+}

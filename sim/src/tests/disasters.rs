@@ -10,7 +10,7 @@ use crate::{
     pace,
     scenario::runtime,
     steps::Step,
-    trouble::{Side, Trouble},
+    trouble::{Party, Side, Trouble},
     world::{START, Shape, World},
 };
 
@@ -49,7 +49,7 @@ async fn read_all(world: &mut World, node: usize) -> usize {
             match world.read(file, route, 2, None).await.unwrap() {
                 Got::Bytes(_) => worked += 1,
                 Got::Failure(why) => {
-                    assert!(why.starts_with("503") || why.starts_with("broken off"), "{why}")
+                    assert!(why.starts_with("503") || why.starts_with("broken off"), "{why}");
                 }
             }
         }
@@ -133,5 +133,31 @@ fn liars_are_found_and_everything_is_moved_off_them() {
         assert!(survey.iter().flat_map(|segment| &segment.pieces).all(|piece| piece.sound), "{survey:?}");
         assert_eq!(read_all(&mut world, 5).await, 8);
         world.check_ledger().await.unwrap();
+    });
+}
+
+#[test]
+fn a_node_that_has_just_joined_is_helped_by_gateways_that_have_not_heard_of_it() {
+    runtime().unwrap().block_on(async {
+        let (mut world, _) = network(5, Shape { gateways: 2, ..SHAPE }).await;
+        world.forget_views();
+        world.refresh_view(1).await.unwrap();
+        let node = world.join_node().await.unwrap();
+        let (from, to) = (Side::Only(Party::Node(node)), Side::Only(Party::Gateway(0)));
+        world.trouble(Trouble::Cut { from, to });
+        let got = world.read(3, Route::Node(node), 1, None).await.unwrap();
+        assert!(matches!(got, Got::Bytes(_)), "{got:?}");
+    });
+}
+
+#[test]
+fn a_reader_is_never_sent_off_with_a_ticket_whose_time_is_over() {
+    runtime().unwrap().block_on(async {
+        let (mut world, _) = network(6, SHAPE).await;
+        for _ in 0..4 {
+            let got = world.read(2, Route::Redirect(0), 3, None).await.unwrap();
+            assert!(matches!(got, Got::Bytes(_)), "{got:?}");
+            world.clock.advance(Duration::from_mins(4));
+        }
     });
 }
