@@ -4,28 +4,35 @@
 
 mod network;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use network::{Network, random_bytes};
+use network::{Network, copy_tree, random_bytes};
 
 /// Any `total - needed` nodes may die at once: everything still reads back, byte for byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_reads_back_with_twelve_of_twenty_nodes_killed() {
     let mut network = Network::start(20).await;
-    let big = random_bytes(1, 40_000_000);
+    let big = random_bytes(1, 200_000_000);
     let small = random_bytes(2, 1_000);
     let big_cid = network.upload("big", &big).await;
     let small_cid = network.upload("small", &small).await;
-    let tree = network.add_directory(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).await;
+    // This repository's own files.
+    let source = tempfile::tempdir().unwrap();
+    let files = copy_tree(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")), source.path());
+    assert!(files.len() > 100, "{} files", files.len());
+    let tree = network.add_directory(source.path()).await;
     network.until_healthy(&big_cid).await;
+    network.until_healthy(&tree).await;
 
     network.kill_nodes(3..15);
     for _ in 0..2 {
         assert_eq!(network.read(&big_cid).await, big);
         assert_eq!(network.read(&small_cid).await, small);
     }
-    let main = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/src/main.rs")).unwrap();
-    assert_eq!(network.read(&format!("{tree}/main.rs")).await, main);
+    for file in &files {
+        let bytes = std::fs::read(source.path().join(file)).unwrap();
+        assert_eq!(network.read(&format!("{tree}/{file}")).await, bytes, "{file}");
+    }
     assert_eq!(network.read_range(&big_cid, 12_345_678, 1024).await, big[12_345_678..12_345_678 + 1024]);
 }
 
@@ -49,22 +56,37 @@ async fn repaired_pieces_stand_the_next_twelve_losses() {
     assert_eq!(network.read(&cid).await, bytes);
 }
 
+/// Gateway, monitor and database gone: a node serves what it can serve by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_serve_on_without_gateway_monitor_and_database() {
+    let mut network = Network::start(16).await;
+    let bytes = random_bytes(4, 5_000_000);
+    let cid = network.upload("file", &bytes).await;
+    let (at_node, read) = network.read_from(&format!("/ipfs/{cid}")).await;
+    assert!(read == bytes && at_node != network.gateway_url());
+    network.kill_gateway();
+    network.kill_monitor();
+    network.remove_database();
+    assert_eq!(network.read_at(&at_node, &format!("/ipfs/{cid}")).await, bytes);
+}
+
 /// The gateway dies at random instants while files are uploaded: what was acknowledged reads back, what was not is not
-/// listed.
+/// listed, and the pieces that were stored for it disappear.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
     let mut network = Network::start(16).await;
     let mut acknowledged = Vec::new();
-    for round in 0..6u64 {
+    for round in 0..50u64 {
         let uploads = (0..8u64).map(|file| {
             let bytes =
-                random_bytes(1000 + round * 8 + file, 20_000 + 300_000 * usize::try_from(file).unwrap());
+                random_bytes(1000 + round * 8 + file, 20_000 + 100_000 * usize::try_from(file).unwrap());
             let upload = network.try_upload(format!("file-{round}-{file}"), bytes.clone());
             async move { upload.await.map(|cid| (cid, bytes)) }
         });
         let uploads = futures_util::future::join_all(uploads);
         let killed = async {
-            tokio::time::sleep(Duration::from_millis(40 + 67 * round)).await;
+            // Not a wait for anything: some instant between the first byte and a little after the last answer.
+            tokio::time::sleep(Duration::from_micros(1000 + 37_139 * round % 150_000)).await;
             network.kill_gateway();
         };
         let (outcomes, ()) = tokio::join!(uploads, killed);
@@ -76,8 +98,10 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
         assert!(listed.contains(cid), "{cid} was acknowledged and is not listed");
         assert_eq!(&network.read(cid).await, bytes);
     }
+    assert!(!acknowledged.is_empty() && acknowledged.len() < 50 * 8, "{} acknowledged", acknowledged.len());
     for cid in &listed {
         // Listed without an acknowledgement: recorded, but the answer was lost. Then it must be whole.
         network.read(cid).await;
     }
+    network.until_nodes_hold_only_what_is_listed().await;
 }

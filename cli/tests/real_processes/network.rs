@@ -1,9 +1,10 @@
 //! A network of real processes for tests: `pinstripe dev` in a temporary directory, on addresses of its own.
 
 use std::{
+    collections::HashSet,
     net::TcpListener,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -25,6 +26,31 @@ pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// Copies a source tree without what is built from it; gives the paths of its files.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        std::fs::create_dir_all(to.join(&folder)).unwrap();
+        for entry in std::fs::read_dir(from.join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = folder.join(entry.file_name());
+            let name = entry.file_name().into_string().unwrap();
+            // What is hidden, and what is built, is not uploaded.
+            if name.starts_with('.') || name == "target" {
+                continue;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else {
+                std::fs::copy(entry.path(), to.join(&path)).unwrap();
+                files.push(path.to_str().unwrap().to_string());
+            }
+        }
+    }
+    files
 }
 
 impl Network {
@@ -80,9 +106,11 @@ impl Network {
         }
     }
 
-    pub(crate) async fn add_directory(&self, path: &str) -> String {
+    pub(crate) async fn add_directory(&self, path: &Path) -> String {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"))
-            .args(["add", "--quiet", path, "--dir"])
+            .args(["add", "--quiet"])
+            .arg(path)
+            .arg("--dir")
             .arg(self.dir.path().join("net"))
             .output()
             .await
@@ -94,6 +122,25 @@ impl Network {
     /// Reads as anybody does: with redirects followed.
     pub(crate) async fn read(&self, path: &str) -> Vec<u8> {
         let response = self.http.get(self.url(&format!("/ipfs/{path}"))).send().await.expect("read");
+        assert_eq!(response.status(), 200, "{path}");
+        response.bytes().await.expect("body").to_vec()
+    }
+
+    pub(crate) fn gateway_url(&self) -> String {
+        self.url("")
+    }
+
+    /// The server that a read ended at, and the bytes.
+    pub(crate) async fn read_from(&self, path: &str) -> (String, Vec<u8>) {
+        let response = self.http.get(self.url(path)).send().await.expect("read");
+        assert_eq!(response.status(), 200, "{path}");
+        let server = response.url().origin().ascii_serialization();
+        (server, response.bytes().await.expect("body").to_vec())
+    }
+
+    /// Reads from this server alone.
+    pub(crate) async fn read_at(&self, server: &str, path: &str) -> Vec<u8> {
+        let response = self.http.get(format!("{server}{path}")).send().await.expect("read");
         assert_eq!(response.status(), 200, "{path}");
         response.bytes().await.expect("body").to_vec()
     }
@@ -149,6 +196,40 @@ impl Network {
         self.until_healthy(cid).await;
     }
 
+    /// Waits until no node holds a piece that is not of a listed file.
+    pub(crate) async fn until_nodes_hold_only_what_is_listed(&self) {
+        let mut recorded = HashSet::new();
+        for cid in self.list().await {
+            self.until_healthy(&cid).await;
+            let health = self.json(&format!("/v1/files/{cid}/health")).await;
+            for segment in health["segments"].as_array().unwrap() {
+                let held =
+                    segment["pieces"].as_array().unwrap().iter().filter(|piece| !piece["node"].is_null());
+                recorded.extend(held.map(|piece| format!("{} {}", segment["id"], piece["index"])));
+            }
+        }
+        let started = Instant::now();
+        loop {
+            let mut held = 0;
+            for node in self.file["nodes"].as_array().unwrap() {
+                held += self.pieces_at(node["url"].as_str().unwrap()).await;
+            }
+            if held == recorded.len() {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{held} pieces are held, {} are recorded", recorded.len());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// How many pieces a node says that it holds.
+    async fn pieces_at(&self, node: &str) -> usize {
+        let metrics = self.http.get(format!("{node}/metrics")).send().await.expect("metrics");
+        let metrics = metrics.text().await.expect("metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("store_pieces "));
+        line.expect("store_pieces").parse().expect("a whole number")
+    }
+
     /// Ids of the nodes that hold pieces of the file's first segment.
     pub(crate) async fn holders(&self, cid: &str) -> Vec<String> {
         let health = self.json(&format!("/v1/files/{cid}/health")).await;
@@ -179,6 +260,16 @@ impl Network {
             }
             None => kill(&self.file["pids"]["gateway"]),
         }
+    }
+
+    pub(crate) fn kill_monitor(&self) {
+        kill(&self.file["pids"]["monitor"]);
+    }
+
+    /// Call it when nobody has the database open any more.
+    pub(crate) fn remove_database(&self) {
+        let database = self.dir.path().join("net/pinstripe.db");
+        std::fs::remove_file(database).unwrap();
     }
 
     /// Starts the gateway again, with the configuration that it had.
