@@ -105,11 +105,23 @@ impl World {
         bytes.into()
     }
 
-    /// Uploads files at the same time through one gateway; gives the positions of those that were acknowledged.
+    /// Uploads files of these lengths at the same time through one gateway; gives the positions of those that were
+    /// acknowledged.
     pub async fn upload(
         &mut self,
         gateway: usize,
         lens: &[usize],
+        expires: Option<UnixMillis>,
+    ) -> anyhow::Result<Vec<usize>> {
+        let files = lens.iter().map(|len| self.fresh_bytes(*len)).collect();
+        self.upload_bytes(gateway, files, expires).await
+    }
+
+    /// Uploads these files at the same time.
+    pub async fn upload_bytes(
+        &mut self,
+        gateway: usize,
+        contents: Vec<Bytes>,
         expires: Option<UnixMillis>,
     ) -> anyhow::Result<Vec<usize>> {
         self.refresh_view(gateway).await?;
@@ -117,10 +129,9 @@ impl World {
         self.list(gateway).await?;
         let alive = Self::tasks();
         let mut files = Vec::new();
-        for len in lens {
+        for bytes in contents {
             self.files.next_name += 1;
-            let name = format!("file-{}", self.files.next_name);
-            files.push((name, self.fresh_bytes(*len)));
+            files.push((format!("file-{}", self.files.next_name), bytes));
         }
         let uploads = files.iter().map(|(name, bytes)| self.upload_one(gateway, name, bytes, expires));
         let outcomes = join_all(uploads).await;

@@ -57,7 +57,7 @@ pub enum Fault {
 }
 
 /// All kinds, the frequent ones more than once.
-pub const KINDS: [Fault; 19] = [
+pub const KINDS: [Fault; 20] = [
     Fault::LoseDisk,
     Fault::Damage,
     Fault::Damage,
@@ -77,6 +77,7 @@ pub const KINDS: [Fault; 19] = [
     Fault::Leave,
     Fault::Gateway,
     Fault::Monitors,
+    Fault::OwnFault,
 ];
 
 /// What ends a fault.
@@ -206,7 +207,7 @@ impl World {
 
     fn break_line(&mut self, fault: Fault, good: &[usize]) -> Vec<Later> {
         let number = self.some(good, 1)[0];
-        let party = Party::Node(number);
+        let party = if fault == Fault::Lossy { self.some_party(number) } else { Party::Node(number) };
         let percent = 5 + u32::try_from(self.draw(40)).unwrap_or(0);
         let trouble = match fault {
             Fault::Stall => Trouble::Stalls(party),
@@ -216,9 +217,22 @@ impl World {
         // A node that stalls for days is blamed, and rightly.
         let longest = if fault == Fault::Stall { STALL_MAX } else { Duration::MAX };
         let until = self.now() + self.some_time().min(longest);
-        self.nodes[number].was_troubled = true;
         let name = self.trouble(trouble);
+        if party != Party::Node(number) {
+            return vec![(until, Heal::Lines(vec![name], Vec::new()))];
+        }
+        self.nodes[number].was_troubled = true;
         vec![(until, Heal::Lines(vec![name], vec![number]))]
+    }
+
+    /// This node, or in some cases a gateway (if another one is left) or a monitor.
+    fn some_party(&mut self, node: usize) -> Party {
+        let (gateways, monitors) = (self.good_gateways(), self.monitors.len());
+        match self.draw(6) {
+            0 if gateways.len() > 1 => Party::Gateway(gateways[self.draw(gateways.len())]),
+            1 => Party::Monitor(self.draw(monitors)),
+            _ => Party::Node(node),
+        }
     }
 
     fn partition(&mut self, good: &[usize], allowance: usize) -> Vec<Later> {
@@ -286,6 +300,7 @@ impl World {
 
     fn cut_ourselves_off(&mut self) -> Vec<Later> {
         let until = self.now() + self.some_time().min(Duration::from_hours(20));
+        self.cut_off = true;
         let name = self.trouble(Trouble::Cut { from: Side::Monitors, to: Side::Nodes });
         vec![(until, Heal::Lines(vec![name], Vec::new()))]
     }

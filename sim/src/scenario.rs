@@ -50,6 +50,8 @@ pub struct Report {
 enum Act {
     Upload,
     Burst,
+    /// Of what was uploaded before, be it deleted or not, or of something that begins like it.
+    Again,
     /// One whose client goes away in the middle.
     HalfUpload,
     /// One whose gateway dies in the middle.
@@ -153,6 +155,9 @@ impl Run {
         if self.world.draw(3) > 0 {
             acts.push(Act::Delete);
         }
+        if self.world.draw(2) == 0 {
+            acts.push(Act::Again);
+        }
         if self.world.draw(5) == 0 {
             acts.push(Act::HalfUpload);
         }
@@ -200,6 +205,7 @@ impl Run {
                 let count = 2 + self.world.draw(4);
                 self.upload(count).await
             }
+            Act::Again => self.upload_again().await,
             Act::HalfUpload => {
                 let gateways = self.world.good_gateways();
                 let gateway = gateways[self.world.draw(gateways.len())];
@@ -234,6 +240,19 @@ impl Run {
         let expires = (self.world.draw(5) == 0).then(|| (self.world.now() + hours).min(self.end));
         self.world.upload(gateway, &lens, expires).await?;
         Ok(())
+    }
+
+    async fn upload_again(&mut self) -> anyhow::Result<()> {
+        let (count, gateways) = (self.world.files.all.len(), self.world.good_gateways());
+        // Mostly one of the latest, whose pieces may be on their way out.
+        let back = 1 + self.world.draw(count.min(12));
+        let mut bytes = self.world.files.all[count - back].bytes.to_vec();
+        if self.world.draw(3) == 0 {
+            bytes.extend_from_slice(&self.world.fresh_bytes(100));
+        }
+        let gateway = gateways[self.world.draw(gateways.len())];
+        self.world.upload_bytes(gateway, vec![bytes.into()], None).await?;
+        self.world.check_listing().await
     }
 
     /// A gateway dies while it stores the pieces of an upload; another one, or itself, goes on from the database.

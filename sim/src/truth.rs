@@ -12,7 +12,10 @@ use protocol::{
 };
 use store::SegmentState;
 
-use crate::{pace, world::World};
+use crate::{
+    pace,
+    world::{START, World},
+};
 
 /// Segments in one survey, at most: a simulation has tens.
 const SEGMENTS_MAX: u32 = 100_000;
@@ -157,9 +160,7 @@ impl World {
         }
         let truth = &mut self.truth;
         truth.missing_since = missing;
-        let passed = u128::from(
-            truth.surveyed.map_or(0, |at| now.since(at).as_millis().try_into().unwrap_or(u64::MAX)),
-        );
+        let passed = now.since(truth.surveyed.unwrap_or(START)).as_millis();
         let everybody: BTreeSet<usize> = has.keys().chain(truth.had.keys()).copied().collect();
         for node in everybody {
             let of = |bytes: &BTreeMap<usize, u64>| bytes.get(&node).copied().unwrap_or(0);

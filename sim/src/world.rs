@@ -61,6 +61,8 @@ pub struct World {
     pub(crate) monitors: Vec<MonitorPart>,
     monitor_lives: u32,
     pub(crate) eagerly: bool,
+    /// Whether monitors were ever cut off from all nodes.
+    pub(crate) cut_off: bool,
     pub(crate) nodes: Vec<NodePart>,
     pub(crate) numbers: BTreeMap<NodeId, usize>,
     /// What was uploaded, and what became of it.
@@ -100,6 +102,7 @@ impl World {
             monitors: Vec::new(),
             monitor_lives: 0,
             eagerly: shape.eagerly,
+            cut_off: false,
             nodes: Vec::new(),
             numbers: BTreeMap::new(),
             files: Files::default(),

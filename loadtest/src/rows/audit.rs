@@ -100,11 +100,11 @@ pub(super) async fn audits(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     }
     Ok(vec![Row {
         name: format!(
-            "audits, verified; {BATCH} in a visit, {AT_ONCE} visits at once; mean piece {}",
+            "audits, verified; {BATCH} in a visit, {AT_ONCE} visits at once; mean piece drawn {}",
             size(mean)
         ),
-        measured: rates.show("/s"),
-        baseline: format!("HTTP round trips without proofs {}", trips.show("/s")),
+        measured: rates.show("a second"),
+        baseline: format!("HTTP round trips without proofs {}", trips.show("a second")),
         ratio: format!("{} of trips", ratio(rates.median(), trips.median())),
         budget: "10,000/s (moonshot 18,000)".into(),
         cpu: cpu.per_request(audited),

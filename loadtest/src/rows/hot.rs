@@ -54,7 +54,7 @@ async fn row(bench: &Bench, bytes: u64, place: &str, address: SocketAddr, path: 
         requests += rate.requests;
         speeds.push(if bytes == SMALL { rate.per_second() } else { rate.gigabytes_per_second() });
     }
-    let unit = if bytes == SMALL { "/s" } else { "GB/s" };
+    let unit = if bytes == SMALL { "a second" } else { "GB/s" };
     let (shown_cpu, plain_shown) = if bytes == SMALL {
         (cpu.per_request(requests), format!("{:.1} µs each", plain_cpu * 1e6 / plain_requests as f64))
     } else {

@@ -27,8 +27,8 @@ pub(super) async fn redirects(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     }
     Ok(vec![Row {
         name: format!("redirects, {CONNECTIONS} connections"),
-        measured: rates.show("/s"),
-        baseline: format!("plain axum, empty 307 {}", plain.show("/s")),
+        measured: rates.show("a second"),
+        baseline: format!("plain axum, empty 307 {}", plain.show("a second")),
         ratio: ratio(rates.median(), plain.median()),
         budget: "40,000/s (moonshot 70,000)".into(),
         cpu: cpu.per_request(requests),

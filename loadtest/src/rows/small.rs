@@ -43,7 +43,7 @@ pub(super) async fn small(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let shown = |uploads: &Uploads| {
         format!(
             "{}; p50 {} ms, p99 {} ms; {} files a segment",
-            uploads.rates.show("/s"),
+            uploads.rates.show("a second"),
             number(uploads.medians.median()),
             number(uploads.worst.median()),
             number(uploads.requests as f64 / uploads.segments.max(1.0)),
@@ -68,8 +68,8 @@ pub(super) async fn small(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             measured: shown(&many),
             baseline: format!(
                 "SQLite single inserts {}; append 4 KiB + fdatasync {}",
-                rows.show("/s"),
-                append_rates.show("/s")
+                rows.show("a second"),
+                append_rates.show("a second")
             ),
             ratio: format!(
                 "{} of SQLite, {} of appends",
