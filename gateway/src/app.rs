@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// Idle segment and recovery buffers kept for reuse: one being filled, two being coded, their recovery pieces.
-const SEGMENT_BUFFERS: usize = 6;
+const SEGMENT_BUFFERS: usize = 4;
 /// Idle leaf buffers kept for reuse.
-const LEAF_BUFFERS: usize = 32;
+const LEAF_BUFFERS: usize = 16;
 
 /// A gateway's parts, as its routes use them; cheap to clone.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 mod budget;
 mod fetch;
+mod loans;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +22,11 @@ use serde::{Deserialize, Serialize};
 use service::clock::Clock;
 use transfer::Gather;
 
-use self::budget::{Batch, Budget};
+pub(crate) use self::loans::COPY_BYTES;
+use self::{
+    budget::{Batch, Budget},
+    loans::Loans,
+};
 use crate::{
     disk_cache::{DiskCache, DiskCacheConfig},
     error::ReadError,
@@ -43,6 +48,9 @@ pub struct BlocksConfig {
     /// Bytes of blocks that may be on their way between nodes and readers, over all reads together. While they are put
     /// together they take up to three times as much.
     pub in_flight_bytes: u32,
+    /// Bytes of blocks that connections may hold at once as they are, while clients take them. Beyond that they are given
+    /// copies of 64 KiB at a time.
+    pub sending_bytes: u32,
     /// Bytes fetched at once for one reader, at most.
     pub window_bytes: u64,
     /// How long a place is believed.
@@ -56,11 +64,12 @@ pub struct BlocksConfig {
 impl Default for BlocksConfig {
     fn default() -> Self {
         Self {
-            memory_bytes: 64 << 20,
+            memory_bytes: 48 << 20,
             disk_dir: PathBuf::new(),
             disk_bytes: 4 << 30,
             places_max: 50_000,
-            in_flight_bytes: 64 << 20,
+            in_flight_bytes: 24 << 20,
+            sending_bytes: 24 << 20,
             window_bytes: 4 << 20,
             place_ttl: Duration::from_mins(5),
             hold_max: Duration::from_secs(5),
@@ -82,6 +91,7 @@ struct Inner {
     places: moka::sync::Cache<Cid, Found>,
     fetches: Mutex<HashMap<Cid, Fetch>>,
     budget: Budget,
+    loans: Loans,
     clock: Clock,
     config: BlocksConfig,
 }
@@ -166,8 +176,9 @@ impl Blocks {
             .time_to_live(config.place_ttl)
             .build();
         let budget = Budget::new(config.in_flight_bytes, config.hold_max);
+        let loans = Loans::new(config.sending_bytes);
         let fetches = Mutex::default();
-        let inner = Inner { locator, gather, memory, disk, places, fetches, budget, clock, config };
+        let inner = Inner { locator, gather, memory, disk, places, fetches, budget, loans, clock, config };
         Self { shared: Arc::new(inner) }
     }
 
@@ -258,6 +269,12 @@ impl Blocks {
         found
     }
 
+    /// A part of a block of `block_len` bytes for a connection to hold; `None` when it must be copied, for too much is in
+    /// their hands.
+    pub(crate) fn lend(&self, bytes: Bytes, block_len: usize) -> Option<Bytes> {
+        self.shared.loans.lend(bytes, block_len)
+    }
+
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
         let inner = self.shared.clone();
@@ -267,6 +284,12 @@ impl Blocks {
             fetch::fetch(&entered.inner, &entered.cids, &soon).await
         });
         Fetch(task.map(Result::ok).boxed().shared())
+    }
+
+    /// Bytes that connections may still be given.
+    #[cfg(test)]
+    pub(crate) fn lendable_bytes(&self) -> usize {
+        self.shared.loans.free_bytes()
     }
 
     /// Bytes of the budget that nobody has.

@@ -2,7 +2,7 @@
 //!
 //! The first window is small for a quick first byte, and each is twice as long as the one before. A reader has one
 //! window in its hands and at most one under way, and lets go of the first before it waits for the second: readers that
-//! wait for room never keep it from each other.
+//! wait for room never keep it from each other. Nothing of a block stays with a reader between two parts of it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +17,7 @@ use content::{
 use futures_util::stream::{self, Stream};
 
 use crate::{
-    blocks::{Blocks, Fetch},
+    blocks::{Blocks, COPY_BYTES, Fetch},
     error::ReadError,
 };
 
@@ -62,8 +62,18 @@ enum What {
     Block(Block),
     /// A block to fetch.
     Child(Child),
-    /// Bytes of an interior node.
-    Inline(Bytes),
+    /// Bytes that a block holds itself.
+    Inline(Inline),
+    /// The rest of a block without children that was partly handed out.
+    Rest(Cid),
+}
+
+struct Inline {
+    bytes: Bytes,
+    /// Length of the block that they keep in memory.
+    block_len: usize,
+    /// The block, if it holds nothing else.
+    leaf: Option<Cid>,
 }
 
 struct Walk {
@@ -86,10 +96,14 @@ impl Walk {
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         while let Some(todo) = self.todo.pop_front() {
             match todo.what {
-                What::Inline(bytes) => {
-                    if let Some(bytes) = cut(bytes, todo.start, &self.range) {
+                What::Inline(inline) => {
+                    if let Some(bytes) = self.hand_out(inline, todo.start, todo.depth) {
                         return Ok(Some(bytes));
                     }
+                }
+                What::Rest(cid) => {
+                    let block = self.block_again(&cid).await?;
+                    self.expand(&block, todo.start, todo.depth)?;
                 }
                 What::Block(block) => self.expand(&block, todo.start, todo.depth)?,
                 What::Child(child) => {
@@ -117,9 +131,41 @@ impl Walk {
             self.todo.push_front(Todo { depth: depth + 1, start, what: What::Child(child.clone()) });
         }
         if !node.inline.is_empty() {
-            self.todo.push_front(Todo { depth, start, what: What::Inline(node.inline) });
+            let leaf = node.children.is_empty().then(|| block.cid.clone());
+            let inline = Inline { bytes: node.inline, block_len: block.bytes.len(), leaf };
+            self.todo.push_front(Todo { depth, start, what: What::Inline(inline) });
         }
         Ok(())
+    }
+
+    /// The next bytes for the connection: what is wanted of these, or a copy of their beginning when connections hold too
+    /// much as it is.
+    fn hand_out(&mut self, inline: Inline, start: u64, depth: usize) -> Option<Bytes> {
+        let Inline { bytes, block_len, leaf } = inline;
+        let bytes = cut(bytes, start, &self.range)?;
+        if let Some(lent) = self.blocks.lend(bytes.clone(), block_len) {
+            return Some(lent);
+        }
+        let copied = match leaf {
+            Some(cid) if bytes.len() > COPY_BYTES => {
+                let copied = bytes.slice(..COPY_BYTES);
+                self.range.start = self.range.start.max(start).saturating_add(COPY_BYTES as u64);
+                self.todo.push_front(Todo { depth, start, what: What::Rest(cid) });
+                copied
+            }
+            _ => bytes,
+        };
+        Some(Bytes::copy_from_slice(&copied))
+    }
+
+    /// A block that was there a moment ago.
+    async fn block_again(&mut self, cid: &Cid) -> Result<Block, ReadError> {
+        if let Some(fetch) = self.window.get(cid)
+            && let Some(outcome) = fetch.block(cid).await
+        {
+            return outcome;
+        }
+        self.blocks.get(cid).await
     }
 
     /// The block of a child: from what is being read, from memory, or as the first of the next window.
@@ -160,7 +206,7 @@ impl Walk {
     fn start_window(&self, first: Option<&Child>) -> HashMap<Cid, Fetch> {
         let children = self.todo.iter().filter_map(|todo| match &todo.what {
             What::Child(child) => Some(child),
-            What::Block(_) | What::Inline(_) => None,
+            What::Block(_) | What::Inline(_) | What::Rest(_) => None,
         });
         let mut next = first.into_iter().chain(children).peekable();
         let mut cids = Vec::new();

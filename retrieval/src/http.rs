@@ -181,7 +181,13 @@ async fn file_body(
     if file.cid.codec() == content::Codec::Raw {
         // A file of one block, as most are: nothing to walk and nothing to wait for.
         let content_type = by_name.unwrap_or_else(|| content_type::by_bytes(&file.bytes));
-        let body = if request.head { Body::empty() } else { Body::from(part(&file.bytes, wanted)) };
+        if request.head {
+            return Ok((content_type, Body::empty()));
+        }
+        let body = match blocks.lend(part(&file.bytes, wanted.clone()), file.bytes.len()) {
+            Some(bytes) => Body::from(bytes),
+            None => Body::from_stream(stream_file(blocks.clone(), file, wanted)),
+        };
         return Ok((content_type, body));
     }
     if request.head {

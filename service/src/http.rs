@@ -2,6 +2,7 @@
 
 pub mod client_address;
 pub mod error;
+mod patient;
 pub mod server;
 
 use axum::{Router, routing::get};

@@ -95,6 +95,33 @@ async fn readers_that_stand_still_starve_nobody() {
 }
 
 #[tokio::test]
+async fn connections_hold_no_more_than_they_may() {
+    let mut world = World::new();
+    // Room for one leaf of 256 KiB.
+    world.config.sending_bytes = 300 << 10;
+    world.config.memory_bytes = 0;
+    let blocks = world.blocks();
+    let (root, bytes) = store_file(&world, 1, 5);
+    let mut first = Box::pin(stream_file(blocks.clone(), root.clone(), 1000..u64::MAX));
+    let lent = first.next().await.unwrap().unwrap();
+    assert_eq!(lent, bytes[1000..256 * KIB], "as it is");
+    assert_eq!(blocks.lendable_bytes(), 44 << 10);
+    // While that is in somebody's hands others get copies, whatever range they read.
+    for range in [0..bytes.len(), 70_000..900_000, 262_143..262_145, 1_300_000..bytes.len(), 5..66_000] {
+        let wanted = range.start as u64..range.end as u64;
+        let parts: Vec<_> = stream_file(blocks.clone(), root.clone(), wanted).collect().await;
+        let parts: Vec<bytes::Bytes> = parts.into_iter().map(Result::unwrap).collect();
+        assert!(parts.iter().all(|part| (1..=64 * KIB).contains(&part.len())), "{range:?}");
+        assert!(parts.concat() == bytes[range.clone()], "{range:?}");
+    }
+    // It reads on, and what it is done with may be lent again.
+    drop(lent);
+    assert_eq!(blocks.lendable_bytes(), 300 << 10);
+    let rest: Vec<_> = first.collect().await;
+    assert!(rest.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat() == bytes[256 * KIB..]);
+}
+
+#[tokio::test]
 async fn more_readers_than_room_all_finish() {
     let mut world = World::new();
     world.config = BlocksConfig {

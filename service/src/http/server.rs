@@ -13,7 +13,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::client_address::PeerAddr;
+use super::{client_address::PeerAddr, patient::Patient};
+
+/// What is read ahead of a connection, at most. It would grow to six times as much for every upload.
+const READ_BUFFER_MAX: usize = 64 << 10;
 
 /// The `[http]` section of every process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub struct HttpConfig {
     /// How long a client may take to send the head of a request, idle time between requests included.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// How long a client may take nothing of an answer before its connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     /// How long requests in progress may go on once the process was asked to stop.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
@@ -31,7 +37,12 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { connections_max: 4096, header_timeout: Duration::from_mins(1), drain: Duration::from_secs(20) }
+        Self {
+            connections_max: 4096,
+            header_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_mins(1),
+            drain: Duration::from_secs(20),
+        }
     }
 }
 
@@ -60,9 +71,9 @@ impl Server {
         let slots = Arc::new(Semaphore::new(self.config.connections_max));
         let connections = TaskTracker::new();
         while let Some((stream, peer, slot)) = self.accept(&slots, &stop).await {
-            let (router, stop, header_timeout) = (router.clone(), stop.clone(), self.config.header_timeout);
+            let (router, stop, config) = (router.clone(), stop.clone(), self.config.clone());
             connections.spawn(async move {
-                serve_connection(stream, peer, router, stop, header_timeout).await;
+                serve_connection(stream, peer, router, stop, &config).await;
                 drop(slot);
             });
         }
@@ -103,7 +114,7 @@ async fn serve_connection(
     peer: SocketAddr,
     router: Router,
     stop: CancellationToken,
-    header_timeout: Duration,
+    config: &HttpConfig,
 ) {
     // Without this, small answers wait for the peer's delayed acknowledgement: 40 ms on every one.
     if let Err(error) = stream.set_nodelay(true) {
@@ -115,8 +126,9 @@ async fn serve_connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(READ_BUFFER_MAX)
+        .serve_connection(TokioIo::new(Patient::new(stream, config.write_timeout)), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

@@ -1,0 +1,111 @@
+//! A connection whose peer must take something of what is sent now and then: one that stands still would keep its buffers
+//! and its place for ever.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+/// A stream whose writes fail when none gets on for a time. Reading waits as long as it likes.
+pub(super) struct Patient<S> {
+    stream: S,
+    patience: Duration,
+    /// When the write that waits is given up.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, waiting: None }
+    }
+
+    /// What a write came to, or the end of patience with those that came to nothing.
+    fn judge<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.waiting = None;
+            return outcome;
+        }
+        let deadline = Instant::now() + self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.judge(outcome, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
+        this.judge(outcome, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_flush(cx);
+        this.judge(outcome, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.judge(outcome, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stands_still_is_given_up_and_a_slow_one_is_not() {
+        let (near, mut far) = tokio::io::duplex(1000);
+        let mut near = Patient::new(near, Duration::from_secs(60));
+        let writer = tokio::spawn(async move {
+            let outcome = near.write_all(&[7; 100_000]).await;
+            (outcome, Instant::now())
+        });
+        // Slow, but it gets on: 500 bytes every 50 s.
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            far.read_exact(&mut [0; 500]).await.unwrap();
+        }
+        let stopped = Instant::now();
+        let (outcome, failed) = writer.await.unwrap();
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let waited = failed - stopped;
+        assert!(waited >= Duration::from_secs(59) && waited < Duration::from_secs(62), "{waited:?}");
+    }
+}
