@@ -306,6 +306,11 @@ impl World {
             }
         };
         self.settle(alive).await?;
+        let outcome = match &got {
+            Got::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Got::Failure(why) => why.clone(),
+        };
+        self.say(format!("{} read by {route:?} from region {region}: {outcome}", self.files.all[file].name));
         self.check_bytes(file, route, range, &got)?;
         Ok(got)
     }
