@@ -127,7 +127,6 @@ impl World {
         self.refresh_view(gateway).await?;
         // The gateway knows the key then, and uploads that come at the same moment stay in their order.
         self.list(gateway).await?;
-        let alive = Self::tasks();
         let mut files = Vec::new();
         for bytes in contents {
             self.files.next_name += 1;
@@ -135,7 +134,7 @@ impl World {
         }
         let uploads = files.iter().map(|(name, bytes)| self.upload_one(gateway, name, bytes, expires));
         let outcomes = join_all(uploads).await;
-        self.settle(alive).await?;
+        self.settle().await?;
         let mut acknowledged = Vec::new();
         for ((name, bytes), outcome) in files.into_iter().zip(outcomes) {
             match outcome {
@@ -199,7 +198,6 @@ impl World {
     /// Uploads a file and goes away when `sent` bytes of it are on their way.
     pub async fn upload_in_part(&mut self, gateway: usize, len: usize, sent: usize) -> anyhow::Result<()> {
         self.refresh_view(gateway).await?;
-        let alive = Self::tasks();
         let part = self.fresh_bytes(len).slice(..sent.min(len));
         let parts = vec![Ok(part), Err(std::io::Error::other("the client went away"))];
         let request = Request::builder()
@@ -210,7 +208,7 @@ impl World {
         let (status, _) = whole(self.net.send(Party::Client, request).await?).await?;
         anyhow::ensure!(!status.is_success(), "half an upload is acknowledged with {status}");
         self.say(format!("half an upload of {len} bytes ends with {status}"));
-        self.settle(alive).await
+        self.settle().await
     }
 
     fn request(
@@ -285,7 +283,6 @@ impl World {
         range: Option<(usize, usize)>,
     ) -> anyhow::Result<Got> {
         let cid = self.files.all[file].cid.clone();
-        let alive = Self::tasks();
         let got = match route {
             Route::Proxy(gateway) => {
                 self.refresh_view(gateway).await?;
@@ -305,7 +302,12 @@ impl World {
                 self.fetch(&url, region, range).await
             }
         };
-        self.settle(alive).await?;
+        self.settle().await?;
+        let outcome = match &got {
+            Got::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Got::Failure(why) => why.clone(),
+        };
+        self.say(format!("{} read by {route:?} from region {region}: {outcome}", self.files.all[file].name));
         self.check_bytes(file, route, range, &got)?;
         Ok(got)
     }

@@ -1,5 +1,7 @@
 //! The network between the parts: takes each request to whoever listens at its URL, unless the two cannot reach each
-//! other. It never delays anything: a call that would stall is answered at once as one that has run out of time.
+//! other. It never delays anything: a call that would stall is answered at once as one that has run out of time, at the
+//! same moment of the simulated clock. (Were the clock moved, how long the calls beside it took would depend on which of
+//! them had begun by then, and that is left to chance.)
 //!
 //! Calls that end at a node (they make no further calls) take turns in the order in which they were made, so that the
 //! same seed takes the same course although uploads and reads ask many nodes at once.
@@ -9,7 +11,6 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{Router, body::Body};
@@ -18,15 +19,11 @@ use client::{Network, SendError, Transport};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use protocol::time::UnixMillis;
 use service::clock::Clock;
 use tower::ServiceExt as _;
 
 use crate::trouble::{Party, Trouble, Way, way};
-
-/// What a caller's patience with a node that stalls costs, on the simulated clock.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The wires, and what is wrong with them; shared.
 pub struct Net {
@@ -39,7 +36,7 @@ struct Wires {
     listeners: HashMap<String, (Party, Router)>,
     troubles: BTreeMap<u64, Trouble>,
     next_trouble: u64,
-    rng: ChaCha8Rng,
+    seed: u64,
     calls: u64,
     /// Parties that go down after so many more calls.
     doomed: BTreeMap<Party, u32>,
@@ -60,7 +57,7 @@ impl Net {
             listeners: HashMap::new(),
             troubles: BTreeMap::new(),
             next_trouble: 0,
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            seed,
             calls: 0,
             doomed: BTreeMap::new(),
             served: BTreeMap::new(),
@@ -137,10 +134,7 @@ impl Net {
         match self.way(from, to, &path) {
             Way::Open => self.deliver(router, request, to, leaf).await,
             Way::Closed => Err(SendError::Connect(format!("no way from {from} to {to}"))),
-            Way::Stalls => {
-                self.clock.advance(PATIENCE);
-                Err(SendError::Timeout)
-            }
+            Way::Stalls => Err(SendError::Timeout),
             Way::Fails => Ok(failure()),
             Way::LosesRequest => Err(SendError::Broken("request lost".into())),
             Way::LosesAnswer => {
@@ -158,15 +152,16 @@ impl Net {
     }
 
     fn way(&self, from: Party, to: Party, path: &str) -> Way {
+        let now = self.clock.now();
         let mut wires = self.wires.lock();
         wires.calls += 1;
-        let Wires { troubles, rng, doomed, .. } = &mut *wires;
+        let Wires { troubles, seed, doomed, .. } = &mut *wires;
         match doomed.get_mut(&from) {
             Some(0) => return Way::Closed,
             Some(left) => *left -= 1,
             None => {}
         }
-        way(troubles.values(), from, to, path, || rng.random_range(0..100))
+        way(troubles.values(), from, to, path, || percent(*seed, from, to, path, now))
     }
 
     async fn deliver(
@@ -213,6 +208,14 @@ fn asked(request: &Request<Body>) -> u64 {
     };
     let length = || Some(number("end")?.saturating_sub(number("start")?));
     if is_get { length().unwrap_or(u64::MAX) } else { 0 }
+}
+
+/// A number under 100 for one call. It follows from who asks whom for what and when, and not from what was asked before:
+/// how many pieces a read asks for is left to chance when nodes fail.
+fn percent(seed: u64, from: Party, to: Party, path: &str, now: UnixMillis) -> u32 {
+    let hash = blake3::hash(format!("{seed} {from} {to} {path} {now}").as_bytes());
+    let drawn = u32::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]));
+    (drawn * 100) >> 16
 }
 
 fn failure() -> Response<Body> {

@@ -30,6 +30,9 @@ pub const ACCOUNT: &str = "account";
 const QUOTA_BYTES: u64 = 1 << 40;
 const INVITE: &str = "welcome";
 
+/// How often tasks are counted, a millisecond apart: the least counts.
+const LOOKS: usize = 6;
+
 /// How many of each there are at first.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -63,6 +66,8 @@ pub struct World {
     pub(crate) eagerly: bool,
     /// Whether monitors were ever cut off from all nodes.
     pub(crate) cut_off: bool,
+    /// Tasks that are always there.
+    tasks: usize,
     pub(crate) nodes: Vec<NodePart>,
     pub(crate) numbers: BTreeMap<NodeId, usize>,
     /// What was uploaded, and what became of it.
@@ -103,6 +108,7 @@ impl World {
             monitor_lives: 0,
             eagerly: shape.eagerly,
             cut_off: false,
+            tasks: 0,
             nodes: Vec::new(),
             numbers: BTreeMap::new(),
             files: Files::default(),
@@ -156,6 +162,7 @@ impl World {
         self.gateway_lives[number] += 1;
         let url = Self::gateway_url(number);
         self.gateways[number] = Some(self.common.gateway(number, life, &url, &self.places).await?);
+        self.count_tasks().await;
         Ok(())
     }
 
@@ -165,6 +172,7 @@ impl World {
         if let Some(part) = self.gateways[number].take() {
             part.db.close().await;
         }
+        self.count_tasks().await;
     }
 
     /// Numbers of the gateways that run and whose lines are good.
@@ -254,20 +262,26 @@ impl World {
         self.net.begin(trouble)
     }
 
-    /// Waits until nothing goes on in the background but what did when `alive` tasks were counted.
-    pub async fn settle(&self, alive: usize) -> anyhow::Result<()> {
+    /// Counts the tasks that are always there: those of gateways and of connections to the database.
+    async fn count_tasks(&mut self) {
+        let metrics = tokio::runtime::Handle::current().metrics();
+        self.tasks = usize::MAX;
+        for _ in 0..LOOKS {
+            // What has just ended something takes a moment to be gone itself.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.tasks = self.tasks.min(metrics.num_alive_tasks());
+        }
+    }
+
+    /// Waits until nothing goes on in the background any more, such as pieces of an upload that are still being recorded.
+    pub async fn settle(&self) -> anyhow::Result<()> {
         let metrics = tokio::runtime::Handle::current().metrics();
         let settled = async {
-            while metrics.num_alive_tasks() > alive {
+            while metrics.num_alive_tasks() > self.tasks {
                 tokio::time::sleep(Duration::from_micros(200)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(10), settled).await.context("background tasks do not end")
-    }
-
-    /// Tasks that are alive now.
-    pub fn tasks() -> usize {
-        tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }
 }
 

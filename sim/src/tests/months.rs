@@ -45,7 +45,8 @@ months! {
 }
 
 /// Line for line: everything that the world did, what came of it, what monitors decided and when, and a hash over all
-/// places of all pieces each day.
+/// places of all pieces each day. Not compared is what is left to chance between calls made at the same time: how many
+/// pieces a read asks for while nodes fail, and so how many calls there are and what is earned by egress.
 #[test]
 fn the_same_seed_takes_the_same_course() {
     let run = |seed| {
