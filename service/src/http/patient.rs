@@ -94,7 +94,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1000);
         let mut near = Patient::new(near, Duration::from_secs(60));
         let writer = tokio::spawn(async move {
-            let outcome = near.write_all(&[7; 100_000]).await;
+            let outcome = near.write_all(&vec![7; 100_000]).await;
             (outcome, Instant::now())
         });
         // Slow, but it gets on: 500 bytes every 50 s.
