@@ -11,9 +11,11 @@ cargo clippy --workspace --all-targets -- -D warnings
 echo "== documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 echo "== licences and sources"
-if command -v cargo-deny >/dev/null 2>&1; then
-    # The advisory database is fetched from the network; where it cannot be, the other checks still hold.
-    cargo deny --offline check bans licenses sources
-else
-    echo "cargo-deny is not installed: licences were NOT checked (cargo install --locked cargo-deny)"
+deny=$(command -v cargo-deny || echo "$PWD/target/tools/bin/cargo-deny")
+if [ ! -x "$deny" ]; then
+    echo "building cargo-deny (some minutes, once)"
+    cargo install --quiet --locked cargo-deny --version 0.20.2 --root target/tools --target-dir target/tools/build
 fi
+# Advisories are left out: their database is not in a package registry. `cargo deny check advisories` where GitHub is
+# reachable.
+"$deny" check bans licenses sources
