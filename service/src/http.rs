@@ -4,6 +4,7 @@ pub mod client_address;
 pub mod error;
 mod patient;
 pub mod server;
+mod unread;
 
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::{client_address::PeerAddr, patient::Patient};
+use super::{client_address::PeerAddr, patient::Patient, unread::Unread};
 
 /// What is read ahead of a connection, at most. It would grow to six times as much for every upload.
 const READ_BUFFER_MAX: usize = 64 << 10;
@@ -30,6 +30,10 @@ pub struct HttpConfig {
     /// How long a client may take nothing of an answer before its connection is closed.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// How long a client that was answered before it had sent its whole request may go on sending, unheard, until its
+    /// connection is closed. Closing it at once may lose the answer.
+    #[serde(with = "humantime_serde")]
+    pub linger_timeout: Duration,
     /// How long requests in progress may go on once the process was asked to stop.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
@@ -41,6 +45,7 @@ impl Default for HttpConfig {
             connections_max: 4096,
             header_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_mins(1),
+            linger_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(20),
         }
     }
@@ -120,15 +125,18 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set nodelay");
     }
+    let unread = Unread::default();
+    let watched = unread.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
-        router.clone().oneshot(Request::from(request.map(Body::new)))
+        router.clone().oneshot(request.map(|body| Body::new(watched.watch(body))))
     });
+    let stream = Patient::new(stream, config.write_timeout, config.linger_timeout, unread);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(READ_BUFFER_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream, config.write_timeout)), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
@@ -139,5 +147,35 @@ async fn serve_connection(
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "connection ended with an error");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{http::StatusCode, routing::post};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), HttpConfig::default()).await.unwrap();
+        let address = server.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", post(async || (StatusCode::INSUFFICIENT_STORAGE, "full")));
+        let served = tokio::spawn(server.serve(router, stop.clone()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let body = vec![7; 32 << 20];
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 507 ") && answer.ends_with("full"), "{answer}");
+
+        drop(client);
+        stop.cancel();
+        served.await.unwrap();
     }
 }
