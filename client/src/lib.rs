@@ -8,4 +8,4 @@ mod transport;
 pub use body::Chunks;
 pub use gateway::GatewayClient;
 pub use node::{NodeClient, PieceOrder};
-pub use transport::{CallError, Network, SendError, Timeouts, Transport};
+pub use transport::{Answer, CallError, Network, SendError, Timeouts, Transport};

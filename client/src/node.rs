@@ -12,7 +12,7 @@ use protocol::{
 
 use crate::{
     body::Chunks,
-    transport::{CallError, SendError, Transport},
+    transport::{Answer, CallError, SendError, Transport},
 };
 
 /// JSON answers of nodes are small; a list of pieces is the longest.
@@ -72,12 +72,11 @@ impl NodeClient {
         &self,
         order: &PieceOrder,
         range: Range<u64>,
-        answer_max: usize,
         timeout: Duration,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Answer, CallError> {
         let path = format!("/v1/pieces/{}?start={}&end={}", order.hash, range.start, range.end);
         let request = request(Method::GET, &order.url, &path, Some(&order.order), Body::empty())?;
-        self.transport.call(request, timeout, answer_max).await
+        self.transport.open(request, timeout).await
     }
 
     /// Answers to a batch of challenges, framed as in `protocol::audit`.

@@ -11,6 +11,9 @@ use service::http::error::ErrorBody;
 
 use crate::body::SyncBody;
 
+/// What is read of the body of a refusal.
+const REFUSAL_MAX: usize = 64 << 10;
+
 /// Why no answer came. The difference decides who is blamed: see `protocol::audit`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
@@ -155,12 +158,18 @@ impl Transport {
         timeout: Duration,
         bytes_max: usize,
     ) -> Result<Bytes, CallError> {
+        self.open(request, timeout).await?.collect(bytes_max).await
+    }
+
+    /// Sends a request and gives the answer to be read as it comes; anything but success becomes an error.
+    pub async fn open(&self, request: Request<Body>, timeout: Duration) -> Result<Answer, CallError> {
         let response = self.send(request, Some(timeout)).await?;
         let status = response.status();
-        let body = collect(response.into_body(), bytes_max).await?;
+        let answer = Answer(response.into_body());
         if status.is_success() {
-            return Ok(body);
+            return Ok(answer);
         }
+        let body = answer.collect(REFUSAL_MAX).await?;
         let error = serde_json::from_slice::<ErrorBody>(&body).map(|body| body.error);
         let (reason, details) = match error {
             Ok(error) => (error.reason, error.details),
@@ -181,13 +190,32 @@ impl Transport {
     }
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, CallError> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(CallError::BadAnswer(format!("longer than {bytes_max} bytes")))
+/// The body of a successful answer.
+#[derive(Debug)]
+pub struct Answer(Body);
+
+impl Answer {
+    /// The next bytes, as they come; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        while let Some(frame) = self.0.frame().await {
+            let frame = frame.map_err(|error| body_error(&error))?;
+            // What is no data is trailers, which say nothing here.
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
         }
-        Err(error) => Err(body_error(error.as_ref()).into()),
+        Ok(None)
+    }
+
+    /// All of it, at most `bytes_max` long.
+    pub async fn collect(self, bytes_max: usize) -> Result<Bytes, CallError> {
+        match Limited::new(self.0, bytes_max).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(CallError::BadAnswer(format!("longer than {bytes_max} bytes")))
+            }
+            Err(error) => Err(body_error(error.as_ref()).into()),
+        }
     }
 }
 

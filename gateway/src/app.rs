@@ -28,11 +28,6 @@ use crate::{
     upload::{IngestParts, Packer, Room, Sealer},
 };
 
-/// Idle segment and recovery buffers kept for reuse: one being filled, two being coded, their recovery pieces.
-const SEGMENT_BUFFERS: usize = 4;
-/// Idle leaf buffers kept for reuse.
-const LEAF_BUFFERS: usize = 16;
-
 /// A gateway's parts, as its routes use them; cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
@@ -121,12 +116,12 @@ impl Gateway {
             rules: config.redundancy,
             codec: config.uploads.codec.parse().context("uploads.codec")?,
             dice: dice.clone(),
-            pool: Pool::new(SEGMENT_BUFFERS),
+            pool: Pool::new(config.uploads.coding_bytes / 2),
             room: coding_room.clone(),
         };
         let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
         let ingest = IngestParts {
-            pool: Pool::new(LEAF_BUFFERS),
+            pool: Pool::new(config.uploads.ingest_bytes / 2),
             room: Arc::new(Semaphore::new(
                 config.uploads.ingest_bytes.max(Profile::UNIXFS_V1_2025.chunk_bytes()),
             )),

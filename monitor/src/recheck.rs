@@ -150,7 +150,8 @@ impl Recheck {
         );
         let order = PieceOrder { node: node.id, url: node.url.clone(), hash: piece.hash, order };
         let answer_max = usize::try_from(answer_max)?;
-        let answer = self.inner.nodes.get(&order, range.clone(), answer_max, timeout).await;
+        let answer = self.inner.nodes.get(&order, range.clone(), timeout);
+        let answer = async { answer.await?.collect(answer_max).await }.await;
         Ok(match answer {
             Ok(encoded) => {
                 let (hash, len) = (piece.hash, piece.piece_bytes);

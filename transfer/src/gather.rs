@@ -12,14 +12,18 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use bytes::Bytes;
 use client::{CallError, NodeClient, PieceOrder, SendError};
 use erasure::Scheme;
-use protocol::{ids::SegmentId, proof};
+use protocol::{
+    ids::SegmentId,
+    proof::{ProofError, SliceDecoder},
+};
 use serde::{Deserialize, Serialize};
 
 use self::reading::Reading;
-use crate::{code::memory, peers::Peers};
-
-/// Up to this many bytes of a piece are hashed on the async thread: it takes a fifth of a millisecond.
-const INLINE_VERIFY_BYTES: usize = 1 << 20;
+use crate::{
+    code::memory,
+    peers::Peers,
+    pool::{Pool, PooledBytes},
+};
 
 /// The `[gather]` section of whatever reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,11 +36,17 @@ pub struct GatherConfig {
     /// when that is longer.
     #[serde(with = "humantime_serde")]
     pub hedge_after: Duration,
+    /// Bytes of buffers that are kept for reuse while nothing is read, at most.
+    pub idle_bytes: usize,
 }
 
 impl Default for GatherConfig {
     fn default() -> Self {
-        Self { slice_timeout: Duration::from_secs(10), hedge_after: Duration::from_millis(150) }
+        Self {
+            slice_timeout: Duration::from_secs(10),
+            hedge_after: Duration::from_millis(150),
+            idle_bytes: 8 << 20,
+        }
     }
 }
 
@@ -101,12 +111,14 @@ pub struct Gather {
     nodes: NodeClient,
     peers: Peers,
     config: GatherConfig,
+    pool: Pool,
 }
 
 impl Gather {
     /// Reads over `nodes`.
     pub fn new(nodes: NodeClient, peers: Peers, config: GatherConfig) -> Self {
-        Self { nodes, peers, config }
+        let pool = Pool::new(config.idle_bytes);
+        Self { nodes, peers, config, pool }
     }
 
     /// What has been seen of the nodes.
@@ -129,13 +141,16 @@ impl Gather {
         let filled = ranges.iter().filter(|range| !range.is_empty()).cloned();
         let hull = filled.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
         let Some(hull) = hull else { return Ok(vec![Bytes::new(); ranges.len()]) };
-        let slices = Reading::of_range(self, segment, hull).run().await?.rebuild().await?;
+        let slices = Reading::of_range(self, segment, hull).run().await?.rebuild(&self.pool).await?;
         let layout = segment.scheme.layout(segment.segment_len);
-        Ok(ranges.iter().map(|range| slices.assemble(&layout, range.clone())).collect())
+        Ok(ranges.iter().map(|range| slices.assemble(&layout, range.clone(), &self.pool)).collect())
     }
 
     /// Several whole pieces, verified, keyed by index: for repair. Gives exactly `needed` of them.
-    pub async fn read_pieces(&self, segment: &Arc<SegmentSource>) -> Result<Vec<(u8, Vec<u8>)>, GatherError> {
+    pub async fn read_pieces(
+        &self,
+        segment: &Arc<SegmentSource>,
+    ) -> Result<Vec<(u8, PooledBytes)>, GatherError> {
         Ok(Reading::of_pieces(self, segment).run().await?.into_complete())
     }
 
@@ -143,7 +158,11 @@ impl Gather {
     async fn fetch(&self, segment: Arc<SegmentSource>, at: usize, range: Range<u64>) -> Fetched {
         let source = &segment.pieces[at];
         let started = self.peers.now();
-        match self.fetch_verified(&segment, at, range.clone()).await {
+        let timeout = self.config.slice_timeout;
+        let fetched = self.fetch_verified(&segment, at, range.clone());
+        // The transport has this limit as well, but not when it is a network in memory.
+        let fetched = tokio::time::timeout(timeout, fetched).await;
+        match fetched.unwrap_or(Err(CallError::Send(SendError::Timeout))) {
             Ok(bytes) => {
                 self.peers.succeeded(source.order.node, self.peers.now().saturating_sub(started));
                 Fetched { at, range, bytes: Some(bytes) }
@@ -158,30 +177,23 @@ impl Gather {
         }
     }
 
+    /// Each part is checked as it arrives: what is wrong is noticed within 16 KiB, and nothing is held twice.
     async fn fetch_verified(
         &self,
         segment: &SegmentSource,
         at: usize,
         range: Range<u64>,
-    ) -> Result<Vec<u8>, CallError> {
+    ) -> Result<PooledBytes, CallError> {
         let order = &segment.pieces[at].order;
         let piece_len = segment.scheme.layout(segment.segment_len).piece_len();
-        let answer_max = memory(proof::encoded_len(piece_len, &range));
-        let timeout = self.config.slice_timeout;
-        // The transport has this limit as well, but not when it is a network in memory.
-        let answer = self.nodes.get(order, range.clone(), answer_max, timeout);
-        let answer = tokio::time::timeout(timeout, answer).await;
-        let encoded = answer.unwrap_or(Err(CallError::Send(SendError::Timeout)))?;
-        let (hash, inline) = (order.hash, encoded.len() <= INLINE_VERIFY_BYTES);
-        let verify = move || {
-            proof::verify_slice(hash, piece_len, range, &encoded[..])
-                .map_err(|error| CallError::BadAnswer(error.to_string()))
-        };
-        if inline {
-            return verify();
+        let wrong = |error: ProofError| CallError::BadAnswer(error.to_string());
+        let buffer = self.pool.take_dirty(memory(range.end.saturating_sub(range.start)));
+        let mut slice = SliceDecoder::new(order.hash, piece_len, range.clone(), buffer).map_err(wrong)?;
+        let mut answer = self.nodes.get(order, range, self.config.slice_timeout).await?;
+        while let Some(bytes) = answer.next().await? {
+            slice.push(&bytes).map_err(wrong)?;
         }
-        let verified = tokio::task::spawn_blocking(verify).await;
-        verified.unwrap_or_else(|error| Err(CallError::BadAnswer(format!("verification ended: {error}"))))
+        slice.finish().map_err(wrong)
     }
 }
 
@@ -191,5 +203,5 @@ struct Fetched {
     at: usize,
     range: Range<u64>,
     /// Verified bytes of the range; `None` when it failed.
-    bytes: Option<Vec<u8>>,
+    bytes: Option<PooledBytes>,
 }

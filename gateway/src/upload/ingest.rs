@@ -55,6 +55,12 @@ impl<'u> Ingest<'u> {
         while !bytes.is_empty() {
             let leaf = self.leaf.get_or_insert_with(|| self.parts.pool.take(bytes.len().min(chunk)));
             let take = bytes.len().min(chunk - leaf.as_ref().len());
+            if leaf.vec().capacity() < leaf.as_ref().len() + take {
+                // Most files are small and arrive at once. This one goes on: it gets a buffer for a whole leaf.
+                let mut whole = self.parts.pool.take(chunk);
+                whole.vec().extend_from_slice(leaf.as_ref());
+                *leaf = whole;
+            }
             leaf.vec().extend_from_slice(&bytes.split_to(take));
             if leaf.as_ref().len() == chunk {
                 self.hash_leaf().await?;

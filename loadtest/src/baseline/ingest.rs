@@ -26,7 +26,8 @@ pub(crate) async fn ceiling(bytes: u64) -> anyhow::Result<f64> {
     tokio::task::spawn_blocking(move || {
         let scheme = Scheme::new(erasure::Codec::Gf8, 8, 20).context("a scheme")?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let (left, pool) = (Arc::new(AtomicU64::new(bytes.div_ceil(SEGMENT))), Pool::new(2 * threads));
+        let (left, pool) =
+            (Arc::new(AtomicU64::new(bytes.div_ceil(SEGMENT))), Pool::new(3 * threads * (32 << 20)));
         let count = left.load(Ordering::Relaxed);
         let started = Instant::now();
         let workers: Vec<_> = (0..threads)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use erasure::{CodingError, Decoder, Scheme, UNIT};
 use protocol::{ids::PieceHash, repair::IndexSet};
 use store::SegmentInfo;
-use transfer::CodedPiece;
+use transfer::{CodedPiece, PooledBytes};
 
 /// Rebuilt pieces.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Rebuilt {
 pub(super) async fn rebuild_blocking(
     info: &SegmentInfo,
     wanted: IndexSet,
-    present: Vec<(u8, Vec<u8>)>,
+    present: Vec<(u8, PooledBytes)>,
 ) -> anyhow::Result<Rebuilt> {
     let scheme = info.scheme;
     let wanted: Vec<(u8, PieceHash)> = info
@@ -34,17 +34,17 @@ pub(super) async fn rebuild_blocking(
 
 fn rebuild(
     scheme: Scheme,
-    present: &[(u8, Vec<u8>)],
+    present: &[(u8, impl AsRef<[u8]>)],
     wanted: &[(u8, PieceHash)],
 ) -> Result<Rebuilt, CodingError> {
-    let len = present.first().map_or(0, |(_, bytes)| bytes.len());
+    let len = present.first().map_or(0, |(_, bytes)| bytes.as_ref().len());
     let mut decoder = Decoder::new(scheme);
     let mut outputs: Vec<Vec<u8>> = wanted.iter().map(|_| vec![0; len]).collect();
     let mut hashers = vec![blake3::Hasher::new(); wanted.len()];
     for start in (0..len).step_by(UNIT) {
         let columns: Range<usize> = start..len.min(start + UNIT);
         let inputs: Vec<(u8, &[u8])> =
-            present.iter().map(|(index, bytes)| (*index, &bytes[columns.clone()])).collect();
+            present.iter().map(|(index, bytes)| (*index, &bytes.as_ref()[columns.clone()])).collect();
         let mut missing: Vec<(u8, &mut [u8])> = wanted
             .iter()
             .zip(&mut outputs)

@@ -128,7 +128,7 @@ impl World {
 
     /// Codes a segment whose bytes follow from `seed`.
     pub(super) fn code(seed: u8, len: usize) -> Vec<CodedPiece> {
-        let pool = Pool::new(2);
+        let pool = Pool::new(8 << 20);
         let mut segment = pool.take(len);
         segment.vec().extend((0..=250_u8).cycle().take(len).map(|byte| byte ^ seed));
         transfer::code_segment(scheme(), segment, &pool).unwrap()

@@ -111,7 +111,7 @@ async fn what_was_taken_is_there_after_a_restart_without_a_gateway() {
     assert_eq!(running.store.stats().pieces, 1);
     let [put, get] = orders(&running, &signer, meta);
     let len = meta.piece_len();
-    let encoded = client.get(&get, 0..len, 8 << 20, timeout).await.unwrap();
+    let encoded = client.get(&get, 0..len, timeout).await.unwrap().collect(8 << 20).await.unwrap();
     assert!(verify_slice(meta.hash, len, 0..len, &encoded[..]).unwrap() == bytes);
     client.put(&put, [bytes].into_iter().collect(), timeout).await.unwrap();
     running.usage.flush(Clock::System.now()).unwrap();

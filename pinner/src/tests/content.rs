@@ -75,7 +75,7 @@ async fn spread(
 ) -> LocateAnswer {
     let scheme = Scheme::new(erasure::Codec::Gf8, 4, 8).unwrap();
     let (id, length) = (SegmentId([3; 16]), bytes.len() as u64);
-    let pool = Pool::new(2);
+    let pool = Pool::new(8 << 20);
     let mut segment = pool.take(bytes.len());
     segment.vec().extend_from_slice(&bytes);
     let mut pieces = Vec::new();

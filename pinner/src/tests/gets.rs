@@ -17,7 +17,7 @@ use super::world::{ORDER_LIFETIME, Piece, Request, TestNode, World, is, refused}
 use crate::piece_store::PieceStore as _;
 
 async fn get(world: &World, order: &PieceOrder, start: u64, end: u64) -> Result<Bytes, CallError> {
-    world.nodes().get(order, start..end, 64 << 20, Duration::from_secs(5)).await
+    world.nodes().get(order, start..end, Duration::from_secs(5)).await?.collect(64 << 20).await
 }
 
 /// What the node has counted under its orders.

@@ -11,7 +11,8 @@ use crate::{config::ByteSize, piece_store::PieceStore as _};
 
 async fn serve(world: &World, node: &TestNode, piece: &Piece, bytes: u64) {
     let order = world.get_order(node, piece.meta.hash, piece.len());
-    world.nodes().get(&order, 0..bytes, 64 << 20, Duration::from_secs(5)).await.unwrap();
+    let answer = world.nodes().get(&order, 0..bytes, Duration::from_secs(5)).await.unwrap();
+    answer.collect(64 << 20).await.unwrap();
 }
 
 /// A member of the network that holds a piece.

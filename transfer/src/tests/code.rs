@@ -21,7 +21,7 @@ fn assert_coded(scheme: Scheme, segment: &[u8], pool: &Pool) {
 
 #[test]
 fn lengths_around_every_edge() {
-    let pool = Pool::new(2);
+    let pool = Pool::new(8 << 20);
     for codec in Codec::ALL {
         let scheme = Scheme::new(codec, 4, 6).unwrap();
         let row = 4 * UNIT;
@@ -54,7 +54,7 @@ proptest! {
         lens in prop::collection::vec(1_usize..1_500_000, 1..4),
         seed: u64,
     ) {
-        let pool = Pool::new(2);
+        let pool = Pool::new(8 << 20);
         let scheme = Scheme::new(codec, needed, needed + recovery).unwrap();
         for len in lens {
             assert_coded(scheme, &random_bytes(seed ^ len as u64, len), &pool);

@@ -77,8 +77,11 @@ impl Fixture {
     }
 
     pub(super) fn gather(&self) -> Gather {
-        let config =
-            GatherConfig { slice_timeout: Duration::from_secs(20), hedge_after: Duration::from_millis(30) };
+        let config = GatherConfig {
+            slice_timeout: Duration::from_secs(20),
+            hedge_after: Duration::from_millis(30),
+            ..GatherConfig::default()
+        };
         Gather::new(self.network.client(), self.peers.clone(), config)
     }
 

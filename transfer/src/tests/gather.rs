@@ -117,7 +117,7 @@ async fn whole_pieces_for_repair() {
     fixture.network.set([3, 12], Mode::Stalled);
     let pieces = fixture.gather().read_pieces(&source).await.unwrap();
     assert_eq!(pieces.len(), 8);
-    let present: Vec<(u8, &[u8])> = pieces.iter().map(|(index, bytes)| (*index, &bytes[..])).collect();
+    let present: Vec<(u8, &[u8])> = pieces.iter().map(|(index, bytes)| (*index, bytes.as_ref())).collect();
     let decoded = erasure::Decoder::new(scheme()).decode(LEN as u64, &present).unwrap();
     assert!(decoded == segment);
 }

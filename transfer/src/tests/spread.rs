@@ -173,7 +173,7 @@ async fn nobody_to_wait_for_is_done_at_once() {
 async fn a_dropped_rest_stops_what_is_under_way() {
     let fixture = Fixture::new(20);
     fixture.network.set([4], Mode::Stalled);
-    let pool = Pool::new(4);
+    let pool = Pool::new(100 << 20);
     let segment = random_bytes(11, LEN);
     let mut spread = fixture.spread(&segment, 0..20, 19);
     spread.pieces = code(scheme(), &segment, &pool);
@@ -181,7 +181,7 @@ async fn a_dropped_rest_stops_what_is_under_way() {
     drop(rest);
     // The stalled attempt held the buffers of the data and of the recovery pieces; they come back once it is stopped.
     tokio::time::timeout(Duration::from_secs(10), async {
-        while pool.idle() < 2 {
+        while pool.idle_bytes() < 2 * LEN {
             tokio::task::yield_now().await;
         }
     })
