@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{api::EnrolRequest, ids::NodeId};
 use retrieval::Blocks;
 use service::{clock::Clock, dice::Dice, job, lifecycle::Lifecycle};
-use transfer::{Gather, Peers};
+use transfer::{Gather, Peers, Pool};
 
 use crate::{
     config::Config,
@@ -67,6 +67,8 @@ pub(crate) struct App {
     pub(crate) orders: Orders,
     pub(crate) usage: Usage,
     pub(crate) load: Load,
+    /// Buffers for parts of slices being given.
+    pub(crate) parts: Pool,
     pub(crate) blocks: Blocks,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
@@ -100,7 +102,8 @@ impl Pinner {
         let blocks = Blocks::open(Box::new(locator), gather, clock.clone(), config.cache.clone());
         let orders = Orders::new(id, network.clone(), clock.clone(), config.limits.orders_cached_max);
         let load = Load::new(&config.limits);
-        let app = App { id, key, network, store, orders, usage, load, blocks, clock, config };
+        let parts = Pool::new(config.limits.idle_bytes);
+        let app = App { id, key, network, store, orders, usage, load, parts, blocks, clock, config };
         Self { app: Arc::new(app), gateways, admission: Admission::default(), dice, invite }
     }
 

@@ -11,6 +11,7 @@ use futures_util::stream;
 use protocol::{ids::PieceHash, proof};
 use service::http::error::ApiError;
 use tokio::{runtime::Handle, sync::mpsc};
+use transfer::Pool;
 
 use crate::{
     load::Pass,
@@ -19,9 +20,14 @@ use crate::{
     usage::{Charge, Exhausted, Leave, Usage},
 };
 
-/// Parts of about 64 KiB that wait for a reader.
-const PARTS_AHEAD: usize = 4;
-/// Slices up to this long are read at once.
+/// Bytes of a slice that are handed over together. Less costs more changes between threads; a slice of the longest
+/// window of a reader (4 MiB over eight pieces) is two parts.
+const PART_BYTES: usize = 256 << 10;
+/// The store gives up to this much at a time.
+const STEP_BYTES_MAX: usize = 96 << 10;
+/// Parts that wait for a reader, besides the one being filled and the one being sent.
+const PARTS_AHEAD: usize = 1;
+/// Slices up to this long are read at once, into memory of just their length.
 const AT_ONCE_BYTES: u64 = 64 << 10;
 
 /// Why a slice is not given.
@@ -78,6 +84,16 @@ pub(crate) struct Span {
     pub(crate) end: Option<u64>,
 }
 
+/// What giving a slice takes up.
+pub(crate) struct Means {
+    /// A place among those that are served.
+    pub(crate) pass: Pass,
+    /// Buffers for its parts.
+    pub(crate) pool: Pool,
+    /// How long its reader may take nothing.
+    pub(crate) idle: Duration,
+}
+
 /// Gives a part of a piece, counted under `leave`.
 pub(crate) async fn serve(
     store: &Arc<dyn PieceStore>,
@@ -85,7 +101,7 @@ pub(crate) async fn serve(
     leave: &Leave,
     hash: PieceHash,
     span: Span,
-    (pass, idle): (Pass, Duration),
+    Means { pass, pool, idle }: Means,
 ) -> Result<Slice, ServeError> {
     let (store, usage, leave) = (store.clone(), usage.clone(), leave.clone());
     let (parts, mut arriving) = mpsc::channel(PARTS_AHEAD);
@@ -101,8 +117,8 @@ pub(crate) async fn serve(
         if opened.send(Ok(len)).is_err() {
             return;
         }
-        let reader_gone = Receiver { parts, runtime, idle };
-        read(reader.as_ref(), range, len, charge, &reader_gone);
+        let receiver = Receiver { parts, pool, runtime, idle };
+        read(reader.as_ref(), range, len, charge, &receiver);
         drop(pass);
     });
     let len = opening.await.map_err(|error| anyhow::anyhow!("reading ended early: {error}"))??;
@@ -147,6 +163,7 @@ fn open(
 /// Where the parts of a slice go.
 struct Receiver {
     parts: mpsc::Sender<Result<Bytes, ReadError>>,
+    pool: Pool,
     runtime: Handle,
     idle: Duration,
 }
@@ -181,7 +198,7 @@ fn read(reader: &dyn PieceReader, range: Range<u64>, len: u64, mut charge: Charg
     let outcome = if len <= AT_ONCE_BYTES {
         reader.slice_to_bytes(range).and_then(|slice| hand_over(slice).map_err(ReadError::Sink))
     } else {
-        reader.slice(range, &mut hand_over)
+        read_parts(reader, range, &receiver.pool, &mut hand_over)
     };
     let outcome = match outcome {
         Ok(()) => "given",
@@ -197,4 +214,23 @@ fn read(reader: &dyn PieceReader, range: Range<u64>, len: u64, mut charge: Charg
         }
     };
     metrics::counter!("slices_total", "outcome" => outcome).increment(1);
+}
+
+/// Hands a long slice over in parts of about [`PART_BYTES`].
+fn read_parts(
+    reader: &dyn PieceReader,
+    range: Range<u64>,
+    pool: &Pool,
+    hand_over: &mut dyn FnMut(Bytes) -> io::Result<()>,
+) -> Result<(), ReadError> {
+    let fresh = || pool.take(PART_BYTES + STEP_BYTES_MAX);
+    let mut part = fresh();
+    reader.slice(range, &mut |step| {
+        part.vec().extend_from_slice(&step);
+        if part.as_ref().len() < PART_BYTES {
+            return Ok(());
+        }
+        hand_over(std::mem::replace(&mut part, fresh()).freeze())
+    })?;
+    if part.as_ref().is_empty() { Ok(()) } else { hand_over(part.freeze()).map_err(ReadError::Sink) }
 }

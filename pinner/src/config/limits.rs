@@ -25,6 +25,8 @@ pub struct LimitsConfig {
     pub orders_cached_max: u64,
     /// Pieces in one answer to a list.
     pub list_max: usize,
+    /// Bytes of buffers for slices that are kept for reuse while none is given.
+    pub idle_bytes: usize,
     /// How long the sender of a piece, or the reader of a slice, may do nothing.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
@@ -42,6 +44,7 @@ impl Default for LimitsConfig {
             content_max: 512,
             orders_cached_max: 8192,
             list_max: 10_000,
+            idle_bytes: 2 << 20,
             idle: Duration::from_secs(15),
             put_rate_min: ByteSize(64 << 10),
         }

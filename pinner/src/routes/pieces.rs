@@ -25,7 +25,7 @@ use crate::{
     load::Kind,
     node::App,
     orders::LeaveError,
-    serve::{Span, serve},
+    serve::{Means, Span, serve},
 };
 
 fn parse(hash: &str) -> Result<PieceHash, ApiError> {
@@ -76,8 +76,8 @@ pub(super) async fn get(
     let leave = app.orders.to_get(&headers, hash)?;
     let pass = app.load.enter(Kind::Get)?;
     let span = Span { start: start.unwrap_or(0), end };
-    let idle = app.config.limits.idle;
-    let slice = serve(&app.store, &app.usage, &leave, hash, span, (pass, idle)).await?;
+    let means = Means { pass, pool: app.parts.clone(), idle: app.config.limits.idle };
+    let slice = serve(&app.store, &app.usage, &leave, hash, span, means).await?;
     let mut response = Response::new(slice.body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
