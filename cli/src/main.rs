@@ -3,6 +3,7 @@
 mod commands;
 mod dev;
 mod endpoint;
+mod memory;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Gateway(args) => commands::serve::gateway(&args),

@@ -59,7 +59,7 @@ impl Intake<'_> {
         let mut ingest = Ingest::new(self.upload, self.gateway.ingest.clone(), self.profile);
         let mut body: BodyDataStream = body.into_data_stream();
         loop {
-            let next = self.in_time(body.next()).await?;
+            let next = self.in_time(ingest.wait(body.next())).await?;
             let Some(next) = next else { break };
             let bytes = next.map_err(|error| UploadError::BodyIncomplete(error.to_string()))?;
             self.count(&bytes)?;
@@ -90,7 +90,9 @@ impl Intake<'_> {
                 return Err(UploadError::BadForm(format!("more than {max} files in one upload")));
             }
             let mut ingest = Ingest::new(self.upload, self.gateway.ingest.clone(), self.profile);
-            while let Some(bytes) = self.in_time(field.chunk()).await?.map_err(|error| form_error(&error))? {
+            loop {
+                let next = self.in_time(ingest.wait(field.chunk())).await?;
+                let Some(bytes) = next.map_err(|error| form_error(&error))? else { break };
                 self.count(&bytes)?;
                 ingest.write(bytes).await?;
             }

@@ -119,6 +119,28 @@ async fn a_client_that_sends_nothing_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stop_in_the_middle_keep_no_room_from_others() {
+    // Room for four leaves, and for each a client that has sent half of one.
+    let world = World::with(20, |config| {
+        config.uploads.ingest_bytes = 4 << 20;
+        config.uploads.idle_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let mut stopped = Vec::new();
+    for seed in 0..4 {
+        stopped.push(begin(&world, &patterned(seed, 1_500_000)).await);
+    }
+    until(async || world.gateway.ingest.room.available_permits() < 4 << 20).await;
+    let bytes = patterned(9, 3_000_000);
+    let upload = tokio::time::timeout(Duration::from_secs(20), world.upload("", bytes.clone())).await;
+    world.assert_reads(&upload.unwrap().file().cid, &bytes).await;
+    for (task, _) in stopped {
+        assert!(!task.is_finished(), "it may still go on");
+        task.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_database_nothing_is_promised() {
     let world = World::new().await;
     let file = world.upload("", "known").await.file();

@@ -1,6 +1,6 @@
 //! From the bytes of a file to blocks: cuts leaves, hashes them in parallel, builds the tree above them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use content::{
@@ -14,6 +14,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
+    time::Instant,
 };
 use transfer::{Pool, PooledBytes};
 
@@ -24,12 +25,17 @@ const HASHING_MAX: usize = 4;
 /// Up to this many bytes are hashed on the async thread: it takes less time than handing them over.
 const INLINE_HASH_BYTES: usize = 16 << 10;
 
+/// How long room is kept for a leaf whose client sends nothing more of it: with the room of 16 leaves, 200 clients that stop
+/// at once hold up the others for three seconds, once.
+const FILL_TIME: Duration = Duration::from_millis(250);
+
 /// What all uploads of a gateway share while they take bytes in.
 #[derive(Clone, Debug)]
 pub(crate) struct IngestParts {
     /// Leaf buffers.
     pub(crate) pool: Pool,
-    /// Bytes of leaves that are being hashed or wait to be packed, over all uploads.
+    /// Bytes of leaves that are being filled by clients that are not slow, are being hashed or wait to be packed, over all
+    /// uploads.
     pub(crate) room: Arc<Semaphore>,
 }
 
@@ -39,39 +45,100 @@ pub(crate) struct Ingest<'u> {
     parts: IngestParts,
     profile: Profile,
     builder: FileBuilder,
-    leaf: Option<PooledBytes>,
+    /// The leaf being filled.
+    leaf: Option<Leaf>,
+    /// Whether a leaf of this file was full already.
+    is_long: bool,
+    /// Whether the last leaf took its client long.
+    is_slow: bool,
     hashing: FuturesOrdered<JoinHandle<(Block, OwnedSemaphorePermit)>>,
+}
+
+/// A leaf being filled.
+struct Leaf {
+    bytes: PooledBytes,
+    /// Room for all of it.
+    room: Option<OwnedSemaphorePermit>,
+    since: Instant,
+}
+
+impl Leaf {
+    fn len(&self) -> usize {
+        self.bytes.as_ref().len()
+    }
 }
 
 impl<'u> Ingest<'u> {
     pub(crate) fn new(upload: &'u UploadHandle, parts: IngestParts, profile: Profile) -> Self {
         let builder = FileBuilder::new(profile);
-        Self { upload, parts, profile, builder, leaf: None, hashing: FuturesOrdered::new() }
+        let hashing = FuturesOrdered::new();
+        Self { upload, parts, profile, builder, leaf: None, is_long: false, is_slow: false, hashing }
+    }
+
+    /// Waits for what the client sends next. Room that it leaves unused for too long goes to others meanwhile.
+    pub(crate) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> T {
+        let mut next = std::pin::pin!(next);
+        if let Some(Leaf { room: room @ Some(_), since, .. }) = &mut self.leaf {
+            if let Ok(next) = tokio::time::timeout_at(*since + FILL_TIME, next.as_mut()).await {
+                return next;
+            }
+            *room = None;
+        }
+        next.await
     }
 
     /// Takes the next bytes of the file.
     pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), UploadError> {
         let chunk = self.profile.chunk_bytes();
         while !bytes.is_empty() {
-            let leaf = self.leaf.get_or_insert_with(|| self.parts.pool.take(bytes.len().min(chunk)));
-            let take = bytes.len().min(chunk - leaf.as_ref().len());
-            if leaf.vec().capacity() < leaf.as_ref().len() + take {
-                // Most files are small and arrive at once. This one goes on: it gets a buffer for a whole leaf.
-                let mut whole = self.parts.pool.take(chunk);
-                whole.vec().extend_from_slice(leaf.as_ref());
-                *leaf = whole;
-            }
-            leaf.vec().extend_from_slice(&bytes.split_to(take));
-            if leaf.as_ref().len() == chunk {
-                self.hash_leaf().await?;
+            let mut leaf = self.leaf_for(bytes.len()).await?;
+            let take = bytes.len().min(chunk - leaf.len());
+            leaf.bytes.vec().extend_from_slice(&bytes.split_to(take));
+            if leaf.len() < chunk {
+                self.leaf = Some(leaf);
+            } else {
+                self.is_long = true;
+                self.is_slow = leaf.since.elapsed() >= FILL_TIME;
+                self.hash(leaf).await?;
             }
         }
         Ok(())
     }
 
+    /// The leaf being filled, with space for the next bytes or as many of them as belong to it.
+    ///
+    /// Most files are small and arrive at once: they get a buffer of just their length. For a whole leaf there must be
+    /// room before it is filled, so that uploads that wait hold next to nothing. Only slow clients fill theirs without,
+    /// for they would keep the room from the others; theirs is waited for when they are done.
+    async fn leaf_for(&mut self, next: usize) -> Result<Leaf, UploadError> {
+        let chunk = self.profile.chunk_bytes();
+        let small = match self.leaf.take() {
+            Some(mut leaf) => {
+                let space = leaf.bytes.vec().capacity() - leaf.len();
+                if space >= next.min(chunk - leaf.len()) {
+                    return Ok(leaf);
+                }
+                Some(leaf)
+            }
+            None if !self.is_long => {
+                let bytes = self.parts.pool.take(next.min(chunk));
+                return Ok(Leaf { bytes, room: None, since: Instant::now() });
+            }
+            None => None,
+        };
+        let room = if self.is_slow { None } else { Some(self.room(chunk).await?) };
+        let mut bytes = self.parts.pool.take(chunk);
+        if let Some(small) = small {
+            bytes.vec().extend_from_slice(small.bytes.as_ref());
+        }
+        Ok(Leaf { bytes, room, since: Instant::now() })
+    }
+
     /// Ends the file; its blocks are with the packer then.
     pub(crate) async fn finish(mut self) -> Result<Finished, UploadError> {
-        self.hash_leaf().await?;
+        if let Some(leaf) = self.leaf.take() {
+            self.hash(leaf).await?;
+        }
         while !self.hashing.is_empty() {
             self.place_leaf().await?;
         }
@@ -82,10 +149,12 @@ impl<'u> Ingest<'u> {
         Ok(finished)
     }
 
-    async fn hash_leaf(&mut self) -> Result<(), UploadError> {
-        let Some(leaf) = self.leaf.take() else { return Ok(()) };
-        let bytes = leaf.freeze();
-        let room = self.room(bytes.len()).await?;
+    async fn hash(&mut self, Leaf { bytes, room, .. }: Leaf) -> Result<(), UploadError> {
+        let bytes = bytes.freeze();
+        let room = match room {
+            Some(room) => room,
+            None => self.room(bytes.len()).await?,
+        };
         let hash_fn = self.profile.hash_fn();
         if bytes.len() <= INLINE_HASH_BYTES && self.hashing.is_empty() {
             return self.place(Block::of(Codec::Raw, hash_fn, bytes), room).await;
