@@ -38,6 +38,9 @@ struct Args {
     /// A tenth of the sizes and one run of each: shows that everything works, measures little
     #[arg(long)]
     quick: bool,
+    /// Length of the one large file that is uploaded, in GiB [default: 1]; 10 of them take 30 GB of disk for a while
+    #[arg(long)]
+    upload_gib: Option<u64>,
     /// Runs of each measurement, whose median counts [default: 5, with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
@@ -107,7 +110,10 @@ async fn measure(args: &Args) -> anyhow::Result<bool> {
     let beside = program.parent().context("find this program's directory")?;
     let pinstripe = args.pinstripe.clone().unwrap_or_else(|| beside.join("pinstripe"));
     let parent = args.dir.clone().unwrap_or_else(|| beside.to_path_buf());
-    let sizes = Sizes::new(args.quick, args.runs);
+    let mut sizes = Sizes::new(args.quick, args.runs);
+    if let Some(gib) = args.upload_gib {
+        sizes.upload_bytes = gib.clamp(1, 1 << 20) << 30;
+    }
 
     let network = match &args.dev_json {
         Some(path) => Network::running(path)?,
