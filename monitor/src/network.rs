@@ -23,6 +23,9 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) url: String,
     pub(crate) offline: Option<UnixMillis>,
+    /// When a monitor last reached it, and when it last told a gateway that it is there.
+    pub(crate) contact: UnixMillis,
+    pub(crate) heartbeat: UnixMillis,
     pub(crate) standing: Standing,
     /// Weight in the draw for new pieces.
     weight: f64,
@@ -47,6 +50,8 @@ impl Node {
             id: row.id,
             url: row.url,
             offline: row.offline,
+            contact: row.contact,
+            heartbeat: row.heartbeat,
             standing: reputation.standing,
             weight: reputation.placement_weight(&config.reputation),
             free_bytes: row.free_bytes,

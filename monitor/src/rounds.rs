@@ -1,11 +1,11 @@
-//! The breaker's view: what the latest visit of each node came to, and whether many fail at once.
+//! The breaker's view: what the latest probe and visit of each node came to, and whether many fail at once.
 
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
 use protocol::{
     ids::NodeId,
-    repair::{Hold, Round},
+    repair::{BreakerRules, Hold, Round, Sighting},
     reputation::Tally,
     time::UnixMillis,
 };
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     latest: Mutex<HashMap<NodeId, (UnixMillis, Tally)>>,
+    /// When this monitor last probed each node, and whether it was reached.
+    probed: Mutex<HashMap<NodeId, (UnixMillis, bool)>>,
     open: Mutex<Option<Hold>>,
 }
 
@@ -29,13 +31,37 @@ impl Rounds {
         self.latest.lock().insert(node, (now, tally));
     }
 
+    /// Notes whether a probe reached a node, before anything is made of it.
+    pub(crate) fn probed(&self, node: NodeId, reached: bool, now: UnixMillis) {
+        self.probed.lock().insert(node, (now, reached));
+    }
+
     /// Why consequences are held back, as of the last look.
     pub(crate) fn open(&self) -> Option<Hold> {
         *self.open.lock()
     }
 
-    fn forget(&self, before: UnixMillis, network: &Network) {
-        self.latest.lock().retain(|node, (at, _)| *at >= before && network.node(*node).is_some());
+    /// Forgets what is older than the times given, and nodes that are not there any more.
+    fn forget(&self, visits_before: UnixMillis, probes_before: UnixMillis, network: &Network) {
+        let known = |node: &NodeId| network.node(*node).is_some();
+        self.latest.lock().retain(|node, (at, _)| *at >= visits_before && known(node));
+        self.probed.lock().retain(|node, (at, _)| *at >= probes_before && known(node));
+    }
+
+    fn round(&self, network: &Network, now: UnixMillis, rules: &BreakerRules) -> Round {
+        let (latest, probed) = (self.latest.lock(), self.probed.lock());
+        let mut round = Round::default();
+        for node in network.iter() {
+            let sighting = Sighting {
+                offline_since: node.offline,
+                heartbeat: node.heartbeat,
+                // Another monitor may have reached it since.
+                reached: probed.get(&node.id).map(|(at, reached)| *reached || node.contact > *at),
+                visit: latest.get(&node.id).map(|(_, tally)| tally),
+            };
+            round.add(&sighting, now, rules);
+        }
+        round
     }
 }
 
@@ -45,17 +71,8 @@ impl Inner {
         let (now, rules) = (self.clock.now(), &self.config.breaker);
         // Two intervals: the round before counts for nodes that this one has not reached yet.
         let window: Duration = self.config.audit.interval * 2;
-        self.rounds.forget(now - window, network);
-        let round = {
-            let latest = self.rounds.latest.lock();
-            let mut round = Round::default();
-            for node in network.iter() {
-                let visit = latest.get(&node.id).map(|(_, tally)| tally);
-                round.add(node.offline, visit, now, rules);
-            }
-            round
-        };
-        let hold = round.hold(rules);
+        self.rounds.forget(now - window, now - rules.window.max(self.config.probe.interval * 2), network);
+        let hold = self.rounds.round(network, now, rules).hold(rules);
         let before = std::mem::replace(&mut *self.rounds.open.lock(), hold);
         metrics::gauge!("breaker_open").set(if hold.is_some() { 1.0 } else { 0.0 });
         match (before, hold) {

@@ -134,6 +134,53 @@ async fn when_most_nodes_go_at_once_nobody_is_blamed_but_what_is_urgent_is_repai
 }
 
 #[tokio::test]
+async fn a_monitor_that_is_cut_off_from_nodes_that_gateways_hear_of_marks_nobody_offline() {
+    let mut world = World::new(24).await;
+    world.config.probe.score_every = MINUTE;
+    let id = world.upload(1, 0..20).await;
+    let monitor = world.monitor();
+    let (probe, audit) = (monitor.probe(), monitor.audit());
+    run(&probe).await;
+    let offline = async || world.db.nodes().await.unwrap().iter().filter(|row| row.offline.is_some()).count();
+    // One node is really gone; of all others gateways hear.
+    world.set(0..23, Mode::Dead);
+    for _ in 0..5 * 60 {
+        for node in 1..24 {
+            world.beat(node).await;
+        }
+        world.pass(&probe, MINUTE, 20 * SECOND).await;
+        assert_eq!(offline().await, 0);
+    }
+    run(&audit).await;
+    follow_up(&monitor).await;
+    assert_eq!((world.puts(), world.db.repairs_waiting().await.unwrap()), (0, 0));
+    let opened = world.events("breaker_open").await;
+    assert!(opened.len() == 1 && opened[0].contains("nodes that gateways hear of cannot be"), "{opened:?}");
+    let later = world.clock.now() + HOUR * 24;
+    let score = world.reputation(4).await.online.score(later, &world.config.reputation);
+    assert!(score.is_none_or(|score| score >= 0.99), "{score:?}");
+
+    // Our line is good again.
+    world.set(1..23, Mode::Honest);
+    world.pass(&probe, MINUTE, 10 * SECOND).await;
+    assert_eq!(world.events("breaker_closed").await.len(), 1);
+    assert_eq!(
+        (offline().await, world.events("node_offline").await.len()),
+        (1, 1),
+        "now it is this one's own"
+    );
+    assert_eq!(world.held_pieces(id).await, 20);
+
+    // And so it is when one has only got out of our reach.
+    world.set([5], Mode::Dead);
+    for _ in 0..3 {
+        world.beat(5).await;
+        world.pass(&probe, MINUTE, 10 * SECOND).await;
+    }
+    assert_eq!(offline().await, 2);
+}
+
+#[tokio::test]
 async fn what_is_lost_is_found_when_nodes_return() {
     let mut world = World::new(20).await;
     world.config.repair.offline_grace = 10 * MINUTE;

@@ -108,7 +108,8 @@ impl World {
             reputation: serde_json::to_string(&reputation).unwrap(),
             standing: reputation.standing.name().into(),
         };
-        self.db.enrol(&new, Some("invite"), now).await.unwrap().unwrap();
+        // It joined a while ago: no gateway has heard of it lately, unless a test says so.
+        self.db.enrol(&new, Some("invite"), now - HOUR).await.unwrap().unwrap();
         self.wires.nodes.lock().insert(host, node.clone());
         self.nodes.push(node);
     }
@@ -227,6 +228,18 @@ impl World {
         let mut events = self.db.recent_events(10_000).await.unwrap();
         events.reverse();
         events.into_iter().filter(|event| event.kind == kind).map(|event| event.details).collect()
+    }
+
+    /// A gateway hears of a node.
+    pub(super) async fn beat(&self, node: usize) {
+        let beat = store::Heartbeat {
+            version: "test".into(),
+            capacity_bytes: 1 << 30,
+            used_bytes: 0,
+            free_bytes: 1 << 30,
+            piece_count: 0,
+        };
+        assert!(self.db.heartbeat(self.nodes[node].id, &beat, self.clock.now()).await.unwrap());
     }
 
     pub(super) fn puts(&self) -> usize {

@@ -24,8 +24,11 @@ pub struct BreakerRules {
     /// repaired.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// More than this share of the nodes may not go offline at once.
+    /// More than this share of the nodes may not go offline at once, nor be out of our reach while gateways hear of them.
     pub offline_share_max: f64,
+    /// A node that sent a gateway a heartbeat within this time is there, whether we reach it or not.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat_max: Duration,
     /// More than this share of the nodes visited may not fail audits in one round.
     pub failed_share_max: f64,
     /// More than this share of the nodes visited may not give unknown results in one round.
@@ -39,12 +42,13 @@ pub struct BreakerRules {
 }
 
 impl Default for BreakerRules {
-    /// A third of the nodes never fails by itself in an hour. Six pieces of one segment are what Storj's
+    /// A third of the nodes never fails by itself in an hour. Gateways too believe a heartbeat for two minutes. Six pieces of one segment are what Storj's
     /// auditor refuses to remove more than; the shares are chosen.
     fn default() -> Self {
         Self {
             window: Duration::from_hours(1),
             offline_share_max: 0.3,
+            heartbeat_max: Duration::from_mins(2),
             failed_share_max: 0.2,
             unknown_share_max: 0.3,
             nodes_min: 3,
@@ -57,6 +61,15 @@ impl Default for BreakerRules {
 /// Why consequences are held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Hold {
+    /// Many nodes cannot be reached from here although they talk to gateways: our own line is down. For as long as that is
+    /// so, none of them counts as offline.
+    #[error("{count} of {nodes} nodes that gateways hear of cannot be reached from here")]
+    CutOff {
+        /// Nodes that gateways hear of and we do not reach.
+        count: u32,
+        /// Nodes that gateways hear of.
+        nodes: u32,
+    },
     /// Many nodes went offline at once: our own line may be down.
     #[error("{count} of {nodes} nodes went offline at once")]
     ManyOffline {
@@ -89,13 +102,30 @@ pub enum Hold {
     },
 }
 
-/// What one round of visits over all nodes came to.
+/// One node, as a monitor sees it at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// Since when it is offline, if it is.
+    pub offline_since: Option<UnixMillis>,
+    /// When it last sent a gateway a heartbeat.
+    pub heartbeat: UnixMillis,
+    /// Whether it could be reached when it was last probed; `None` when it was not probed lately.
+    pub reached: Option<bool>,
+    /// What its visit came to, if there was one.
+    pub visit: Option<&'a Tally>,
+}
+
+/// What one round of probes and visits over all nodes came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// Nodes that are online or went offline within the window.
     pub nodes: u32,
     /// Nodes that went offline within the window.
     pub went_offline: u32,
+    /// Of `nodes`, those that were probed and that gateways hear of.
+    pub heard: u32,
+    /// Of `heard`, those that could not be reached.
+    pub unreached: u32,
     /// Nodes that answered.
     pub visited: u32,
     /// Nodes that failed at least one audit.
@@ -105,23 +135,20 @@ pub struct Round {
 }
 
 impl Round {
-    /// Counts one node: since when it is offline, if it is, and what its visit came to, if there was one.
-    pub fn add(
-        &mut self,
-        offline_since: Option<UnixMillis>,
-        visit: Option<&Tally>,
-        now: UnixMillis,
-        rules: &BreakerRules,
-    ) {
-        match offline_since {
-            Some(since) if now.since(since) >= rules.window => {}
-            Some(_) => {
-                self.nodes += 1;
-                self.went_offline += 1;
+    /// Counts one node.
+    pub fn add(&mut self, node: &Sighting<'_>, now: UnixMillis, rules: &BreakerRules) {
+        let long_gone = node.offline_since.is_some_and(|since| now.since(since) >= rules.window);
+        if !long_gone {
+            self.nodes += 1;
+            self.went_offline += u32::from(node.offline_since.is_some());
+            if let Some(reached) = node.reached
+                && now.since(node.heartbeat) <= rules.heartbeat_max
+            {
+                self.heard += 1;
+                self.unreached += u32::from(!reached);
             }
-            None => self.nodes += 1,
         }
-        if let Some(tally) = visit.filter(|tally| tally.online > 0) {
+        if let Some(tally) = node.visit.filter(|tally| tally.online > 0) {
             self.visited += 1;
             self.failed += u32::from(tally.failed > 0 || tally.admitted > 0);
             self.unknown += u32::from(tally.unknown > 0);
@@ -133,7 +160,9 @@ impl Round {
         let many = |count: u32, of: u32, share_max: f64| {
             count >= rules.nodes_min && f64::from(count) > share_max * f64::from(of)
         };
-        if many(self.went_offline, self.nodes, rules.offline_share_max) {
+        if many(self.unreached, self.heard, rules.offline_share_max) {
+            Some(Hold::CutOff { count: self.unreached, nodes: self.heard })
+        } else if many(self.went_offline, self.nodes, rules.offline_share_max) {
             Some(Hold::ManyOffline { count: self.went_offline, nodes: self.nodes })
         } else if many(self.failed, self.visited, rules.failed_share_max) {
             Some(Hold::ManyFailed { count: self.failed, nodes: self.visited })

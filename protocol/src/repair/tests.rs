@@ -172,7 +172,7 @@ fn surplus_is_what_a_better_piece_covers() {
 }
 
 fn round(nodes: u32, went_offline: u32, visited: u32, failed: u32, unknown: u32) -> Round {
-    Round { nodes, went_offline, visited, failed, unknown }
+    Round { nodes, went_offline, visited, failed, unknown, ..Round::default() }
 }
 
 #[test]
@@ -201,14 +201,45 @@ fn an_outage_that_lasts_is_a_fact() {
     let failing = Tally { failed: 1, online: 1, known: 1, ..Tally::default() };
     let fine = Tally { passed: 9, online: 1, known: 1, ..Tally::default() };
     let away = Tally { offline: 1, ..Tally::default() };
-    round.add(Some(NOW - HOUR * 2), Some(&away), NOW, &rules);
-    round.add(Some(NOW - HOUR / 2), Some(&away), NOW, &rules);
-    round.add(None, Some(&failing), NOW, &rules);
-    round.add(None, Some(&fine), NOW, &rules);
-    round.add(None, None, NOW, &rules);
-    assert_eq!(round, Round { nodes: 4, went_offline: 1, visited: 2, failed: 1, unknown: 0 });
+    let mut add = |offline_since, visit| {
+        let heartbeat = NOW - HOUR;
+        round.add(&Sighting { offline_since, heartbeat, reached: Some(false), visit }, NOW, &rules);
+    };
+    add(Some(NOW - HOUR * 2), Some(&away));
+    add(Some(NOW - HOUR / 2), Some(&away));
+    add(None, Some(&failing));
+    add(None, Some(&fine));
+    add(None, None);
+    let counted = Round { nodes: 4, went_offline: 1, visited: 2, failed: 1, ..Round::default() };
+    assert_eq!(round, counted, "without heartbeats not to be reached means nothing more");
     assert!(serde_json::from_str::<BreakerRules>(r#"{"window": "5m", "nodes": 1}"#).is_err());
     assert!(serde_json::from_str::<RepairRules>(r#"{"offline_grace": "5m"}"#).unwrap().validate().is_ok());
+}
+
+#[test]
+fn who_does_not_reach_nodes_that_gateways_hear_of_is_cut_off() {
+    let rules = BreakerRules::default();
+    let hold = |unreached: u32, silent: u32, long_gone: u32, reached: u32| {
+        let mut round = Round::default();
+        let mut add = |count, offline_since, heartbeat, reached| {
+            for _ in 0..count {
+                round.add(&Sighting { offline_since, heartbeat, reached, visit: None }, NOW, &rules);
+            }
+        };
+        add(unreached, None, NOW - Duration::from_mins(2), Some(false));
+        add(silent, None, NOW - Duration::from_mins(3), Some(false));
+        add(long_gone, Some(NOW - HOUR), NOW, Some(false));
+        add(reached, None, NOW, Some(true));
+        add(40, None, NOW, None);
+        round.hold(&rules)
+    };
+    assert_eq!(hold(7, 0, 0, 13), Some(Hold::CutOff { count: 7, nodes: 20 }));
+    assert_eq!(hold(20, 0, 0, 0), Some(Hold::CutOff { count: 20, nodes: 20 }), "however long it lasts");
+    assert_eq!(hold(6, 0, 0, 14), None);
+    assert_eq!(hold(2, 18, 0, 0), None, "two are not many, and the others are gone for everybody");
+    assert_eq!(hold(4, 0, 9, 10), None, "of some it has been known that only gateways hear of them");
+    let cut_off = hold(7, 0, 0, 13);
+    assert!(!rules.may_repair(cut_off, &with_healthy(11)) && rules.may_repair(cut_off, &with_healthy(10)));
 }
 
 fn any_piece() -> impl Strategy<Value = PieceView> {
