@@ -162,7 +162,7 @@ impl Probe {
             if held {
                 tally.offline = 0;
             }
-            self.inner.record_tally(id, &tally).await?;
+            self.inner.record_tally(id, &tally, false).await?;
         }
         Ok(())
     }

@@ -35,8 +35,14 @@ fn describe(standing: Standing) -> &'static str {
 }
 
 impl Inner {
-    /// Takes a tally into a node's reputation. Gives its standing; `None` when the node is gone.
-    pub(crate) async fn record_tally(&self, node: NodeId, tally: &Tally) -> anyhow::Result<Option<Standing>> {
+    /// Takes a tally into a node's reputation; `in_doubt` when it may be our own fault. Gives its standing; `None` when the
+    /// node is gone.
+    pub(crate) async fn record_tally(
+        &self,
+        node: NodeId,
+        tally: &Tally,
+        in_doubt: bool,
+    ) -> anyhow::Result<Option<Standing>> {
         let rules = &self.config.reputation;
         for _ in 0..TRIES {
             let Some(row) = self.db.node(node).await? else { return Ok(None) };
@@ -45,7 +51,12 @@ impl Inner {
             if *tally == Tally::default() {
                 return Ok(Some(standing));
             }
-            let before = reputation.record(tally, self.clock.now(), rules);
+            let now = self.clock.now();
+            let before = if in_doubt {
+                reputation.record_in_doubt(tally, now, rules)
+            } else {
+                reputation.record(tally, now, rules)
+            };
             let text = serde_json::to_string(&reputation)?;
             if self.db.set_reputation(node, row.revision, reputation.standing.name(), &text).await? {
                 if let Some(before) = before {

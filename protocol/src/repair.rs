@@ -23,7 +23,7 @@ mod breaker;
 mod index_set;
 mod plan;
 
-pub use breaker::{BreakerRules, Hold, Round, Sighting};
+pub use breaker::{BreakerRules, Failing, Hold, Round, Sighting};
 pub use index_set::IndexSet;
 pub use plan::{NoPlan, RepairPlan};
 

@@ -191,3 +191,73 @@ async fn many_pieces_of_one_segment_are_not_dropped_at_once() {
     assert_eq!(world.piece_of(other, 30).await, None);
     assert!(world.reputation(30).await.audit.score() < 1.0);
 }
+
+#[tokio::test]
+async fn many_nodes_that_fail_for_good_are_believed_in_the_end_and_repaired_and_not_disqualified() {
+    // Eight of 30 are too many for the breaker; of 50 they are not, but they hold eight pieces of one segment.
+    for nodes in [30, 50] {
+        let world = World::new(nodes).await;
+        let id = world.upload(1, 0..20).await;
+        let monitor = world.monitor();
+        let audit = monitor.audit();
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        (0..8).for_each(|node| world.nodes[node].pieces.lock().clear());
+        world.pass(&audit, HOUR * 12, 5 * MINUTE).await;
+        run(&monitor.repair()).await;
+        let recorded =
+            async || world.segment(id).await.pieces.iter().filter(|piece| piece.node.is_some()).count();
+        assert_eq!((recorded().await, world.events("failures_believed").await.len()), (20, 0));
+        assert!(world.reputation(0).await.audit.score() >= 1.0);
+
+        world.pass(&audit, 10 * MINUTE, 5 * MINUTE).await;
+        assert_eq!(world.events("failures_believed").await.len(), 8);
+        assert_eq!(world.events("breaker_open").await.len(), world.events("breaker_closed").await.len());
+        assert_eq!(recorded().await, 12);
+        run(&monitor.repair()).await;
+        assert_eq!(world.held_pieces(id).await, 20);
+        for node in 0..8 {
+            let reputation = world.reputation(node).await;
+            assert!(reputation.audit.score() < 1.0 && reputation.standing == Standing::Vetting);
+            assert_eq!(world.piece_of(id, node).await, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn believed_failures_that_were_our_own_fault_destroy_nothing_and_throw_nobody_out() {
+    let mut world = World::new(26).await;
+    world.config.reputation.disqualify_grace = HOUR;
+    let mut ids = Vec::new();
+    for seed in 1..=60 {
+        ids.push(world.upload(seed, 0..20).await);
+    }
+    let monitor = world.monitor();
+    let audit = monitor.audit();
+    // As far as we can tell they have lost everything, for a day.
+    world.set(0..14, Mode::Forgetful);
+    for _ in 0..24 {
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        run(&monitor.sweep()).await;
+        run(&monitor.repair()).await;
+        run(&monitor.deliver()).await;
+    }
+    assert_eq!(world.events("failures_believed").await.len(), 14);
+    for id in &ids {
+        let info = world.segment(*id).await;
+        assert!(info.pieces.iter().filter(|piece| piece.node.is_some()).count() >= 10);
+    }
+    // The fault is found and mended.
+    world.set(0..14, Mode::Honest);
+    for _ in 0..24 {
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        run(&monitor.sweep()).await;
+        run(&monitor.repair()).await;
+    }
+    for id in &ids {
+        assert!(world.held_pieces(*id).await >= 15, "above the threshold, and all of them are really there");
+    }
+    for node in 0..14 {
+        let standing = world.reputation(node).await.standing;
+        assert_ne!(standing, Standing::Disqualified, "node {node}");
+    }
+}

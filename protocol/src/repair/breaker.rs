@@ -4,6 +4,10 @@
 //! It must be asked before verdicts are recorded and before pins are dropped. While it holds, outcomes are
 //! thrown away (the same pieces are audited again soon), and only segments that are about to be lost are
 //! repaired.
+//!
+//! It ends by itself: an outage that lasts, and failures that are confirmed for long enough ([`Failing`]), are
+//! facts and do not count as happening at once. Only where nodes are heard of by others and not by us
+//! ([`Hold::CutOff`]) is time no argument.
 
 use std::time::Duration;
 
@@ -33,6 +37,12 @@ pub struct BreakerRules {
     pub failed_share_max: f64,
     /// More than this share of the nodes visited may not give unknown results in one round.
     pub unknown_share_max: f64,
+    /// A node that has failed audits for so long does not fail together with others any more: its failures are a fact, and
+    /// what it lost is repaired.
+    #[serde(with = "humantime_serde")]
+    pub fact_after: Duration,
+    /// In so many separate rounds it must have failed by then.
+    pub fact_rounds: u32,
     /// Fewer nodes than this are never "many".
     pub nodes_min: u32,
     /// More pieces of one segment may not be dropped in one sweep.
@@ -43,7 +53,8 @@ pub struct BreakerRules {
 
 impl Default for BreakerRules {
     /// A third of the nodes never fails by itself in an hour. Gateways too believe a heartbeat for two minutes. Six pieces of one segment are what Storj's
-    /// auditor refuses to remove more than; the shares are chosen.
+    /// auditor refuses to remove more than; the shares are chosen. Half a day is what people get to find a fault of our own,
+    /// and little beside the year for which a node lives.
     fn default() -> Self {
         Self {
             window: Duration::from_hours(1),
@@ -51,6 +62,8 @@ impl Default for BreakerRules {
             heartbeat_max: Duration::from_mins(2),
             failed_share_max: 0.2,
             unknown_share_max: 0.3,
+            fact_after: Duration::from_hours(12),
+            fact_rounds: 3,
             nodes_min: 3,
             removed_per_segment_max: 6,
             urgent_margin: 2,
@@ -102,6 +115,46 @@ pub enum Hold {
     },
 }
 
+/// A node that fails audits, round after round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    since: UnixMillis,
+    latest: UnixMillis,
+    rounds: u32,
+}
+
+/// After so many rounds without a failure it is over.
+const QUIET_ROUNDS: u32 = 4;
+
+impl Failing {
+    /// A node that has just failed.
+    pub fn new(now: UnixMillis) -> Self {
+        Self { since: now, latest: now, rounds: 1 }
+    }
+
+    /// It failed again. What comes less than half an interval between rounds after the last one is of the same round.
+    pub fn again(&mut self, now: UnixMillis, interval: Duration) {
+        if now.since(self.latest) >= interval / 2 {
+            (self.latest, self.rounds) = (now, self.rounds.saturating_add(1));
+        }
+    }
+
+    /// In how many rounds it failed.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// Whether it has failed for so long that this cannot be taken for a moment's fault any more.
+    pub fn is_fact(&self, rules: &BreakerRules) -> bool {
+        self.rounds >= rules.fact_rounds && self.latest.since(self.since) >= rules.fact_after
+    }
+
+    /// Whether it has not failed for so long that it would be something new.
+    pub fn is_over(&self, now: UnixMillis, interval: Duration) -> bool {
+        now.since(self.latest) > interval.saturating_mul(QUIET_ROUNDS)
+    }
+}
+
 /// One node, as a monitor sees it at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting<'a> {
@@ -113,6 +166,8 @@ pub struct Sighting<'a> {
     pub reached: Option<bool>,
     /// What its visit came to, if there was one.
     pub visit: Option<&'a Tally>,
+    /// Since when it fails audits, if it does.
+    pub failing: Option<&'a Failing>,
 }
 
 /// What one round of probes and visits over all nodes came to.
@@ -126,7 +181,7 @@ pub struct Round {
     pub heard: u32,
     /// Of `heard`, those that could not be reached.
     pub unreached: u32,
-    /// Nodes that answered.
+    /// Nodes that answered, but for those whose failures are a fact.
     pub visited: u32,
     /// Nodes that failed at least one audit.
     pub failed: u32,
@@ -148,7 +203,8 @@ impl Round {
                 self.unreached += u32::from(!reached);
             }
         }
-        if let Some(tally) = node.visit.filter(|tally| tally.online > 0) {
+        let is_fact = node.failing.is_some_and(|failing| failing.is_fact(rules));
+        if let Some(tally) = node.visit.filter(|tally| tally.online > 0 && !is_fact) {
             self.visited += 1;
             self.failed += u32::from(tally.failed > 0 || tally.admitted > 0);
             self.unknown += u32::from(tally.unknown > 0);
@@ -181,6 +237,8 @@ impl BreakerRules {
         checks.share("offline_share_max", self.offline_share_max);
         checks.share("failed_share_max", self.failed_share_max);
         checks.share("unknown_share_max", self.unknown_share_max);
+        checks.span("fact_after", self.fact_after);
+        checks.require(self.fact_rounds >= 2, "fact_rounds must be at least 2: once is not again");
         checks.require(self.removed_per_segment_max >= 1, "removed_per_segment_max must be at least 1");
         checks.finish()
     }

@@ -203,7 +203,11 @@ fn an_outage_that_lasts_is_a_fact() {
     let away = Tally { offline: 1, ..Tally::default() };
     let mut add = |offline_since, visit| {
         let heartbeat = NOW - HOUR;
-        round.add(&Sighting { offline_since, heartbeat, reached: Some(false), visit }, NOW, &rules);
+        round.add(
+            &Sighting { offline_since, heartbeat, reached: Some(false), visit, failing: None },
+            NOW,
+            &rules,
+        );
     };
     add(Some(NOW - HOUR * 2), Some(&away));
     add(Some(NOW - HOUR / 2), Some(&away));
@@ -223,7 +227,11 @@ fn who_does_not_reach_nodes_that_gateways_hear_of_is_cut_off() {
         let mut round = Round::default();
         let mut add = |count, offline_since, heartbeat, reached| {
             for _ in 0..count {
-                round.add(&Sighting { offline_since, heartbeat, reached, visit: None }, NOW, &rules);
+                round.add(
+                    &Sighting { offline_since, heartbeat, reached, visit: None, failing: None },
+                    NOW,
+                    &rules,
+                );
             }
         };
         add(unreached, None, NOW - Duration::from_mins(2), Some(false));
@@ -240,6 +248,50 @@ fn who_does_not_reach_nodes_that_gateways_hear_of_is_cut_off() {
     assert_eq!(hold(4, 0, 9, 10), None, "of some it has been known that only gateways hear of them");
     let cut_off = hold(7, 0, 0, 13);
     assert!(!rules.may_repair(cut_off, &with_healthy(11)) && rules.may_repair(cut_off, &with_healthy(10)));
+}
+
+#[test]
+fn failures_that_are_confirmed_for_long_enough_are_a_fact() {
+    let rules = BreakerRules::default();
+    let interval = Duration::from_mins(5);
+    let start = NOW - HOUR * 12;
+    let mut failing = Failing::new(start);
+    assert!(!failing.is_fact(&rules));
+    // Two looks within one round are one.
+    failing.again(start + Duration::from_mins(1), interval);
+    assert_eq!(failing.rounds(), 1);
+    failing.again(start + interval, interval);
+    assert!(
+        !failing.is_over(start + interval * 5, interval) && failing.is_over(start + interval * 6, interval)
+    );
+    failing.again(NOW - interval, interval);
+    assert!(!failing.is_fact(&rules), "often enough, not long enough");
+    let mut rare = Failing::new(start);
+    rare.again(NOW, interval);
+    assert!(!rare.is_fact(&rules), "long enough, not often enough");
+    failing.again(NOW, interval);
+    assert!(failing.is_fact(&rules));
+
+    // Those do not fail "at once" with others any more; those that have just begun do.
+    let failed = Tally { failed: 1, online: 1, known: 1, ..Tally::default() };
+    let fine = Tally { passed: 1, online: 1, known: 1, ..Tally::default() };
+    let hold = |facts: u32, fresh: u32, passed: u32| {
+        let mut round = Round::default();
+        let mut add = |count, tally, failing| {
+            for _ in 0..count {
+                let (reached, visit) = (Some(true), Some(tally));
+                let node = Sighting { offline_since: None, heartbeat: NOW, reached, visit, failing };
+                round.add(&node, NOW, &rules);
+            }
+        };
+        add(facts, &failed, Some(&failing));
+        add(fresh, &failed, Some(&rare));
+        add(passed, &fine, None);
+        round.hold(&rules)
+    };
+    assert_eq!(hold(0, 10, 10), Some(Hold::ManyFailed { count: 10, nodes: 20 }));
+    assert_eq!(hold(10, 0, 10), None);
+    assert_eq!(hold(10, 3, 7), Some(Hold::ManyFailed { count: 3, nodes: 10 }));
 }
 
 fn any_piece() -> impl Strategy<Value = PieceView> {

@@ -160,6 +160,31 @@ fn node_suspended(since: UnixMillis) -> Standing {
 }
 
 #[test]
+fn what_fails_together_with_many_suspends_and_never_disqualifies() {
+    let rules = rules();
+    let mut node = new();
+    for day in 0..30 {
+        node.record_in_doubt(&failed(1000), START + DAY * day, &rules);
+        assert_eq!(node.standing, Standing::Suspended { since: START, reason: SuspendReason::Failures });
+    }
+    // When it turns out that the fault was ours, what was held against the node does not throw it out, and is soon gone.
+    let now = START + DAY * 30;
+    node.record(&passed(100), now, &rules);
+    assert!(node.standing.is_suspended());
+    (0..7).for_each(|_| drop(node.record(&passed(100), now, &rules)));
+    assert_eq!(node.standing, Standing::Good);
+
+    // It does not better what was so bad before, and later failures of its own count in full.
+    let mut node = new();
+    node.record(&failed(50), START, &rules);
+    let score = node.audit.score();
+    node.record_in_doubt(&failed(50), START + DAY * 8, &rules);
+    assert!(node.standing.is_suspended() && (node.audit.score() - score).abs() < 1e-9);
+    node.record(&failed(1), START + DAY * 8, &rules);
+    assert_eq!(node.standing, Standing::Disqualified);
+}
+
+#[test]
 fn an_old_suspension_for_less_does_not_shorten_the_grace() {
     let rules = rules();
     let mut node = new();
