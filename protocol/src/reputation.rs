@@ -193,6 +193,24 @@ impl Reputation {
         (self.standing != before).then_some(before)
     }
 
+    /// Lets a node begin again that is suspended for what its audits came to and holds nothing any more, so that no audit
+    /// could ever better its scores: once it has been suspended for the grace that comes before disqualification it is new,
+    /// with few pieces until it is vetted. How often it was there stays on record. Returns the former standing if anything
+    /// changed.
+    pub fn begin_again(&mut self, now: UnixMillis, rules: &ReputationRules) -> Option<Standing> {
+        let before = self.standing;
+        let Standing::Suspended { since, reason: SuspendReason::Failures | SuspendReason::Unknown } = before
+        else {
+            return None;
+        };
+        if now.since(since) < rules.disqualify_grace {
+            return None;
+        }
+        *self = Self { online: std::mem::take(&mut self.online), ..Self::new(now, rules) };
+        self.standing = self.next_standing(false, now, rules);
+        Some(before)
+    }
+
     /// The weight with which the node is drawn for new pieces, 0..=1
     /// ([`crate::placement::Candidate::score`]).
     pub fn placement_weight(&self, rules: &ReputationRules) -> f64 {

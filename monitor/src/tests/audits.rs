@@ -261,3 +261,46 @@ async fn believed_failures_that_were_our_own_fault_destroy_nothing_and_throw_nob
         assert_ne!(standing, Standing::Disqualified, "node {node}");
     }
 }
+
+#[tokio::test]
+async fn a_suspended_node_that_lost_its_disk_comes_back_as_a_new_one() {
+    let mut world = World::new(26).await;
+    world.config.repairs.eagerly = true;
+    world.config.reputation.vetted_age = HOUR;
+    world.config.reputation.vetted_audits = 10;
+    for seed in 1..=60 {
+        world.upload(seed, 0..20).await;
+    }
+    let monitor = world.monitor();
+    let audit = monitor.audit();
+    world.pass(&audit, 2 * HOUR, 10 * MINUTE).await;
+    assert_eq!(world.reputation(3).await.standing, Standing::Good);
+
+    world.nodes[3].pieces.lock().clear();
+    world.pass(&audit, HOUR, 5 * MINUTE).await;
+    let suspended = world.reputation(3).await;
+    assert!(matches!(suspended.standing, Standing::Suspended { reason: SuspendReason::Failures, .. }));
+    let holds = async || world.db.holdings(world.nodes[3].id).await.unwrap().0;
+    assert_eq!(holds().await, 0);
+    run(&monitor.repair()).await;
+    assert_eq!(holds().await, 0, "a suspended node gets nothing");
+
+    world.pass(&audit, HOUR * 24 * 6, HOUR).await;
+    assert!(world.reputation(3).await.standing.is_suspended(), "not before the grace is over");
+    world.pass(&audit, HOUR * 24, HOUR).await;
+    let again = world.reputation(3).await;
+    assert_eq!((again.standing, again.passed_total), (Standing::Vetting, 0));
+    let told = world.events("node_standing").await;
+    assert!(told.last().unwrap().starts_with("suspended for lost pieces -> vetting"), "{told:?}");
+
+    // It gets pieces, few at first, proves them, and is in good standing in the end.
+    for seed in 61..=100 {
+        world.upload(seed, 5..20).await;
+    }
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    let (its, other) = (holds().await, world.db.holdings(world.nodes[25].id).await.unwrap().0);
+    assert!(its > 0 && its < other, "{its} {other}");
+    world.pass(&audit, 12 * HOUR, 10 * MINUTE).await;
+    assert_eq!(world.reputation(3).await.standing, Standing::Good);
+}

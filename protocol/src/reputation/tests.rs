@@ -185,6 +185,37 @@ fn what_fails_together_with_many_suspends_and_never_disqualifies() {
 }
 
 #[test]
+fn a_suspended_node_without_pieces_begins_again_after_the_grace() {
+    let rules = rules();
+    let grace = rules.disqualify_grace;
+    for tally in [failed(100), Tally { unknown: 20, ..passed(0) }] {
+        let mut node = new();
+        node.record(&passed(500), START, &rules);
+        node.record(&tally, START, &rules);
+        assert!(node.standing.is_suspended());
+        let mut early = node.clone();
+        assert_eq!(early.begin_again(START + grace - Duration::from_millis(1), &rules), None);
+        assert_eq!(early, node);
+        let before = node.standing;
+        assert_eq!(node.begin_again(START + grace, &rules), Some(before));
+        let fresh = Reputation::new(START + grace, &rules);
+        assert_eq!(
+            node,
+            Reputation { online: node.online.clone(), ..fresh },
+            "as new, but for when it was there"
+        );
+    }
+    // Not those in good standing, those who were away, or those who are out.
+    let mut away = new();
+    away.standing = Standing::Suspended { since: START, reason: SuspendReason::Offline };
+    let mut out = new();
+    out.standing = Standing::Disqualified;
+    for mut node in [new(), away, out] {
+        assert_eq!(node.begin_again(START + grace * 9, &rules), None);
+    }
+}
+
+#[test]
 fn an_old_suspension_for_less_does_not_shorten_the_grace() {
     let rules = rules();
     let mut node = new();
