@@ -2,10 +2,9 @@
 
 use protocol::ids::{PieceHash, SegmentId};
 
-use super::{
-    node::Mode,
-    world::{HOUR, MINUTE, World, run},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run};
 
 /// A network in which a segment has only its first `left` pieces, long enough ago that no breaker holds.
 async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId) {
@@ -18,7 +17,7 @@ async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId)
 async fn a_corrupt_source_is_left_for_another() {
     let (world, id) = damaged(30, 14).await;
     let monitor = world.monitor();
-    world.set([0], Mode::Lying);
+    world.set([0], Mode::Corrupt);
     world.set([7], Mode::Forgetful);
     world.set([2, 5, 8], Mode::Failing);
     run(&monitor.walk()).await;
@@ -88,10 +87,10 @@ async fn fewer_spare_nodes_than_missing_pieces_repair_what_they_can() {
         .await
         .pieces
         .iter()
-        .filter(|piece| piece.node == Some(world.nodes[0].id))
+        .filter(|piece| piece.node == Some(world.nodes[0].id()))
         .map(|piece| (store::PieceSlot { segment: id, index: piece.index }, piece.hash))
         .collect();
-    world.db.lose_pieces(world.nodes[0].id, &slots, world.clock.now()).await.unwrap();
+    world.db.lose_pieces(world.nodes[0].id(), &slots, world.clock.now()).await.unwrap();
     world.set([0], Mode::Dead);
     world.pass(&monitor.probe(), MINUTE, MINUTE / 6).await;
     world.clock.advance(world.config.sweep.walk_every);
@@ -151,7 +150,7 @@ async fn lost_by_node_3(nodes: usize) -> (World, Vec<SegmentId>) {
     world.clock.advance(HOUR);
     run(&world.monitor().audit()).await;
     world.set([3], Mode::Honest);
-    world.nodes[3].pieces.lock().clear();
+    world.nodes[3].lose_all();
     for id in &ids {
         assert_eq!(world.piece_of(*id, 3).await, None);
     }
@@ -159,7 +158,7 @@ async fn lost_by_node_3(nodes: usize) -> (World, Vec<SegmentId>) {
     let mut reputation = world.reputation(3).await;
     reputation.audit = world.reputation(4).await.audit;
     reputation.standing = protocol::reputation::Standing::Vetting;
-    let row = world.db.node(world.nodes[3].id).await.unwrap().unwrap();
+    let row = world.db.node(world.nodes[3].id()).await.unwrap().unwrap();
     let text = serde_json::to_string(&reputation).unwrap();
     assert!(world.db.set_reputation(row.id, row.revision, "vetting", &text).await.unwrap());
     (world, ids)
