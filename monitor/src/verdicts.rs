@@ -124,7 +124,7 @@ impl Inner {
             self.rounds.observe(visit.node, visit.tally, self.clock.now(), self.config.audit.interval);
         }
         if self.hold(network).await.is_some() {
-            for visit in visits.iter_mut() {
+            for visit in &mut visits {
                 if !visit.failed.is_empty() {
                     self.rounds.spare(visit.node);
                 }

@@ -63,7 +63,7 @@ async fn a_lie_loses_the_piece_and_its_pay() {
     assert_eq!(world.held_pieces(id).await, 20);
     assert_eq!((world.puts(), world.piece_of(id, 3).await), (1, None));
     run(&monitor.deliver()).await;
-    assert!(!world.nodes[3].piece(hash).is_some());
+    assert!(world.nodes[3].piece(hash).is_none());
     world.clock.advance(HOUR);
     run(&monitor.audit()).await;
     assert_eq!(world.earned(3).await, earned);

@@ -37,7 +37,7 @@ async fn orphans_are_dropped_after_the_grace_and_not_before() {
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 5);
     run(&monitor.deliver()).await;
     assert!(
-        strays.iter().all(|hash| !world.nodes[2].piece(*hash).is_some())
+        strays.iter().all(|hash| world.nodes[2].piece(*hash).is_none())
             && world.nodes[2].piece(young).is_some()
     );
     for id in ids {
@@ -62,7 +62,7 @@ async fn a_comparison_that_fails_is_done_again_soon() {
     world.clock.advance(11 * MINUTE);
     run(&monitor.reconcile()).await;
     run(&monitor.deliver()).await;
-    assert!(!world.nodes[1].piece(stray).is_some());
+    assert!(world.nodes[1].piece(stray).is_none());
 }
 
 #[tokio::test]
@@ -132,11 +132,11 @@ async fn unpins_are_delivered_when_the_node_is_back() {
     run(&deliver).await;
     run(&deliver).await;
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 1);
-    assert!(world.nodes[3].piece(hashes[3]).is_some() && !world.nodes[4].piece(hashes[4]).is_some());
+    assert!(world.nodes[3].piece(hashes[3]).is_some() && world.nodes[4].piece(hashes[4]).is_none());
     world.set([3], Mode::Honest);
     run(&deliver).await;
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 0);
-    assert!(!world.nodes[3].piece(hashes[3]).is_some());
+    assert!(world.nodes[3].piece(hashes[3]).is_none());
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn a_dead_node_is_noticed_swept_and_replaced_and_its_surplus_is_dropped_wh
     world.set([4], Mode::Honest);
     world.pass(&probe, 10 * SECOND, 10 * SECOND).await;
     follow_up(&monitor).await;
-    assert!(!world.nodes[4].piece(hash).is_some(), "its copy is surplus");
+    assert!(world.nodes[4].piece(hash).is_none(), "its copy is surplus");
     assert_eq!(world.events("node_returned").await.len(), 1);
     assert_eq!(world.db.sweep_cursor(world.nodes[4].id()).await.unwrap(), None);
     assert_eq!(world.events("breaker_open").await.len(), 0);
