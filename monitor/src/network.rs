@@ -114,7 +114,7 @@ impl Network {
         nodes.filter_map(|id| self.nodes.get(&id)).map(Node::holder).collect()
     }
 
-    /// The pieces of a segment as the rules see them. (Segments are not bound to a region.)
+    /// The pieces of a segment as the rules see them.
     pub(crate) fn pieces(&self, info: &SegmentInfo) -> Vec<PieceView> {
         let view = |piece: &store::SegmentPiece| {
             let node = piece.node.and_then(|id| self.nodes.get(&id));
@@ -123,7 +123,6 @@ impl Network {
                 pinned: node.is_some(),
                 standing: node.map_or(Standing::Disqualified, |node| node.standing),
                 offline_since: node.and_then(|node| node.offline),
-                in_region: true,
             }
         };
         info.pieces.iter().map(view).collect()

@@ -16,7 +16,7 @@ fn redundancy() -> Redundancy {
 }
 
 fn good(index: u8) -> PieceView {
-    PieceView { index, pinned: true, standing: Standing::Good, offline_since: None, in_region: true }
+    PieceView { index, pinned: true, standing: Standing::Good, offline_since: None }
 }
 
 fn suspended(index: u8) -> PieceView {
@@ -25,10 +25,6 @@ fn suspended(index: u8) -> PieceView {
 
 fn offline(index: u8, hours: u32) -> PieceView {
     PieceView { offline_since: Some(NOW - HOUR * hours), ..good(index) }
-}
-
-fn out_of_region(index: u8) -> PieceView {
-    PieceView { in_region: false, ..good(index) }
 }
 
 fn lost(index: u8) -> PieceView {
@@ -52,10 +48,9 @@ fn pieces_have_the_states_of_the_design() {
     assert_eq!(state(offline(0, 3)), PieceState::Offline);
     assert_eq!(state(offline(0, 4)), PieceState::Missing);
     assert_eq!(state(suspended(0)), PieceState::Suspended);
-    assert_eq!(state(out_of_region(0)), PieceState::OutOfRegion);
     assert_eq!(state(lost(0)), PieceState::Missing);
     assert_eq!(state(PieceView { standing: Standing::Disqualified, ..good(0) }), PieceState::Missing);
-    assert_eq!(serde_json::to_string(&PieceState::OutOfRegion).unwrap(), "\"out_of_region\"");
+    assert_eq!(serde_json::to_string(&PieceState::Suspended).unwrap(), "\"suspended\"");
 }
 
 #[test]
@@ -92,39 +87,24 @@ fn retrievable_is_not_healthy() {
 
 #[test]
 fn of_several_pieces_of_an_index_the_best_counts() {
-    let health = health_of(&[lost(3), suspended(3), good(3), offline(4, 9), offline(4, 1), out_of_region(5)]);
+    let health = health_of(&[lost(3), suspended(3), good(3), offline(4, 9), offline(4, 1)]);
     assert_eq!(health.healthy, [3, 4].into_iter().collect());
-    assert_eq!(health.out_of_region, [5].into_iter().collect());
     assert!(health_of(&[good(20), good(63), good(64), good(255)]).existing.is_empty());
 }
 
 #[test]
 fn a_plan_reads_what_is_steady_and_rebuilds_data_first() {
-    let pieces: Vec<_> = [suspended(0), suspended(9), out_of_region(1)]
-        .into_iter()
-        .chain((4..8).map(good))
-        .chain((12..20).map(good))
-        .collect();
+    let pieces: Vec<_> =
+        [suspended(0), suspended(9)].into_iter().chain((4..8).map(good)).chain((12..20).map(good)).collect();
     let health = health_of(&pieces);
     assert_eq!(health.healthy.len(), 12);
     let plan = health.plan(100).unwrap();
-    assert_eq!(plan.sources, [4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 0, 1, 9]);
+    assert_eq!(plan.sources, [4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 0, 9]);
     assert_eq!(plan.rebuild, [0, 1, 2, 3, 8, 9, 10, 11].into_iter().collect());
-    assert_eq!(plan.retire, [1].into_iter().collect());
     assert!(plan.keep.contains(0) && plan.keep.contains(9) && !plan.keep.contains(1));
-    let plan = health.plan(1).unwrap();
-    assert_eq!((plan.rebuild, plan.retire.len()), ([0].into_iter().collect(), 0));
-    assert!(plan.keep.contains(1), "what is not rebuilt stays");
+    assert_eq!(health.plan(1).unwrap().rebuild, [0].into_iter().collect());
     assert_eq!(health.plan(0), Err(NoPlan::NoHome));
     assert_eq!(with_healthy(15).plan(5), Err(NoPlan::NotDue { healthy: 15, total: 20 }));
-}
-
-#[test]
-fn pieces_in_the_wrong_region_force_a_repair() {
-    let pieces: Vec<_> = (0..19).map(good).chain([out_of_region(19)]).collect();
-    let health = health_of(&pieces);
-    assert!(health.needs_repair());
-    assert_eq!(health.plan(3).unwrap().rebuild, [19].into_iter().collect());
 }
 
 #[test]
@@ -301,19 +281,12 @@ fn any_piece() -> impl Strategy<Value = PieceView> {
         Standing::Disqualified,
         Standing::Suspended { since: NOW, reason: SuspendReason::Offline },
     ];
-    (
-        0_u8..24,
-        proptest::bool::weighted(0.9),
-        0..4_usize,
-        proptest::option::weighted(0.3, 0_u32..10),
-        proptest::bool::weighted(0.9),
-    )
-        .prop_map(move |(index, pinned, standing, away, in_region)| PieceView {
+    (0_u8..24, proptest::bool::weighted(0.9), 0..4_usize, proptest::option::weighted(0.3, 0_u32..10))
+        .prop_map(move |(index, pinned, standing, away)| PieceView {
             index,
             pinned,
             standing: standings[standing],
             offline_since: away.map(|hours| NOW - HOUR * hours),
-            in_region,
         })
 }
 
@@ -350,7 +323,6 @@ proptest! {
         prop_assert!(plan.sources.len() >= 8);
         prop_assert_eq!(plan.sources.iter().copied().collect::<IndexSet>(), health.retrievable);
         prop_assert_eq!(plan.sources.len(), usize::from(health.retrievable.len()));
-        prop_assert!(plan.retire.without(plan.rebuild).is_empty() && plan.retire.and(plan.keep).is_empty());
     }
 
     /// The sets agree with the states of the pieces one by one, and unpinning surplus changes no healthy
@@ -365,8 +337,6 @@ proptest! {
             let counts = index < 20 && best.is_some_and(|best| best <= PieceState::Offline);
             prop_assert_eq!(health.healthy.contains(index), counts);
             prop_assert_eq!(health.missing().contains(index), index < 20 && !counts);
-            let astray = index < 20 && best == Some(PieceState::OutOfRegion);
-            prop_assert_eq!(health.out_of_region.contains(index), astray);
         }
         let drop = surplus(&pieces, NOW, &rules);
         let rest: Vec<_> = (0..pieces.len()).filter(|at| !drop.contains(at)).map(|at| pieces[at]).collect();
