@@ -350,7 +350,7 @@ impl Run {
         self.world.check_all_files().await?;
         let (all, refused) = (self.world.files.all.len(), self.world.files.refused);
         // Those that lose their gateway are refused on purpose.
-        anyhow::ensure!(refused * 6 <= all, "{refused} uploads refused of {}", all + refused);
+        anyhow::ensure!(refused * 3 <= all, "{refused} uploads refused of {}", all + refused);
         for segment in &survey {
             let pieces: Vec<(u8, usize)> =
                 segment.pieces.iter().map(|piece| (piece.index, piece.node)).collect();
