@@ -11,7 +11,11 @@ use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
 use retrieval::BlocksConfig;
 use serde::{Deserialize, Serialize};
-use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
+use service::{
+    config::{Validate, rule_problems},
+    http::server::HttpConfig,
+    telemetry::LogConfig,
+};
 use transfer::{GatherConfig, SpreadConfig};
 
 use crate::geoip::GeoIpConfig;
@@ -246,13 +250,33 @@ impl Validate for Config {
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
-        if let Err(error) = self.redundancy.validate() {
-            problems.extend(error.problems().iter().map(|problem| format!("redundancy: {problem}")));
-        }
-        if let Err(error) = self.ranking.validate() {
-            problems.extend(error.problems().iter().map(|problem| format!("ranking: {problem}")));
-        }
+        let rules = [
+            ("redundancy", self.redundancy.validate()),
+            ("reputation", self.reputation.validate()),
+            ("ranking", self.ranking.validate()),
+        ];
+        problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems.extend(self.geoip.problems());
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_that_are_shared_with_monitors_are_checked() {
+        assert_eq!(Config::default().problems(), Vec::<String>::new());
+        let wrong = Config {
+            reputation: ReputationRules { memory: 1.5, vetting_weight: -1.0, ..ReputationRules::default() },
+            redundancy: RedundancyRules { needed: 0, ..RedundancyRules::default() },
+            ranking: RankingRules { success_min: 7.0, ..RankingRules::default() },
+            ..Config::default()
+        };
+        let problems = wrong.problems();
+        for section in ["reputation: memory", "reputation: vetting_weight", "redundancy: ", "ranking: "] {
+            assert!(problems.iter().any(|problem| problem.starts_with(section)), "{section}: {problems:?}");
+        }
     }
 }

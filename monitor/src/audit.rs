@@ -84,6 +84,10 @@ impl Audit {
     async fn visit(&self, node: Node) -> anyhow::Result<Option<Judged>> {
         let pieces = sample::draw(&self.inner, node.id).await?;
         if pieces.is_empty() {
+            // It can show nothing, good or bad: without this it would stay suspended for ever.
+            if node.standing.is_suspended() && node.offline.is_none() {
+                self.inner.begin_again(node.id).await?;
+            }
             return Ok(None);
         }
         let challenges =

@@ -12,10 +12,13 @@ use protocol::{
     redundancy::RedundancyRules,
     repair::{BreakerRules, RepairRules},
     reputation::ReputationRules,
-    rules::InvalidRules,
 };
 use serde::{Deserialize, Serialize};
-use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
+use service::{
+    config::{Validate, rule_problems},
+    http::server::HttpConfig,
+    telemetry::LogConfig,
+};
 use transfer::{GatherConfig, SpreadConfig};
 
 mod sections;
@@ -148,16 +151,14 @@ impl Validate for Config {
         );
         check((1..=20_000).contains(&reconcile.page), "reconcile.page: must be in 1..=20000");
         check(reconcile.pages_per_step > 0, "reconcile.pages_per_step: must be at least 1");
-        let mut rules = |section: &str, outcome: Result<(), InvalidRules>| {
-            if let Err(error) = outcome {
-                problems.extend(error.problems().iter().map(|problem| format!("{section}: {problem}")));
-            }
-        };
-        rules("audit", self.audit.validate());
-        rules("reputation", self.reputation.validate());
-        rules("breaker", self.breaker.validate());
-        rules("redundancy", self.redundancy.validate());
-        rules("repair", self.repair.validate());
+        let rules = [
+            ("audit", self.audit.validate()),
+            ("reputation", self.reputation.validate()),
+            ("breaker", self.breaker.validate()),
+            ("redundancy", self.redundancy.validate()),
+            ("repair", self.repair.validate()),
+        ];
+        problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems
     }
 }

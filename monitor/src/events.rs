@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     NodeStanding,
     PieceLost,
     RemovalHeld,
+    FailuresBelieved,
     BreakerOpen,
     BreakerClosed,
     SegmentLost,
@@ -32,6 +33,7 @@ impl Kind {
             Self::NodeStanding => "node_standing",
             Self::PieceLost => "piece_lost",
             Self::RemovalHeld => "removal_held",
+            Self::FailuresBelieved => "failures_believed",
             Self::BreakerOpen => "breaker_open",
             Self::BreakerClosed => "breaker_closed",
             Self::SegmentLost => "segment_lost",
@@ -50,6 +52,7 @@ impl Kind {
             self,
             Self::PieceLost
                 | Self::RemovalHeld
+                | Self::FailuresBelieved
                 | Self::BreakerOpen
                 | Self::SegmentLost
                 | Self::RepairHashMismatch

@@ -23,6 +23,9 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) url: String,
     pub(crate) offline: Option<UnixMillis>,
+    /// When a monitor last reached it, and when it last told a gateway that it is there.
+    pub(crate) contact: UnixMillis,
+    pub(crate) heartbeat: UnixMillis,
     pub(crate) standing: Standing,
     /// Weight in the draw for new pieces.
     weight: f64,
@@ -47,6 +50,8 @@ impl Node {
             id: row.id,
             url: row.url,
             offline: row.offline,
+            contact: row.contact,
+            heartbeat: row.heartbeat,
             standing: reputation.standing,
             weight: reputation.placement_weight(&config.reputation),
             free_bytes: row.free_bytes,
@@ -109,7 +114,7 @@ impl Network {
         nodes.filter_map(|id| self.nodes.get(&id)).map(Node::holder).collect()
     }
 
-    /// The pieces of a segment as the rules see them. (Segments are not bound to a region.)
+    /// The pieces of a segment as the rules see them.
     pub(crate) fn pieces(&self, info: &SegmentInfo) -> Vec<PieceView> {
         let view = |piece: &store::SegmentPiece| {
             let node = piece.node.and_then(|id| self.nodes.get(&id));
@@ -118,7 +123,6 @@ impl Network {
                 pinned: node.is_some(),
                 standing: node.map_or(Standing::Disqualified, |node| node.standing),
                 offline_since: node.and_then(|node| node.offline),
-                in_region: true,
             }
         };
         info.pieces.iter().map(view).collect()

@@ -1,4 +1,5 @@
-//! Probes: is each node there, and is it the one that it should be? A node that misses several in a row is offline.
+//! Probes: is each node there, and is it the one that it should be? A node that misses several in a row is offline, unless
+//! this monitor is the one that is cut off: then all nodes stay what they were.
 //!
 //! How often nodes were there is added up here and written to their reputation every few minutes; what was not written
 //! yet when a monitor dies is lost, which costs a node nothing.
@@ -7,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
-use protocol::{ids::NodeId, reputation::Tally, time::UnixMillis};
+use protocol::{ids::NodeId, repair::Hold, reputation::Tally, time::UnixMillis};
 use service::job::{Job, Progress};
 use store::{NodeRow, Visit};
 
@@ -35,6 +36,14 @@ struct Seen {
     since: UnixMillis,
 }
 
+/// A node that has missed too many probes in a row.
+#[derive(Debug)]
+struct Gone {
+    node: NodeId,
+    misses: u32,
+    why: String,
+}
+
 impl Job for Probe {
     const NAME: &'static str = "probe";
 
@@ -45,8 +54,9 @@ impl Job for Probe {
         let claimed = self.inner.db.claim_visits(Visit::Probe, now, now + config.interval, limit).await?;
         let count = claimed.len();
         let probes = stream::iter(claimed).map(|node| self.probe(node)).buffer_unordered(config.at_once);
-        let outcomes: Vec<anyhow::Result<()>> = probes.collect().await;
-        outcomes.into_iter().collect::<anyhow::Result<()>>()?;
+        let outcomes: Vec<anyhow::Result<Option<Gone>>> = probes.collect().await;
+        let gone = outcomes.into_iter().filter_map(Result::transpose).collect::<anyhow::Result<Vec<_>>>()?;
+        self.mark_offline(gone).await?;
         self.write_scores(now).await?;
         Ok(if count < limit as usize { Progress::Idle } else { Progress::More })
     }
@@ -57,17 +67,25 @@ impl Probe {
         Self { inner, seen: Mutex::default() }
     }
 
-    async fn probe(&self, id: NodeId) -> anyhow::Result<()> {
-        let Some(row) = self.inner.db.node(id).await? else { return Ok(()) };
+    async fn probe(&self, id: NodeId) -> anyhow::Result<Option<Gone>> {
+        let Some(row) = self.inner.db.node(id).await? else { return Ok(None) };
         let missed = self.ask(&row).await.err();
         let outcome = if missed.is_some() { "missed" } else { "reached" };
         metrics::counter!("probes_total", "outcome" => outcome).increment(1);
         let now = self.inner.clock.now();
         let misses = self.count(&row, missed.is_none(), now);
-        match missed {
-            None => self.reached(&row, now).await,
-            Some(why) => self.missed(&row, misses, &why, now).await,
+        self.inner.rounds.probed(id, missed.is_none(), now);
+        let Some(why) = missed else {
+            self.reached(&row, now).await?;
+            return Ok(None);
+        };
+        let config = &self.inner.config.probe;
+        if row.offline.is_none() && misses < config.misses_max {
+            let again = now + config.retry.min(config.interval);
+            self.inner.db.schedule_visit(id, Visit::Probe, again).await?;
+            return Ok(None);
         }
+        Ok(row.offline.is_none().then_some(Gone { node: id, misses, why }))
     }
 
     /// Asks a node for its status; the error says why it counts as not there.
@@ -106,18 +124,23 @@ impl Probe {
         Ok(())
     }
 
-    async fn missed(&self, row: &NodeRow, misses: u32, why: &str, now: UnixMillis) -> anyhow::Result<()> {
-        let config = &self.inner.config.probe;
-        if row.offline.is_some() {
+    /// Records that nodes are gone, once all of this step were asked: a cut of our own line shows as many at once.
+    async fn mark_offline(&self, gone: Vec<Gone>) -> anyhow::Result<()> {
+        if gone.is_empty() {
             return Ok(());
         }
-        if misses < config.misses_max {
-            let again = now + config.retry.min(config.interval);
-            return Ok(self.inner.db.schedule_visit(row.id, Visit::Probe, again).await?);
+        let network = self.inner.network().await?;
+        if matches!(self.inner.hold(&network).await, Some(Hold::CutOff { .. })) {
+            return Ok(());
         }
-        self.inner.db.record_contact(row.id, false, now).await?;
-        let details = format!("missed {misses} probes in a row: {why}");
-        self.inner.note(vec![Note::node(Kind::NodeOffline, row.id, details)]).await;
+        let now = self.inner.clock.now();
+        let mut notes = Vec::with_capacity(gone.len());
+        for Gone { node, misses, why } in gone {
+            self.inner.db.record_contact(node, false, now).await?;
+            let details = format!("missed {misses} probes in a row: {why}");
+            notes.push(Note::node(Kind::NodeOffline, node, details));
+        }
+        self.inner.note(notes).await;
         Ok(())
     }
 
@@ -139,7 +162,7 @@ impl Probe {
             if held {
                 tally.offline = 0;
             }
-            self.inner.record_tally(id, &tally).await?;
+            self.inner.record_tally(id, &tally, false).await?;
         }
         Ok(())
     }

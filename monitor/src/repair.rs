@@ -165,6 +165,9 @@ impl Repair {
             inner.note(vec![Note::segment(Kind::RepairHashMismatch, info.id, details)]).await;
         }
         anyhow::ensure!(!rebuilt.pieces.is_empty(), "no rebuilt piece has its recorded hash");
+        let since = inner.clock.now() - inner.config.repairs.losers_wait;
+        let losers = inner.db.losers_of(info.id, since).await?;
+        let homes = place::Homes::split(homes, &losers);
         let targets = place::targets(inner, info, plan, network, &homes, rebuilt.pieces.len());
         let spread = Spread {
             segment: info.id,

@@ -2,7 +2,6 @@
 
 mod audits;
 mod collecting;
-mod node;
 mod outages;
 mod pair;
 mod repairs;

@@ -121,18 +121,25 @@ impl Inner {
     ) -> anyhow::Result<Vec<(NodeId, Standing)>> {
         self.excuse_unrecorded(&mut visits).await?;
         for visit in &visits {
-            self.rounds.observe(visit.node, visit.tally, self.clock.now());
+            self.rounds.observe(visit.node, visit.tally, self.clock.now(), self.config.audit.interval);
         }
         if self.hold(network).await.is_some() {
-            visits.iter_mut().for_each(Judged::forgive);
+            for visit in &mut visits {
+                if !visit.failed.is_empty() {
+                    self.rounds.spare(visit.node);
+                }
+                visit.forgive();
+            }
         } else {
             self.hold_removals(&mut visits).await;
+            self.keep_rebuildable(&mut visits, network).await?;
         }
         let mut standings = Vec::with_capacity(visits.len());
         for visit in &visits {
             self.pay(visit).await?;
             self.lose(visit).await?;
-            if let Some(standing) = self.record_tally(visit.node, &visit.tally).await? {
+            let in_doubt = self.rounds.is_in_doubt(visit.node);
+            if let Some(standing) = self.record_tally(visit.node, &visit.tally, in_doubt).await? {
                 standings.push((visit.node, standing));
             }
         }
@@ -155,12 +162,14 @@ impl Inner {
     }
 
     /// Many pieces of one segment that fail at once are kept: its record is more likely to be wrong than all of the nodes.
+    /// Nodes whose failures are a fact do not fail at once.
     async fn hold_removals(&self, visits: &mut [Judged]) {
+        let rules = &self.config.breaker;
+        let is_fresh = |visit: &Judged| !self.rounds.is_fact(visit.node, rules);
         let mut failures: BTreeMap<SegmentId, u32> = BTreeMap::new();
-        for (piece, _) in visits.iter().flat_map(|visit| &visit.failed) {
+        for (piece, _) in visits.iter().filter(|visit| is_fresh(visit)).flat_map(|visit| &visit.failed) {
             *failures.entry(piece.slot.segment).or_default() += 1;
         }
-        let rules = &self.config.breaker;
         let held: BTreeMap<SegmentId, _> = failures
             .into_iter()
             .filter_map(|(segment, count)| Some((segment, rules.hold_removal(count)?)))
@@ -168,11 +177,53 @@ impl Inner {
         if held.is_empty() {
             return;
         }
-        for visit in visits.iter_mut() {
+        for visit in visits.iter_mut().filter(|visit| is_fresh(visit)) {
+            let count = visit.failed.len();
             visit.retain_failed(|piece| !held.contains_key(&piece.slot.segment));
+            if visit.failed.len() < count {
+                self.rounds.spare(visit.node);
+            }
         }
         let note = |(segment, hold)| Note::segment(Kind::RemovalHeld, segment, format!("{hold}: none is"));
         self.note(held.into_iter().map(note).collect()).await;
+    }
+
+    /// Nodes that failed together with many others are believed in the end to have lost what they lost; but never so much
+    /// of a segment at a time that it could not be rebuilt from what is left, in case that it was our fault all the same.
+    async fn keep_rebuildable(&self, visits: &mut [Judged], network: &Network) -> anyhow::Result<()> {
+        let rules = &self.config.breaker;
+        let in_doubt: Vec<bool> = visits.iter().map(|visit| self.rounds.is_in_doubt(visit.node)).collect();
+        let mut hurt: BTreeSet<SegmentId> = BTreeSet::new();
+        for (visit, _) in
+            visits.iter().zip(&in_doubt).filter(|(visit, doubt)| **doubt && !visit.failed.is_empty())
+        {
+            hurt.extend(visit.failed.iter().map(|(piece, _)| piece.slot.segment));
+            if let Some(rounds) = self.rounds.newly_believed(visit.node, rules) {
+                let details = format!(
+                    "failed audits in {rounds} rounds, together with many: what it lost is repaired now; it may be \
+                     suspended for that, and is not disqualified"
+                );
+                self.note(vec![Note::node(Kind::FailuresBelieved, visit.node, details)]).await;
+            }
+        }
+        let now = self.clock.now();
+        let mut left: BTreeMap<SegmentId, u8> = BTreeMap::new();
+        for info in self.db.segments_info(&hurt.into_iter().collect::<Vec<_>>()).await? {
+            let health = network.health(&info, now, &self.config).health;
+            let least = info.scheme.needed().saturating_add(rules.urgent_margin);
+            left.insert(info.id, health.existing.len().saturating_sub(least));
+        }
+        for (visit, _) in visits.iter_mut().zip(in_doubt).filter(|(_, doubt)| *doubt) {
+            let mut lost = BTreeSet::new();
+            for (piece, _) in &visit.failed {
+                if let Some(left @ 1..) = left.get_mut(&piece.slot.segment) {
+                    *left -= 1;
+                    lost.insert(piece.hash);
+                }
+            }
+            visit.retain_failed(|piece| lost.contains(&piece.hash));
+        }
+        Ok(())
     }
 
     async fn pay(&self, visit: &Judged) -> anyhow::Result<()> {

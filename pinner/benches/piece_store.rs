@@ -15,10 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use erasure::{Codec, Scheme};
-use pinner::piece_store::{DiskPieceStore, PieceStore, PieceStoreConfig, proof};
+use pinner::piece_store::{DiskPieceStore, PieceStore, PieceStoreConfig};
 use protocol::{
     ids::{PieceHash, SegmentId},
     piece::PieceMeta,
+    proof::verify_slice,
     time::UnixMillis,
     unpin::PieceUnpin,
 };
@@ -319,7 +320,7 @@ fn audits(store: &dyn PieceStore, name: &str, piece_len: u64, count: u64, len: u
     let start = Instant::now();
     let mut sent = 0;
     for (hash, from, slice) in &answers {
-        proof::verify_slice(*hash, piece_len, &(*from..*from + len), slice).expect("valid");
+        verify_slice(*hash, piece_len, *from..*from + len, &slice[..]).expect("valid");
         sent += slice.len();
     }
     let each = |time: Duration| time.as_secs_f64() * 1e6 / answers.len() as f64;

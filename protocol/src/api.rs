@@ -83,7 +83,7 @@ pub struct PieceHealthInfo {
     pub node: Option<NodeId>,
     /// Region of the holder.
     pub region: Option<String>,
-    /// `healthy`, `missing`, `offline`, `suspended` or `out_of_region`.
+    /// `healthy`, `missing`, `offline` or `suspended`.
     pub state: String,
 }
 

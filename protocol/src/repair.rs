@@ -1,7 +1,7 @@
 //! The state of a segment's pieces, whether and how urgently it must be repaired, and how.
 //!
 //! Two words differ here: a piece is *retrievable* when it can be read now, and *healthy* when it can be
-//! counted on. A piece on a suspended node or in the wrong region is retrievable but not healthy; a piece on
+//! counted on. A piece on a suspended node is retrievable but not healthy; a piece on
 //! a node that has been offline for a short time is healthy but not retrievable.
 //!
 //! Flow: [`classify`] -> [`SegmentHealth::needs_repair`] -> [`Round::hold`] (blame nobody while many nodes
@@ -23,7 +23,7 @@ mod breaker;
 mod index_set;
 mod plan;
 
-pub use breaker::{BreakerRules, Hold, Round};
+pub use breaker::{BreakerRules, Failing, Hold, Round, Sighting};
 pub use index_set::IndexSet;
 pub use plan::{NoPlan, RepairPlan};
 
@@ -64,8 +64,6 @@ pub enum PieceState {
     Healthy,
     /// Its node has not been offline for long: it still counts as healthy.
     Offline,
-    /// It can be read, but is not where it should be.
-    OutOfRegion,
     /// Its node is suspended.
     Suspended,
     /// It is lost, or its node is disqualified or has been offline for too long.
@@ -83,8 +81,6 @@ pub struct PieceView {
     pub standing: Standing,
     /// Since when its node has been offline, if it is.
     pub offline_since: Option<UnixMillis>,
-    /// Whether its node is in a region where the segment may be.
-    pub in_region: bool,
 }
 
 impl PieceView {
@@ -98,8 +94,6 @@ impl PieceView {
             PieceState::Missing
         } else if !self.standing.is_trusted() {
             PieceState::Suspended
-        } else if !self.in_region {
-            PieceState::OutOfRegion
         } else if away.is_some() {
             PieceState::Offline
         } else {
@@ -135,8 +129,6 @@ pub struct SegmentHealth {
     pub retrievable: IndexSet,
     /// Indices with a piece that is not missing.
     pub existing: IndexSet,
-    /// Indices with a piece in the wrong region and none in the right one.
-    pub out_of_region: IndexSet,
 }
 
 /// Looks at all pieces of a segment. An index may have several pieces (a node came back after a repair): the
@@ -150,17 +142,10 @@ pub fn classify(
     rules: &RepairRules,
 ) -> SegmentHealth {
     let empty = IndexSet::default();
-    let mut health = SegmentHealth {
-        redundancy,
-        healthy: empty,
-        retrievable: empty,
-        existing: empty,
-        out_of_region: empty,
-    };
+    let mut health = SegmentHealth { redundancy, healthy: empty, retrievable: empty, existing: empty };
     for piece in pieces.iter().filter(|piece| piece.index < redundancy.total) {
         match piece.state(now, rules) {
             PieceState::Healthy | PieceState::Offline => health.healthy.insert(piece.index),
-            PieceState::OutOfRegion => health.out_of_region.insert(piece.index),
             PieceState::Suspended => {}
             PieceState::Missing => continue,
         }
@@ -169,7 +154,6 @@ pub fn classify(
             health.retrievable.insert(piece.index);
         }
     }
-    health.out_of_region = health.out_of_region.without(health.healthy);
     health
 }
 
@@ -200,10 +184,9 @@ impl SegmentHealth {
         self.retrievable.len() >= self.redundancy.needed
     }
 
-    /// Whether a repair is due: at or under the threshold, or with pieces in the wrong region, and
-    /// rebuildable.
+    /// Whether a repair is due: at or under the threshold, and rebuildable.
     pub fn needs_repair(&self) -> bool {
-        let due = self.healthy.len() <= self.redundancy.repair || !self.out_of_region.is_empty();
+        let due = self.healthy.len() <= self.redundancy.repair;
         due && !self.missing().is_empty() && self.is_rebuildable()
     }
 

@@ -154,6 +154,27 @@ impl Reputation {
     /// Takes in what visits came to. Returns the former standing if it has changed: worth a log line and a
     /// notice to the operator.
     pub fn record(&mut self, tally: &Tally, now: UnixMillis, rules: &ReputationRules) -> Option<Standing> {
+        self.take_in(tally, now, rules);
+        let answered = tally.passed > 0 || tally.failed > 0 || tally.admitted > 0;
+        self.stand(answered, now, rules)
+    }
+
+    /// As [`Self::record`], for a node that failed together with many others, so that the fault may be ours: its failures
+    /// can suspend it, and disqualify it neither now nor later. The score that they leave is halfway between the two
+    /// bounds at the least, from where it recovers within some visits.
+    pub fn record_in_doubt(
+        &mut self,
+        tally: &Tally,
+        now: UnixMillis,
+        rules: &ReputationRules,
+    ) -> Option<Standing> {
+        let least = f64::midpoint(rules.disqualify_at, rules.suspend_under).min(self.audit.score());
+        self.take_in(tally, now, rules);
+        self.audit.raise_to(least);
+        self.stand(false, now, rules)
+    }
+
+    fn take_in(&mut self, tally: &Tally, now: UnixMillis, rules: &ReputationRules) {
         // Failures before successes, so that a batch is never judged more harshly than its challenges in any
         // other order.
         let (memory, weight) = (rules.memory, rules.weight);
@@ -164,11 +185,30 @@ impl Reputation {
         self.unknown.succeed(tally.known, rules.unknown_memory, 1.0);
         self.online.record(tally.online, tally.offline, now, rules);
         self.passed_total = self.passed_total.saturating_add(tally.passed.into());
+    }
 
+    fn stand(&mut self, answered: bool, now: UnixMillis, rules: &ReputationRules) -> Option<Standing> {
         let before = self.standing;
-        let answered = tally.passed > 0 || tally.failed > 0 || tally.admitted > 0;
         self.standing = self.next_standing(answered, now, rules);
         (self.standing != before).then_some(before)
+    }
+
+    /// Lets a node begin again that is suspended for what its audits came to and holds nothing any more, so that no audit
+    /// could ever better its scores: once it has been suspended for the grace that comes before disqualification it is new,
+    /// with few pieces until it is vetted. How often it was there stays on record. Returns the former standing if anything
+    /// changed.
+    pub fn begin_again(&mut self, now: UnixMillis, rules: &ReputationRules) -> Option<Standing> {
+        let before = self.standing;
+        let Standing::Suspended { since, reason: SuspendReason::Failures | SuspendReason::Unknown } = before
+        else {
+            return None;
+        };
+        if now.since(since) < rules.disqualify_grace {
+            return None;
+        }
+        *self = Self { online: std::mem::take(&mut self.online), ..Self::new(now, rules) };
+        self.standing = self.next_standing(false, now, rules);
+        Some(before)
     }
 
     /// The weight with which the node is drawn for new pieces, 0..=1

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
+use protocol::rules::InvalidRules;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The prefix of every environment variable that is read.
@@ -37,14 +38,21 @@ where
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
     }
+    // Without `try_parsing`: it makes a number of every text that looks like one, so that the key "0123" is read as "123"
+    // and "1e3" as "1000". What a text means is known only where it is put: there it is parsed.
     let environment = Environment::with_prefix(ENV_PREFIX)
         .prefix_separator("__")
         .separator("__")
-        .try_parsing(true)
         .source(Some(variables.into_iter().collect()));
     let tree: T = builder.add_source(environment).build()?.try_deserialize()?;
     let problems = tree.problems();
     if problems.is_empty() { Ok(tree) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+/// The problems of rules that live in `protocol`, each naming its section.
+pub fn rule_problems(section: &str, outcome: Result<(), InvalidRules>) -> Vec<String> {
+    let Err(error) = outcome else { return Vec::new() };
+    error.problems().iter().map(|problem| format!("{section}: {problem}")).collect()
 }
 
 /// The variables of this process that [`load`] looks at.
@@ -54,7 +62,7 @@ pub fn environment() -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, time::Duration};
+    use std::{io::Write as _, net::SocketAddr, time::Duration};
 
     use serde::Deserialize;
 
@@ -64,6 +72,7 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Tree {
         name: String,
+        nick: Option<String>,
         limits: Limits,
     }
 
@@ -71,19 +80,39 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Limits {
         bodies_max: u32,
+        bytes_max: u64,
+        share: f64,
+        eagerly: bool,
+        mode: Mode,
+        listen: SocketAddr,
         #[serde(with = "humantime_serde")]
         idle: Duration,
     }
 
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        Slow,
+        Fast,
+    }
+
     impl Default for Tree {
         fn default() -> Self {
-            Self { name: "a".into(), limits: Limits::default() }
+            Self { name: "a".into(), nick: None, limits: Limits::default() }
         }
     }
 
     impl Default for Limits {
         fn default() -> Self {
-            Self { bodies_max: 4, idle: Duration::from_secs(3) }
+            Self {
+                bodies_max: 4,
+                bytes_max: 9,
+                share: 0.5,
+                eagerly: false,
+                mode: Mode::Slow,
+                listen: "127.0.0.1:1".parse().unwrap(),
+                idle: Duration::from_secs(3),
+            }
         }
     }
 
@@ -118,10 +147,45 @@ mod tests {
             variables(&[("PINSTRIPE__LIMITS__IDLE", "9s"), ("PINSTRIPE_PORT", "tcp://x")]),
         )
         .unwrap();
-        assert_eq!(
-            tree,
-            Tree { name: "b".into(), limits: Limits { bodies_max: 7, idle: Duration::from_secs(9) } }
-        );
+        let limits = Limits { bodies_max: 7, idle: Duration::from_secs(9), ..Limits::default() };
+        assert_eq!(tree, Tree { name: "b".into(), nick: None, limits });
+    }
+
+    #[test]
+    fn texts_from_the_environment_stay_what_they_are_and_other_values_are_parsed() {
+        for text in
+            ["0123", "00", "1e3", "+7", "-0", "0x10", "1_000", "TRUE", "false", "no", "1.50", "inf", " a "]
+        {
+            let tree: Tree = load(None, variables(&[("PINSTRIPE__NAME", text)])).unwrap();
+            assert_eq!(tree.name, text);
+            let tree: Tree = load(None, variables(&[("PINSTRIPE__NICK", text)])).unwrap();
+            assert_eq!(tree.nick.as_deref(), Some(text));
+        }
+        let values = [
+            ("PINSTRIPE__LIMITS__BODIES_MAX", "0012"),
+            ("PINSTRIPE__LIMITS__BYTES_MAX", "18446744073709551615"),
+            ("PINSTRIPE__LIMITS__SHARE", "0.25"),
+            ("PINSTRIPE__LIMITS__EAGERLY", "true"),
+            ("PINSTRIPE__LIMITS__MODE", "fast"),
+            ("PINSTRIPE__LIMITS__LISTEN", "0.0.0.0:80"),
+        ];
+        let limits = load::<Tree>(None, variables(&values)).unwrap().limits;
+        let expected = Limits {
+            bodies_max: 12,
+            bytes_max: u64::MAX,
+            share: 0.25,
+            eagerly: true,
+            mode: Mode::Fast,
+            listen: "0.0.0.0:80".parse().unwrap(),
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+        for (name, wrong) in
+            [("BODIES_MAX", "-1"), ("BODIES_MAX", "4294967296"), ("SHARE", "half"), ("MODE", "7")]
+        {
+            let name = format!("PINSTRIPE__LIMITS__{name}");
+            assert!(load::<Tree>(None, vec![(name.clone(), wrong.into())]).is_err(), "{name} = {wrong}");
+        }
     }
 
     #[test]

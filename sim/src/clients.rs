@@ -163,12 +163,21 @@ impl World {
         Ok(acknowledged)
     }
 
-    /// Notes an acknowledged upload. Of one that is uploaded again the last word on its end counts.
-    fn keep(&mut self, file: File) {
+    /// Notes an acknowledged upload. Of one that is uploaded again the latest end counts, and none is the latest.
+    fn keep(&mut self, mut file: File) {
         let now = self.now();
-        let twins =
-            self.files.all.iter_mut().filter(|other| other.cid == file.cid && other.deleted.is_none());
-        for twin in twins {
+        let mut twins: Vec<&mut File> = self
+            .files
+            .all
+            .iter_mut()
+            .filter(|other| other.cid == file.cid && other.deleted.is_none())
+            .collect();
+        for twin in &twins {
+            if twin.is_live(now) {
+                file.expires = file.expires.zip(twin.expires).map(|(one, other)| one.max(other));
+            }
+        }
+        for twin in &mut twins {
             if twin.is_live(now) {
                 twin.expires = file.expires;
             } else {

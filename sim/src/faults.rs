@@ -300,7 +300,6 @@ impl World {
 
     fn cut_ourselves_off(&mut self) -> Vec<Later> {
         let until = self.now() + self.some_time().min(Duration::from_hours(20));
-        self.cut_off = true;
         let name = self.trouble(Trouble::Cut { from: Side::Monitors, to: Side::Nodes });
         vec![(until, Heal::Lines(vec![name], Vec::new()))]
     }

@@ -123,9 +123,7 @@ impl World {
             let blamed = match reputation.standing {
                 Standing::Disqualified => true,
                 Standing::Suspended { reason, .. } => {
-                    // While a monitor of ours is cut off, nodes are away as far as it knows.
-                    let may_be_away = self.nodes[number].was_troubled || self.cut_off;
-                    reason == SuspendReason::Failures || !may_be_away
+                    reason == SuspendReason::Failures || !self.nodes[number].was_troubled
                 }
                 Standing::Vetting | Standing::Good => false,
             };

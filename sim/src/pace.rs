@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use monitor::{CollectConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SweepConfig, VisitsConfig};
 use pinner::config::{ByteSize, HeartbeatConfig, ScrubConfig, UsageConfig};
-use protocol::{audit::AuditRules, pay::Rates, reputation::ReputationRules};
+use protocol::{audit::AuditRules, pay::Rates, repair::BreakerRules, reputation::ReputationRules};
 use retrieval::BlocksConfig;
 use transfer::{GatherConfig, SpreadConfig};
 
@@ -111,6 +111,7 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
             ..AuditRules::default()
         },
         visits: VisitsConfig { sample_factor: 2, ..VisitsConfig::default() },
+        breaker: BreakerRules { heartbeat_max: HOUR, ..BreakerRules::default() },
         // One after another: what one stores decides what the next one may.
         reputation: reputation(),
         repairs: RepairsConfig { eagerly, at_once: 1, ..RepairsConfig::default() },

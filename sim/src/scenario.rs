@@ -349,7 +349,7 @@ impl Run {
         self.world.check_ledger().await?;
         self.world.check_all_files().await?;
         let (all, refused) = (self.world.files.all.len(), self.world.files.refused);
-        // Those that lose their gateway are refused on purpose, and all while monitors reach nobody.
+        // Those that lose their gateway are refused on purpose.
         anyhow::ensure!(refused * 3 <= all, "{refused} uploads refused of {}", all + refused);
         for segment in &survey {
             let pieces: Vec<(u8, usize)> =

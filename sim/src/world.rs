@@ -64,8 +64,6 @@ pub struct World {
     pub(crate) monitors: Vec<MonitorPart>,
     monitor_lives: u32,
     pub(crate) eagerly: bool,
-    /// Whether monitors were ever cut off from all nodes.
-    pub(crate) cut_off: bool,
     /// Tasks that are always there.
     tasks: usize,
     pub(crate) nodes: Vec<NodePart>,
@@ -107,7 +105,6 @@ impl World {
             monitors: Vec::new(),
             monitor_lives: 0,
             eagerly: shape.eagerly,
-            cut_off: false,
             tasks: 0,
             nodes: Vec::new(),
             numbers: BTreeMap::new(),

@@ -51,14 +51,22 @@ pub(crate) const HELD_FROM: &str = "SELECT p.segment_id, p.piece_index, p.hash, 
      s.piece_bytes, p.stored_ms, p.verified_ms FROM pieces p JOIN segments s ON s.id = p.segment_id \
      WHERE p.node_id = $1 AND p.hash >= $2 ORDER BY p.hash LIMIT $3";
 
-/// Takes these places away from a node.
-pub(crate) fn take_away<DB: Database>(node: NodeId, pieces: &[(PieceSlot, PieceHash)]) -> QueryBuilder<DB>
+/// Who lost pieces of segment `$1` after `$2`.
+pub(crate) const LOSERS: &str = "SELECT lost_by FROM pieces WHERE segment_id = $1 AND lost_ms > $2";
+
+/// Takes these places away from a node, which is remembered with each.
+pub(crate) fn take_away<DB: Database>(
+    node: NodeId,
+    pieces: &[(PieceSlot, PieceHash)],
+    now: UnixMillis,
+) -> QueryBuilder<DB>
 where
     String: for<'q> Encode<'q, DB> + Type<DB>,
     i64: for<'q> Encode<'q, DB> + Type<DB>,
 {
-    let mut query = QueryBuilder::new("UPDATE pieces SET node_id = NULL WHERE node_id = ");
-    query.push_bind(node.to_string()).push(" AND (segment_id, piece_index) IN (");
+    let mut query = QueryBuilder::new("UPDATE pieces SET node_id = NULL, lost_by = node_id, lost_ms = ");
+    query.push_bind(now.0).push(" WHERE node_id = ").push_bind(node.to_string());
+    query.push(" AND (segment_id, piece_index) IN (");
     query.push_values(pieces, |mut row, (slot, _)| {
         row.push_bind(slot.segment.to_string()).push_bind(i64::from(slot.index));
     });
@@ -185,11 +193,23 @@ impl Db {
         write!(self, tx => {
             let mut lost = 0;
             for part in runs(pieces) {
-                lost += take_away(node, part).build().execute(&mut *tx).await?.rows_affected();
+                lost += take_away(node, part, now).build().execute(&mut *tx).await?.rows_affected();
             }
             queue_unpins!(tx, held, now);
             lost
         })
+    }
+
+    /// Nodes that lost a piece of this segment after `since`; of several that lost the same one, only the last is known.
+    pub async fn losers_of(
+        &self,
+        segment: SegmentId,
+        since: UnixMillis,
+    ) -> Result<HashSet<NodeId>, StoreError> {
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(LOSERS).bind(segment.to_string()).bind(since.0).fetch_all(pool).await
+        })?;
+        rows.iter().map(|(node,)| parse("node id", node)).collect()
     }
 
     /// How many pieces a node is recorded to hold, and their bytes.

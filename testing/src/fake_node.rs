@@ -21,6 +21,7 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use protocol::{
     api::{Identity, ListedPiece, NodeStatus, ORDER_HEADER},
+    audit::{Answer, Answers, Batch},
     ids::{NodeId, PieceHash},
     node_proof,
     order::{Action, Order},
@@ -32,6 +33,9 @@ use protocol::{
 use serde::Deserialize;
 use service::{clock::Clock, http::error::ApiError};
 use tokio::sync::watch;
+
+/// Pieces in one list, whatever is asked for, so that readers of lists go on.
+const LIST_MAX: usize = 2;
 
 /// Bytes that a node says it can still take, whatever it holds.
 const FREE_BYTES: u64 = 1 << 40;
@@ -47,12 +51,16 @@ pub enum Mode {
     Stalled,
     /// Does everything so much later.
     Slow(Duration),
+    /// Requests for pieces run out of time, at once; says how it is.
+    TimingOut,
     /// Takes no pieces for lack of space; gives those that it has.
     Full,
     /// Answers requests for pieces with an error.
     Failing,
     /// Sends wrong bytes.
     Corrupt,
+    /// Says that it has none of its pieces.
+    Forgetful,
 }
 
 /// A node that keeps pieces in memory.
@@ -171,6 +179,29 @@ impl FakeNode {
         self.asked.lock().clone()
     }
 
+    /// The proven bytes of a range of a piece, as the node gives them; `None` when it has not got the piece.
+    fn slice(
+        &self,
+        hash: PieceHash,
+        len: Option<u64>,
+        range: &ops::Range<u64>,
+    ) -> Result<Option<Vec<u8>>, ApiError> {
+        let pieces = self.pieces.lock();
+        let Some(held) = pieces.get(&hash).filter(|_| self.mode() != Mode::Forgetful) else {
+            return Ok(None);
+        };
+        let mut slice = Vec::new();
+        let len = len.unwrap_or(held.bytes.len() as u64);
+        proof::encode_slice(&held.bytes[..], &held.outboard[..], hash, len, range, &mut slice)
+            .map_err(|error| ApiError::bad_request("bad_range", error))?;
+        if self.mode() == Mode::Corrupt
+            && let Some(last) = slice.last_mut()
+        {
+            *last ^= 1;
+        }
+        Ok(Some(slice))
+    }
+
     fn insert(&self, meta: Option<PieceMeta>, bytes: Bytes) -> PieceHash {
         let (hash, outboard) = proof::outboard(&bytes);
         let held = Held { meta, stored: self.clock.now(), bytes, outboard };
@@ -200,7 +231,7 @@ impl FakeNode {
             Mode::Failing => {
                 return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "broken"));
             }
-            Mode::Honest | Mode::Dead | Mode::Full | Mode::Corrupt => {}
+            Mode::Honest | Mode::Dead | Mode::TimingOut | Mode::Full | Mode::Corrupt | Mode::Forgetful => {}
         }
         Ok(())
     }
@@ -212,6 +243,7 @@ impl FakeNode {
             .route("/v1/pieces/{hash}", put(put_piece).get(get_piece))
             .route("/v1/pieces", get(list))
             .route("/v1/pieces/delete", post(delete))
+            .route("/v1/audit", post(audit))
             .layer(DefaultBodyLimit::disable())
             .with_state(self.clone())
     }
@@ -278,18 +310,25 @@ async fn get_piece(
     node.asked.lock().push((hash, start..end));
     node.bytes_asked.fetch_add(end.saturating_sub(start), Ordering::SeqCst);
     node.behave().await?;
-    let pieces = node.pieces.lock();
-    let held = pieces.get(&hash).ok_or_else(|| ApiError::not_found("piece_not_found", hash))?;
-    let mut slice = Vec::new();
-    let len = held.bytes.len() as u64;
-    proof::encode_slice(&held.bytes[..], &held.outboard[..], hash, len, &(start..end), &mut slice)
-        .map_err(|error| ApiError::bad_request("bad_range", error))?;
-    if node.mode() == Mode::Corrupt
-        && let Some(last) = slice.last_mut()
-    {
-        *last ^= 1;
+    let slice = node.slice(hash, None, &(start..end))?;
+    slice.ok_or_else(|| ApiError::not_found("piece_not_found", hash))
+}
+
+async fn audit(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, ApiError> {
+    let digest = *blake3::hash(&body).as_bytes();
+    node.check(&headers, |action| *action == Action::Audit(digest))?;
+    node.behave().await?;
+    let batch = Batch::decode(&body).map_err(|error| ApiError::bad_request("bad_batch", error))?;
+    let answers = Answers::new(batch.challenges.len());
+    let mut answers = answers.map_err(|error| ApiError::bad_request("bad_batch", error))?;
+    for challenge in &batch.challenges {
+        let range = challenge.range(&batch.nonce);
+        match node.slice(challenge.hash, Some(challenge.piece_len), &range)? {
+            Some(slice) => answers.push(&Answer::Proof(&slice)),
+            None => answers.push(&Answer::NotFound),
+        }
     }
-    Ok(slice)
+    Ok(answers.into_body())
 }
 
 async fn delete(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<(), ApiError> {
@@ -321,7 +360,7 @@ async fn list(
     let after = page.after.as_deref().map(parse).transpose()?;
     let pieces = node.pieces.lock();
     let behind = pieces.iter().filter(|(hash, _)| after.is_none_or(|after| **hash > after));
-    let listed = behind.take(page.limit).map(|(hash, held)| ListedPiece {
+    let listed = behind.take(page.limit.min(LIST_MAX)).map(|(hash, held)| ListedPiece {
         hash: *hash,
         stored: held.stored,
         bytes: held.bytes.len() as u64,

@@ -107,8 +107,10 @@ impl Network for Wires {
             let address = request.uri().authority().map_or("", |authority| authority.as_str());
             let refused = || SendError::Connect(format!("nobody listens at {address:?}"));
             let (node, router) = self.0.get(address).ok_or_else(refused)?;
-            if node.mode() == Mode::Dead {
-                return Err(refused());
+            match node.mode() {
+                Mode::Dead => return Err(refused()),
+                Mode::TimingOut if request.uri().path() != "/v1/status" => return Err(SendError::Timeout),
+                _ => {}
             }
             router.clone().oneshot(request).await.map_err(|error| match error {})
         })

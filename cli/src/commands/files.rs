@@ -267,7 +267,7 @@ pub(crate) async fn health(args: CidArgs) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|piece| match piece.state.as_str() {
                 "healthy" => '#',
-                "suspended" | "out_of_region" => '+',
+                "suspended" => '+',
                 "offline" => '-',
                 _ => '.',
             })

@@ -86,6 +86,8 @@ fn monitor_config(layout: &Layout) -> monitor::Config {
     config.audit.interval_suspended = secs(5);
     config.audit.contained_retry = secs(10);
     config.breaker.window = secs(30);
+    config.breaker.heartbeat_max = secs(6);
+    config.breaker.fact_after = secs(120);
     config.repair.offline_grace = secs(8);
     // One missing piece is repaired when a node is spare, so that there is something to watch.
     config.repairs.eagerly = true;

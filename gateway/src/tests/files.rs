@@ -96,6 +96,24 @@ async fn a_file_can_end_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_never_shortens_the_life_of_a_pin() {
+    let world = World::new().await;
+    let upload = async |query: &str| world.upload(query, "the same bytes").await.file();
+    assert_eq!(
+        upload("?expires=2100-01-01T00:00:00Z").await.expires.as_deref(),
+        Some("2100-01-01T00:00:00.000Z")
+    );
+    let shorter = upload("?expires=2090-01-01T00:00:00Z").await;
+    assert!(shorter.duplicate);
+    assert_eq!(shorter.expires.as_deref(), Some("2100-01-01T00:00:00.000Z"), "the answer says what holds");
+    let longer = upload("?expires=2110-01-01T00:00:00Z").await;
+    assert_eq!(longer.expires.as_deref(), Some("2110-01-01T00:00:00.000Z"));
+    assert_eq!(upload("").await.expires, None);
+    let permanent = upload("?expires=2120-01-01T00:00:00Z").await;
+    assert_eq!((permanent.expires, permanent.duplicate), (None, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_are_kept_within_bounds() {
     let world = World::new().await;
     let long = "ä".repeat(400);

@@ -154,13 +154,18 @@ pub struct RepairsConfig {
     pub backoff_max: Duration,
     /// Further nodes named beside those that shall take a piece.
     pub spares: usize,
+    /// A node that lost a piece of a segment is passed over for so long when pieces of it are placed, unless no other
+    /// node is left.
+    #[serde(with = "humantime_serde")]
+    pub losers_wait: Duration,
     /// How long orders to read pieces hold.
     #[serde(with = "humantime_serde")]
     pub order_lifetime: Duration,
 }
 
 impl Default for RepairsConfig {
-    /// A failed repair is tried again after a minute to an hour, the pause of Storj's retry queue.
+    /// A failed repair is tried again after a minute to an hour, the pause of Storj's retry queue. In a month the audits
+    /// of its other pieces have shown whether a node that lost one keeps what it has.
     fn default() -> Self {
         Self {
             eagerly: false,
@@ -169,6 +174,7 @@ impl Default for RepairsConfig {
             backoff_min: Duration::from_mins(1),
             backoff_max: Duration::from_hours(1),
             spares: 3,
+            losers_wait: Duration::from_hours(30 * 24),
             order_lifetime: Duration::from_mins(10),
         }
     }

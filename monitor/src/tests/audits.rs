@@ -7,10 +7,9 @@ use protocol::{
     reputation::{Standing, SuspendReason},
 };
 
-use super::{
-    node::Mode,
-    world::{HOUR, MINUTE, World, run, scheme},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run, scheme};
 
 #[tokio::test]
 async fn passed_audits_pay_exactly_what_was_held() {
@@ -48,7 +47,7 @@ async fn a_lie_loses_the_piece_and_its_pay() {
     let earned = world.earned(3).await;
     assert!(earned > 0 && earned == world.earned(4).await);
 
-    world.set([3], Mode::Lying);
+    world.set([3], Mode::Corrupt);
     world.clock.advance(HOUR);
     run(&monitor.audit()).await;
     assert_eq!(world.piece_of(id, 3).await, None);
@@ -64,7 +63,7 @@ async fn a_lie_loses_the_piece_and_its_pay() {
     assert_eq!(world.held_pieces(id).await, 20);
     assert_eq!((world.puts(), world.piece_of(id, 3).await), (1, None));
     run(&monitor.deliver()).await;
-    assert!(!world.nodes[3].holds(hash));
+    assert!(world.nodes[3].piece(hash).is_none());
     world.clock.advance(HOUR);
     run(&monitor.audit()).await;
     assert_eq!(world.earned(3).await, earned);
@@ -79,14 +78,14 @@ async fn a_piece_that_is_not_recorded_any_more_is_not_missed() {
     let world = World::new(20).await;
     let id = world.upload(1, 0..20).await;
     let (index, hash) = world.piece_of(id, 0).await.unwrap();
-    let pieces = world.db.held_pieces(world.nodes[0].id, hash, 1).await.unwrap();
+    let pieces = world.db.held_pieces(world.nodes[0].id(), hash, 1).await.unwrap();
     let slot = store::PieceSlot { segment: id, index };
-    world.db.lose_pieces(world.nodes[0].id, &[(slot, hash)], world.clock.now()).await.unwrap();
+    world.db.lose_pieces(world.nodes[0].id(), &[(slot, hash)], world.clock.now()).await.unwrap();
     let monitor = world.monitor();
     let inner = monitor.inner();
     let network = inner.network().await.unwrap();
     let verdict = protocol::audit::Verdict::Failed(protocol::audit::Fault::NotFound);
-    let judged = crate::verdicts::Judged::whole(world.nodes[0].id, pieces[0], verdict);
+    let judged = crate::verdicts::Judged::whole(world.nodes[0].id(), pieces[0], verdict);
     inner.draw_consequences(vec![judged], &network).await.unwrap();
     assert!(world.reputation(0).await.audit.score() >= 1.0);
     assert_eq!(world.events("piece_lost").await.len(), 0);
@@ -98,7 +97,7 @@ async fn a_node_that_stalls_fails_after_three_whole_checks_hours_apart() {
     let id = world.upload(1, 0..20).await;
     let monitor = world.monitor();
     let (audit, recheck) = (monitor.audit(), monitor.recheck());
-    world.set([5, 6], Mode::Slow);
+    world.set([5, 6], Mode::TimingOut);
     world.clock.advance(5 * MINUTE);
     run(&audit).await;
     run(&recheck).await;
@@ -150,7 +149,7 @@ async fn a_fault_that_hits_many_nodes_at_once_blames_nobody() {
     let monitor = world.monitor();
     let audit = monitor.audit();
     world.pass(&audit, 5 * MINUTE, 5 * MINUTE).await;
-    world.set(0..3, Mode::Lying);
+    world.set(0..3, Mode::Corrupt);
     world.set(3..6, Mode::Forgetful);
     world.pass(&audit, HOUR, 5 * MINUTE).await;
     assert_eq!(world.held_pieces(id).await, 20);
@@ -190,4 +189,118 @@ async fn many_pieces_of_one_segment_are_not_dropped_at_once() {
     assert!(world.reputation(0).await.audit.score() >= 1.0);
     assert_eq!(world.piece_of(other, 30).await, None);
     assert!(world.reputation(30).await.audit.score() < 1.0);
+}
+
+#[tokio::test]
+async fn many_nodes_that_fail_for_good_are_believed_in_the_end_and_repaired_and_not_disqualified() {
+    // Eight of 30 are too many for the breaker; of 50 they are not, but they hold eight pieces of one segment.
+    for nodes in [30, 50] {
+        let world = World::new(nodes).await;
+        let id = world.upload(1, 0..20).await;
+        let monitor = world.monitor();
+        let audit = monitor.audit();
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        (0..8).for_each(|node| world.nodes[node].lose_all());
+        world.pass(&audit, HOUR * 12, 5 * MINUTE).await;
+        run(&monitor.repair()).await;
+        let recorded =
+            async || world.segment(id).await.pieces.iter().filter(|piece| piece.node.is_some()).count();
+        assert_eq!((recorded().await, world.events("failures_believed").await.len()), (20, 0));
+        assert!(world.reputation(0).await.audit.score() >= 1.0);
+
+        world.pass(&audit, 10 * MINUTE, 5 * MINUTE).await;
+        assert_eq!(world.events("failures_believed").await.len(), 8);
+        assert_eq!(world.events("breaker_open").await.len(), world.events("breaker_closed").await.len());
+        assert_eq!(recorded().await, 12);
+        run(&monitor.repair()).await;
+        assert_eq!(world.held_pieces(id).await, 20);
+        for node in 0..8 {
+            let reputation = world.reputation(node).await;
+            assert!(reputation.audit.score() < 1.0 && reputation.standing == Standing::Vetting);
+            assert_eq!(world.piece_of(id, node).await, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn believed_failures_that_were_our_own_fault_destroy_nothing_and_throw_nobody_out() {
+    let mut world = World::new(26).await;
+    world.config.reputation.disqualify_grace = HOUR;
+    let mut ids = Vec::new();
+    for seed in 1..=60 {
+        ids.push(world.upload(seed, 0..20).await);
+    }
+    let monitor = world.monitor();
+    let audit = monitor.audit();
+    // As far as we can tell they have lost everything, for a day.
+    world.set(0..14, Mode::Forgetful);
+    for _ in 0..24 {
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        run(&monitor.sweep()).await;
+        run(&monitor.repair()).await;
+        run(&monitor.deliver()).await;
+    }
+    assert_eq!(world.events("failures_believed").await.len(), 14);
+    for id in &ids {
+        let info = world.segment(*id).await;
+        assert!(info.pieces.iter().filter(|piece| piece.node.is_some()).count() >= 10);
+    }
+    // The fault is found and mended.
+    world.set(0..14, Mode::Honest);
+    for _ in 0..24 {
+        world.pass(&audit, HOUR, 5 * MINUTE).await;
+        run(&monitor.sweep()).await;
+        run(&monitor.repair()).await;
+    }
+    for id in &ids {
+        assert!(world.held_pieces(*id).await >= 15, "above the threshold, and all of them are really there");
+    }
+    for node in 0..14 {
+        let standing = world.reputation(node).await.standing;
+        assert_ne!(standing, Standing::Disqualified, "node {node}");
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_node_that_lost_its_disk_comes_back_as_a_new_one() {
+    let mut world = World::new(26).await;
+    world.config.repairs.eagerly = true;
+    world.config.reputation.vetted_age = HOUR;
+    world.config.reputation.vetted_audits = 10;
+    world.config.reputation.disqualify_grace = 6 * HOUR;
+    for seed in 1..=30 {
+        world.upload(seed, 0..20).await;
+    }
+    let monitor = world.monitor();
+    let audit = monitor.audit();
+    world.pass(&audit, 2 * HOUR, 10 * MINUTE).await;
+    assert_eq!(world.reputation(3).await.standing, Standing::Good);
+
+    world.nodes[3].lose_all();
+    world.pass(&audit, HOUR, 5 * MINUTE).await;
+    let suspended = world.reputation(3).await;
+    assert!(matches!(suspended.standing, Standing::Suspended { reason: SuspendReason::Failures, .. }));
+    let holds = async || world.db.holdings(world.nodes[3].id()).await.unwrap().0;
+    assert_eq!(holds().await, 0);
+    run(&monitor.repair()).await;
+    assert_eq!(holds().await, 0, "a suspended node gets nothing");
+
+    world.pass(&audit, 5 * HOUR, HOUR).await;
+    assert!(world.reputation(3).await.standing.is_suspended(), "not before the grace is over");
+    world.pass(&audit, 2 * HOUR, HOUR).await;
+    let again = world.reputation(3).await;
+    assert_eq!((again.standing, again.passed_total), (Standing::Vetting, 0));
+    let told = world.events("node_standing").await;
+    assert!(told.last().unwrap().starts_with("suspended for lost pieces -> vetting"), "{told:?}");
+
+    // It gets pieces, few at first, proves them, and is in good standing in the end.
+    for seed in 31..=60 {
+        world.upload(seed, 5..20).await;
+    }
+    run(&monitor.walk()).await;
+    run(&monitor.repair()).await;
+    let (its, other) = (holds().await, world.db.holdings(world.nodes[25].id()).await.unwrap().0);
+    assert!(its > 0 && its < other, "{its} {other}");
+    world.pass(&audit, 4 * HOUR, 10 * MINUTE).await;
+    assert_eq!(world.reputation(3).await.standing, Standing::Good);
 }

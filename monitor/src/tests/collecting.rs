@@ -4,10 +4,9 @@ use bytes::Bytes;
 use protocol::ids::{PieceHash, SegmentId};
 use service::job::{Job as _, Progress};
 
-use super::{
-    node::Mode,
-    world::{HOUR, MINUTE, World, run},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run};
 
 #[tokio::test]
 async fn orphans_are_dropped_after_the_grace_and_not_before() {
@@ -37,7 +36,10 @@ async fn orphans_are_dropped_after_the_grace_and_not_before() {
     run(&reconcile).await;
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 5);
     run(&monitor.deliver()).await;
-    assert!(strays.iter().all(|hash| !world.nodes[2].holds(*hash)) && world.nodes[2].holds(young));
+    assert!(
+        strays.iter().all(|hash| world.nodes[2].piece(*hash).is_none())
+            && world.nodes[2].piece(young).is_some()
+    );
     for id in ids {
         assert_eq!(world.held_pieces(id).await, 20);
     }
@@ -60,7 +62,7 @@ async fn a_comparison_that_fails_is_done_again_soon() {
     world.clock.advance(11 * MINUTE);
     run(&monitor.reconcile()).await;
     run(&monitor.deliver()).await;
-    assert!(!world.nodes[1].holds(stray));
+    assert!(world.nodes[1].piece(stray).is_none());
 }
 
 #[tokio::test]
@@ -83,7 +85,7 @@ async fn uploads_in_progress_stay_while_their_lease_lasts() {
     run(&monitor.collect()).await;
     run(&monitor.deliver()).await;
     assert!(world.db.segments_info(&[id]).await.unwrap().is_empty());
-    assert!(world.nodes.iter().all(|node| node.pieces.lock().is_empty()));
+    assert!(world.nodes.iter().all(|node| node.pieces_held() == 0));
 }
 
 #[tokio::test]
@@ -107,7 +109,7 @@ async fn a_pin_that_expires_takes_its_segment_with_it_after_a_delay() {
     run(&monitor.deliver()).await;
     assert!(world.db.segments_info(&[short]).await.unwrap().is_empty());
     assert_eq!(world.held_pieces(kept).await, 20);
-    assert!(world.nodes.iter().all(|node| node.pieces.lock().len() == 1));
+    assert!(world.nodes.iter().all(|node| node.pieces_held() == 1));
 }
 
 #[tokio::test]
@@ -121,20 +123,20 @@ async fn unpins_are_delivered_when_the_node_is_back() {
         world.nodes.iter().map(|node| node.keep(Bytes::from_static(b"unpinned"))).collect();
     world.clock.advance(MINUTE);
     for (node, hash) in world.nodes.iter().zip(&hashes) {
-        world.db.queue_unpins(node.id, &[*hash], world.clock.now()).await.unwrap();
+        world.db.queue_unpins(node.id(), &[*hash], world.clock.now()).await.unwrap();
     }
     // What a node does not have (any more) is fine.
     let unknown: Vec<PieceHash> = (0..6).map(|at| PieceHash([at; 32])).collect();
-    world.db.queue_unpins(world.nodes[0].id, &unknown, world.clock.now()).await.unwrap();
+    world.db.queue_unpins(world.nodes[0].id(), &unknown, world.clock.now()).await.unwrap();
     world.set([3], Mode::Dead);
     run(&deliver).await;
     run(&deliver).await;
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 1);
-    assert!(world.nodes[3].holds(hashes[3]) && !world.nodes[4].holds(hashes[4]));
+    assert!(world.nodes[3].piece(hashes[3]).is_some() && world.nodes[4].piece(hashes[4]).is_none());
     world.set([3], Mode::Honest);
     run(&deliver).await;
     assert_eq!(world.db.unpins_waiting().await.unwrap(), 0);
-    assert!(!world.nodes[3].holds(hashes[3]));
+    assert!(world.nodes[3].piece(hashes[3]).is_none());
 }
 
 #[tokio::test]

@@ -5,10 +5,9 @@ use std::time::Duration;
 use protocol::reputation::Standing;
 use service::job::{Job as _, Progress};
 
-use super::{
-    node::Mode,
-    world::{HOUR, MINUTE, World, run},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run};
 use crate::Monitor;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +31,7 @@ async fn a_dead_node_is_noticed_swept_and_replaced_and_its_surplus_is_dropped_wh
 
     world.set([4], Mode::Dead);
     world.pass(&probe, 13 * SECOND, SECOND).await;
-    let row = world.db.node(world.nodes[4].id).await.unwrap().unwrap();
+    let row = world.db.node(world.nodes[4].id()).await.unwrap().unwrap();
     assert!(row.offline.is_some());
     world.pass(&probe, MINUTE, 5 * SECOND).await;
     assert_eq!(world.events("node_offline").await.len(), 1);
@@ -50,14 +49,14 @@ async fn a_dead_node_is_noticed_swept_and_replaced_and_its_surplus_is_dropped_wh
     world.pass(&probe, HOUR, HOUR).await;
     follow_up(&monitor).await;
     assert_eq!(world.puts(), 1);
-    assert!(world.nodes[4].holds(hash));
+    assert!(world.nodes[4].piece(hash).is_some());
 
     world.set([4], Mode::Honest);
     world.pass(&probe, 10 * SECOND, 10 * SECOND).await;
     follow_up(&monitor).await;
-    assert!(!world.nodes[4].holds(hash), "its copy is surplus");
+    assert!(world.nodes[4].piece(hash).is_none(), "its copy is surplus");
     assert_eq!(world.events("node_returned").await.len(), 1);
-    assert_eq!(world.db.sweep_cursor(world.nodes[4].id).await.unwrap(), None);
+    assert_eq!(world.db.sweep_cursor(world.nodes[4].id()).await.unwrap(), None);
     assert_eq!(world.events("breaker_open").await.len(), 0);
 }
 
@@ -85,10 +84,13 @@ async fn a_node_that_returns_in_time_keeps_its_pieces() {
 async fn another_node_at_the_address_is_not_the_node() {
     let world = World::new(3).await;
     let probe = world.monitor().probe();
-    world.wires.nodes.lock().insert("node-1".into(), world.nodes[2].clone());
+    world.enrol(1, world.nodes[1].id(), world.nodes[2].url().to_string()).await;
     world.pass(&probe, MINUTE, SECOND).await;
     let events = world.events("node_offline").await;
-    assert!(events.len() == 1 && events[0].contains("answers at http://node-1"), "{events:?}");
+    assert!(
+        events.len() == 1 && events[0].contains(&format!("answers at {}", world.nodes[2].url())),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -128,9 +130,56 @@ async fn when_most_nodes_go_at_once_nobody_is_blamed_but_what_is_urgent_is_repai
     follow_up(&monitor).await;
     assert_eq!(world.events("breaker_closed").await.len(), 1);
     let info = world.segment(degraded).await;
-    let dead: Vec<_> = world.nodes[..12].iter().map(|node| node.id).collect();
+    let dead: Vec<_> = world.nodes[..12].iter().map(|node| node.id()).collect();
     let left = info.pieces.iter().filter(|piece| dead.contains(&piece.node.unwrap())).count();
     assert_eq!(left, 2, "six of its holders are dead, four nodes were spare");
+}
+
+#[tokio::test]
+async fn a_monitor_that_is_cut_off_from_nodes_that_gateways_hear_of_marks_nobody_offline() {
+    let mut world = World::new(24).await;
+    world.config.probe.score_every = MINUTE;
+    let id = world.upload(1, 0..20).await;
+    let monitor = world.monitor();
+    let (probe, audit) = (monitor.probe(), monitor.audit());
+    run(&probe).await;
+    let offline = async || world.db.nodes().await.unwrap().iter().filter(|row| row.offline.is_some()).count();
+    // One node is really gone; of all others gateways hear.
+    world.set(0..23, Mode::Dead);
+    for _ in 0..5 * 60 {
+        for node in 1..24 {
+            world.beat(node).await;
+        }
+        world.pass(&probe, MINUTE, 20 * SECOND).await;
+        assert_eq!(offline().await, 0);
+    }
+    run(&audit).await;
+    follow_up(&monitor).await;
+    assert_eq!((world.puts(), world.db.repairs_waiting().await.unwrap()), (0, 0));
+    let opened = world.events("breaker_open").await;
+    assert!(opened.len() == 1 && opened[0].contains("nodes that gateways hear of cannot be"), "{opened:?}");
+    let later = world.clock.now() + HOUR * 24;
+    let score = world.reputation(4).await.online.score(later, &world.config.reputation);
+    assert!(score.is_none_or(|score| score >= 0.99), "{score:?}");
+
+    // Our line is good again.
+    world.set(1..23, Mode::Honest);
+    world.pass(&probe, MINUTE, 10 * SECOND).await;
+    assert_eq!(world.events("breaker_closed").await.len(), 1);
+    assert_eq!(
+        (offline().await, world.events("node_offline").await.len()),
+        (1, 1),
+        "now it is this one's own"
+    );
+    assert_eq!(world.held_pieces(id).await, 20);
+
+    // And so it is when one has only got out of our reach.
+    world.set([5], Mode::Dead);
+    for _ in 0..3 {
+        world.beat(5).await;
+        world.pass(&probe, MINUTE, 10 * SECOND).await;
+    }
+    assert_eq!(offline().await, 2);
 }
 
 #[tokio::test]
@@ -201,5 +250,5 @@ async fn a_sweep_goes_on_page_by_page_by_whichever_monitor() {
     // The first one dies here; another one goes on.
     run(&world.monitor().sweep()).await;
     assert_eq!(world.db.repairs_waiting().await.unwrap(), 5);
-    assert_eq!(world.db.sweep_cursor(world.nodes[0].id).await.unwrap().as_deref(), Some("gone"));
+    assert_eq!(world.db.sweep_cursor(world.nodes[0].id()).await.unwrap().as_deref(), Some("gone"));
 }

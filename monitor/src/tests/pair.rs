@@ -5,10 +5,9 @@ use std::time::Duration;
 use protocol::pay::{Kind, byte_seconds};
 use service::job::Job as _;
 
-use super::{
-    node::Mode,
-    world::{HOUR, MINUTE, World, run, scheme},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run, scheme};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_monitors_pay_once() {
@@ -29,7 +28,7 @@ async fn two_monitors_pay_once() {
     }
     for node in 0..20 {
         let pieces =
-            world.db.held_pieces(world.nodes[node].id, protocol::ids::PieceHash([0; 32]), 9).await.unwrap();
+            world.db.held_pieces(world.nodes[node].id(), protocol::ids::PieceHash([0; 32]), 9).await.unwrap();
         let quantity: u128 = pieces.iter().map(|piece| byte_seconds(piece_len, start, piece.verified)).sum();
         assert!(quantity > 0 && pieces.len() == 3);
         assert_eq!(world.earned(node).await, world.config.rates.amount(Kind::Storage, quantity).unwrap().0);
@@ -97,7 +96,7 @@ async fn a_repair_whose_record_changed_meanwhile_leaves_only_an_orphan() {
         .skip(20)
         .take(8)
         .zip(12..)
-        .map(|(node, index)| transfer::Stored { index, node: node.id })
+        .map(|(node, index)| transfer::Stored { index, node: node.id() })
         .collect();
     assert_eq!(two.repair().record(&info, &stored).await.unwrap(), 0);
     assert_eq!(world.held_pieces(id).await, 20);
@@ -111,7 +110,7 @@ async fn a_probe_that_another_monitor_made_in_between_ends_a_row_of_misses() {
     let world = World::new(3).await;
     let (one, two) = (world.monitor().probe(), world.monitor().probe());
     let interval = world.config.probe.interval;
-    let is_offline = async || world.db.node(world.nodes[1].id).await.unwrap().unwrap().offline.is_some();
+    let is_offline = async || world.db.node(world.nodes[1].id()).await.unwrap().unwrap().offline.is_some();
     run(&one).await;
     // Two misses of one monitor, with two hours in between in which the other one finds the node there.
     for _ in 0..2 {

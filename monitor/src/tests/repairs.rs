@@ -1,11 +1,10 @@
 //! Repairs that meet obstacles.
 
-use protocol::ids::PieceHash;
+use protocol::ids::{PieceHash, SegmentId};
 
-use super::{
-    node::Mode,
-    world::{MINUTE, World, run},
-};
+use testing::Mode;
+
+use super::world::{HOUR, MINUTE, World, run};
 
 /// A network in which a segment has only its first `left` pieces, long enough ago that no breaker holds.
 async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId) {
@@ -18,7 +17,7 @@ async fn damaged(nodes: usize, left: usize) -> (World, protocol::ids::SegmentId)
 async fn a_corrupt_source_is_left_for_another() {
     let (world, id) = damaged(30, 14).await;
     let monitor = world.monitor();
-    world.set([0], Mode::Lying);
+    world.set([0], Mode::Corrupt);
     world.set([7], Mode::Forgetful);
     world.set([2, 5, 8], Mode::Failing);
     run(&monitor.walk()).await;
@@ -88,10 +87,10 @@ async fn fewer_spare_nodes_than_missing_pieces_repair_what_they_can() {
         .await
         .pieces
         .iter()
-        .filter(|piece| piece.node == Some(world.nodes[0].id))
+        .filter(|piece| piece.node == Some(world.nodes[0].id()))
         .map(|piece| (store::PieceSlot { segment: id, index: piece.index }, piece.hash))
         .collect();
-    world.db.lose_pieces(world.nodes[0].id, &slots, world.clock.now()).await.unwrap();
+    world.db.lose_pieces(world.nodes[0].id(), &slots, world.clock.now()).await.unwrap();
     world.set([0], Mode::Dead);
     world.pass(&monitor.probe(), MINUTE, MINUTE / 6).await;
     world.clock.advance(world.config.sweep.walk_every);
@@ -137,4 +136,59 @@ async fn a_segment_that_nobody_needs_is_not_repaired() {
     run(&monitor.repair()).await;
     assert_eq!((world.puts(), world.db.repairs_waiting().await.unwrap()), (0, 0));
     assert_eq!(world.held_pieces(id).await, 10);
+}
+
+/// A network of `nodes` in which node 3 has lost its piece of each of many segments, was found out, and is honest again.
+async fn lost_by_node_3(nodes: usize) -> (World, Vec<SegmentId>) {
+    let mut world = World::new(nodes).await;
+    world.config.repairs.eagerly = true;
+    let mut ids = Vec::new();
+    for seed in 1..=20 {
+        ids.push(world.upload(seed, 0..20).await);
+    }
+    world.set([3], Mode::Forgetful);
+    world.clock.advance(HOUR);
+    run(&world.monitor().audit()).await;
+    world.set([3], Mode::Honest);
+    world.nodes[3].lose_all();
+    for id in &ids {
+        assert_eq!(world.piece_of(*id, 3).await, None);
+    }
+    // However badly it has done, it is not suspended here: only the segments that it lost pieces of are kept from it.
+    let mut reputation = world.reputation(3).await;
+    reputation.audit = world.reputation(4).await.audit;
+    reputation.standing = protocol::reputation::Standing::Vetting;
+    let row = world.db.node(world.nodes[3].id()).await.unwrap().unwrap();
+    let text = serde_json::to_string(&reputation).unwrap();
+    assert!(world.db.set_reputation(row.id, row.revision, "vetting", &text).await.unwrap());
+    (world, ids)
+}
+
+#[tokio::test]
+async fn a_lost_piece_is_not_given_straight_back_to_the_node_that_lost_it() {
+    let (world, ids) = lost_by_node_3(22).await;
+    run(&world.monitor().repair()).await;
+    assert_eq!(world.puts(), ids.len());
+    for id in &ids {
+        assert_eq!((world.held_pieces(*id).await, world.piece_of(*id, 3).await), (20, None));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_piece_goes_back_when_no_other_node_is_left_or_long_after() {
+    let (world, ids) = lost_by_node_3(20).await;
+    run(&world.monitor().repair()).await;
+    for id in &ids {
+        assert_eq!(world.held_pieces(*id).await, 20);
+        assert!(world.piece_of(*id, 3).await.is_some());
+    }
+
+    let (world, ids) = lost_by_node_3(22).await;
+    world.clock.advance(world.config.repairs.losers_wait);
+    run(&world.monitor().repair()).await;
+    let mut back = 0;
+    for id in &ids {
+        back += usize::from(world.piece_of(*id, 3).await.is_some());
+    }
+    assert!(back > 0, "one in three of {} goes there", ids.len());
 }

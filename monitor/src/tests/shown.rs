@@ -4,10 +4,9 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use tower::ServiceExt as _;
 
-use super::{
-    node::Mode,
-    world::{MINUTE, World},
-};
+use testing::Mode;
+
+use super::world::{MINUTE, World};
 
 #[tokio::test]
 async fn status_and_events_are_shown() {
@@ -33,7 +32,7 @@ async fn status_and_events_are_shown() {
     assert_eq!(body["breaker"], serde_json::Value::Null);
     let (_, body) = get("/v1/events?limit=5").await;
     assert_eq!(body[0]["kind"], "node_offline");
-    assert_eq!(body[0]["node"], world.nodes[3].id.to_string());
+    assert_eq!(body[0]["node"], world.nodes[3].id().to_string());
     assert_eq!(get("/readyz").await.0, StatusCode::OK);
     assert_eq!(get("/healthz").await.0, StatusCode::OK);
     world.db.close().await;

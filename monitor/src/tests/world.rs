@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use client::Transport;
 use content::{Cid, Codec as BlockCodec, HashFn};
-use ed25519_dalek::SigningKey;
 use erasure::{Codec, Scheme};
 use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
@@ -16,26 +14,28 @@ use service::{
     clock::Clock,
     dice::Dice,
     job::{Job, Progress},
-    signer::Signer,
 };
 use store::{BlockAt, Db, DbOptions, NewNode, NewPiece, NewSegment, SegmentInfo, UploadMetadata};
 use tempfile::TempDir;
+use testing::{FakeNetwork, FakeNode, Mode};
 use transfer::{CodedPiece, Pool};
 
-use super::node::{FakeNode, Mode, Wires};
 use crate::{Config, Monitor, Parts, ProbeConfig, RepairsConfig};
 
 pub(super) const ACCOUNT: &str = "account";
 pub(super) const MINUTE: Duration = Duration::from_mins(1);
 pub(super) const HOUR: Duration = Duration::from_hours(1);
 
+/// Nodes that may join later.
+const FURTHER_NODES: u8 = 4;
+
 pub(super) struct World {
     _dir: TempDir,
     pub(super) db: Db,
     pub(super) clock: Clock,
     dice: Dice,
-    key: SigningKey,
-    pub(super) wires: Arc<Wires>,
+    network: FakeNetwork,
+    /// Those that have joined.
     pub(super) nodes: Vec<Arc<FakeNode>>,
     pub(super) config: Config,
 }
@@ -75,10 +75,9 @@ impl World {
         let mut world = Self {
             _dir: dir,
             db,
-            clock,
             dice: Dice::seeded(7),
-            key: SigningKey::from_bytes(&[9; 32]),
-            wires: Arc::default(),
+            network: FakeNetwork::new(u8::try_from(nodes).unwrap() + FURTHER_NODES, clock.clone()),
+            clock,
             nodes: Vec::new(),
             config: config(),
         };
@@ -90,14 +89,19 @@ impl World {
 
     /// Enrols one more node.
     pub(super) async fn add_node(&mut self) {
-        let number = self.nodes.len();
-        let node = FakeNode::new(number, self.clock.clone(), self.key.verifying_key());
-        let host = format!("node-{number}");
+        let node = self.network.nodes()[self.nodes.len()].clone();
+        // It joined a while ago: no gateway has heard of it lately, unless a test says so.
+        self.enrol(self.nodes.len(), node.id(), node.url().to_string()).await;
+        self.nodes.push(node);
+    }
+
+    /// Lets a node join, or move to another address.
+    pub(super) async fn enrol(&self, number: usize, id: NodeId, url: String) {
         let now = self.clock.now();
         let reputation = Reputation::new(now, &self.config.reputation);
         let new = NewNode {
-            id: node.id,
-            url: format!("http://{host}"),
+            id,
+            url,
             address: format!("10.0.{number}.1"),
             region: "eu".into(),
             country: None,
@@ -108,9 +112,7 @@ impl World {
             reputation: serde_json::to_string(&reputation).unwrap(),
             standing: reputation.standing.name().into(),
         };
-        self.db.enrol(&new, Some("invite"), now).await.unwrap().unwrap();
-        self.wires.nodes.lock().insert(host, node.clone());
-        self.nodes.push(node);
+        self.db.enrol(&new, Some("invite"), now - HOUR).await.unwrap().unwrap();
     }
 
     /// A monitor; each call makes another one on the same database.
@@ -118,8 +120,8 @@ impl World {
         Monitor::new(Parts {
             id: hex::encode(self.dice.bytes::<4>()),
             db: self.db.clone(),
-            transport: Transport::InProcess(self.wires.clone()),
-            signer: Signer::new(self.key.clone(), self.clock.clone(), self.dice.clone()),
+            transport: self.network.transport(),
+            signer: self.network.signer(),
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             config: self.config.clone(),
@@ -153,7 +155,7 @@ impl World {
                 if let Some(node) = node {
                     assert_eq!(node.keep(piece.slices.concat().into()), piece.hash);
                 }
-                NewPiece { hash: piece.hash, node: node.map(|node| node.id) }
+                NewPiece { hash: piece.hash, node: node.map(|node| node.id()) }
             })
             .collect();
         NewSegment { id: SegmentId([seed; 16]), scheme: scheme(), length_bytes: len as u64, pieces }
@@ -197,21 +199,21 @@ impl World {
             let Some(id) = piece.node else { continue };
             assert!(!holders.contains(&id), "two pieces on one node");
             holders.push(id);
-            let node = self.nodes.iter().find(|node| node.id == id).unwrap();
-            assert!(node.holds(piece.hash), "piece {} is not on its node", piece.index);
+            let node = self.network.node(id).unwrap();
+            assert!(node.piece(piece.hash).is_some(), "piece {} is not on its node", piece.index);
         }
         holders.len()
     }
 
     /// Index, hash and holder of the piece of a segment that a node is recorded to hold.
     pub(super) async fn piece_of(&self, id: SegmentId, node: usize) -> Option<(u8, PieceHash)> {
-        let node = self.nodes[node].id;
+        let node = self.nodes[node].id();
         let info = self.segment(id).await;
         info.pieces.iter().find(|piece| piece.node == Some(node)).map(|piece| (piece.index, piece.hash))
     }
 
     pub(super) async fn reputation(&self, node: usize) -> Reputation {
-        let row = self.db.node(self.nodes[node].id).await.unwrap().unwrap();
+        let row = self.db.node(self.nodes[node].id()).await.unwrap().unwrap();
         let reputation: Reputation = serde_json::from_str(&row.reputation).unwrap();
         assert_eq!(row.standing, reputation.standing.name());
         reputation
@@ -219,7 +221,7 @@ impl World {
 
     /// What a node has earned by storage, in micro-units.
     pub(super) async fn earned(&self, node: usize) -> u64 {
-        self.db.earned(self.nodes[node].id).await.unwrap().iter().map(|(_, micros)| micros).sum()
+        self.db.earned(self.nodes[node].id()).await.unwrap().iter().map(|(_, micros)| micros).sum()
     }
 
     /// Details of the events of a kind, oldest first.
@@ -229,8 +231,20 @@ impl World {
         events.into_iter().filter(|event| event.kind == kind).map(|event| event.details).collect()
     }
 
+    /// A gateway hears of a node.
+    pub(super) async fn beat(&self, node: usize) {
+        let beat = store::Heartbeat {
+            version: "test".into(),
+            capacity_bytes: 1 << 30,
+            used_bytes: 0,
+            free_bytes: 1 << 30,
+            piece_count: 0,
+        };
+        assert!(self.db.heartbeat(self.nodes[node].id(), &beat, self.clock.now()).await.unwrap());
+    }
+
     pub(super) fn puts(&self) -> usize {
-        self.nodes.iter().map(|node| node.puts.load(std::sync::atomic::Ordering::SeqCst)).sum()
+        self.nodes.iter().map(|node| node.puts()).sum()
     }
 
     /// Lets time pass while a monitor probes.

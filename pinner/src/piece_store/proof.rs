@@ -1,17 +1,17 @@
 //! Slices with proofs: a byte range of a piece together with the hashes that tie it to the piece's name.
 //!
 //! The wire form is what `bao-tree` encodes for 16 KiB chunk groups: hash pairs and data interleaved in pre-order, no
-//! length prefix. A receiver needs the piece's hash, its length and the range, and nothing else. Pure: data comes in
-//! through [`SliceSource`] or a reader and goes out through a closure. Encoding validates every byte against the hash
-//! before it leaves, so damaged data is never encoded.
+//! length prefix. A receiver checks it with `protocol::proof::verify_slice`. Pure: data comes in through [`SliceSource`]
+//! and goes out through a closure. Encoding validates every byte against the hash before it leaves, so damaged data is
+//! never encoded.
 
 use std::{io, ops::Range};
 
 use bao_tree::{
     BaoTree, BlockSize, ChunkNum, ChunkRanges, ChunkRangesRef, TreeNode,
     blake3::{self, Hash, hazmat},
-    io::{BaoContentItem, sync::DecodeResponseIter, sync::truncate_ranges},
-    iter::{BaoChunk, ResponseIterRef},
+    io::sync::truncate_ranges,
+    iter::BaoChunk,
 };
 use bytes::{Bytes, BytesMut};
 use protocol::ids::PieceHash;
@@ -62,36 +62,6 @@ pub enum EncodeError {
     Sink(#[source] io::Error),
 }
 
-/// Why a received slice is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The range is empty or reaches past the end of the piece.
-    #[error("range {start}..{end} is not inside a piece of {piece_len} bytes", start = .range.start, end = .range.end)]
-    BadRange {
-        /// What was asked for.
-        range: Range<u64>,
-        /// Length of the piece in bytes.
-        piece_len: u64,
-    },
-    /// The slice does not prove itself against the piece's hash.
-    #[error("slice does not match piece {hash}: {detail}")]
-    Mismatch {
-        /// The piece.
-        hash: PieceHash,
-        /// Where it went wrong.
-        detail: String,
-    },
-    /// The slice ends too early.
-    #[error("slice of piece {0} is cut short")]
-    Truncated(PieceHash),
-    /// The slice goes on after its end.
-    #[error("slice of piece {0} is followed by more bytes")]
-    TrailingBytes(PieceHash),
-    /// The reader failed.
-    #[error("slice cannot be read")]
-    Read(#[source] io::Error),
-}
-
 /// Length of the outboard of a piece, in bytes; zero up to one group.
 pub fn outboard_len(piece_len: u64) -> u64 {
     tree(piece_len).outboard_size()
@@ -128,19 +98,6 @@ fn is_inside(range: &Range<u64>, piece_len: u64) -> bool {
 
 fn chunks(range: &Range<u64>) -> ChunkRanges {
     ChunkRanges::from(ChunkNum::full_chunks(range.start)..ChunkNum::chunks(range.end))
-}
-
-/// Length of the encoded slice of `range` in bytes, for a length header. `None` if the range is not inside the piece.
-///
-/// Costs a walk over the tree of the range, without hashing: about a microsecond per 100 groups.
-pub fn slice_len(piece_len: u64, range: &Range<u64>) -> Option<u64> {
-    if !is_inside(range, piece_len) {
-        return None;
-    }
-    let ranges = chunks(range);
-    let ranges = truncate_ranges(&ranges, piece_len);
-    let items = ResponseIterRef::new(tree(piece_len), ranges);
-    Some(items.map(|item| if let BaoChunk::Leaf { size, .. } = item { size as u64 } else { 64 }).sum())
 }
 
 /// Encodes the slice of `range` of the piece called `hash`, handing it to `sink` in pieces of about 64 KiB.
@@ -293,61 +250,4 @@ fn split_pair(pair: &[u8; 64]) -> (Hash, Hash) {
     left.copy_from_slice(&pair[..32]);
     right.copy_from_slice(&pair[32..]);
     (Hash::from(left), Hash::from(right))
-}
-
-/// Checks a slice as it arrives and hands on exactly the bytes of `range`, verified, in order.
-///
-/// Bytes after the end of the slice stay in the reader.
-pub fn verify_slice_from(
-    hash: PieceHash,
-    piece_len: u64,
-    range: &Range<u64>,
-    reader: impl io::Read,
-    sink: &mut dyn FnMut(Bytes) -> io::Result<()>,
-) -> Result<(), VerifyError> {
-    if !is_inside(range, piece_len) {
-        return Err(VerifyError::BadRange { range: range.clone(), piece_len });
-    }
-    let ranges = chunks(range);
-    let items = DecodeResponseIter::new(Hash::from(hash.0), tree(piece_len), reader, &ranges);
-    for item in items {
-        let BaoContentItem::Leaf(leaf) = item.map_err(|error| refuse(hash, error))? else { continue };
-        let end = leaf.offset + leaf.data.len() as u64;
-        let from = range.start.clamp(leaf.offset, end) - leaf.offset;
-        let to = range.end.clamp(leaf.offset, end) - leaf.offset;
-        let inside = |at: u64| usize::try_from(at).unwrap_or(leaf.data.len()).min(leaf.data.len());
-        sink(leaf.data.slice(inside(from)..inside(to))).map_err(VerifyError::Read)?;
-    }
-    Ok(())
-}
-
-/// Checks a whole slice and returns exactly the bytes of `range`.
-pub fn verify_slice(
-    hash: PieceHash,
-    piece_len: u64,
-    range: &Range<u64>,
-    slice: &[u8],
-) -> Result<Vec<u8>, VerifyError> {
-    // The slice holds the range, so a peer cannot make this allocate more than it has sent.
-    let mut bytes = Vec::with_capacity(batch_capacity(range).min(slice.len()));
-    let mut rest = slice;
-    verify_slice_from(hash, piece_len, range, &mut rest, &mut |part| {
-        bytes.extend_from_slice(&part);
-        Ok(())
-    })?;
-    if rest.is_empty() { Ok(bytes) } else { Err(VerifyError::TrailingBytes(hash)) }
-}
-
-fn refuse(hash: PieceHash, error: bao_tree::io::DecodeError) -> VerifyError {
-    use bao_tree::io::DecodeError::{Io, LeafHashMismatch, LeafNotFound, ParentHashMismatch, ParentNotFound};
-    match error {
-        ParentNotFound(_) | LeafNotFound(_) => VerifyError::Truncated(hash),
-        ParentHashMismatch(node) => {
-            VerifyError::Mismatch { hash, detail: format!("hash pair of node {node}") }
-        }
-        LeafHashMismatch(chunk) => {
-            VerifyError::Mismatch { hash, detail: format!("data at {}", chunk.to_bytes()) }
-        }
-        Io(error) => VerifyError::Read(error),
-    }
 }

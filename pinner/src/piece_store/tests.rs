@@ -7,6 +7,7 @@ use erasure::{Codec, Scheme};
 use protocol::{
     ids::{PieceHash, SegmentId},
     piece::PieceMeta,
+    proof::{encoded_len, verify_slice},
     time::UnixMillis,
     unpin::PieceUnpin,
 };
@@ -75,7 +76,7 @@ fn read(store: &dyn PieceStore, hash: PieceHash) -> Result<Vec<u8>, ReadError> {
     let reader = store.read(hash)?;
     let range = 0..reader.piece_len();
     let slice = reader.slice_to_bytes(range.clone())?;
-    Ok(proof::verify_slice(hash, reader.piece_len(), &range, &slice).unwrap())
+    Ok(verify_slice(hash, reader.piece_len(), range.clone(), &slice[..]).unwrap())
 }
 
 /// Small limits, so that a few pieces exercise rotation, compaction and checkpoints.

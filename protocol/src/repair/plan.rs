@@ -12,8 +12,6 @@ pub struct RepairPlan {
     pub rebuild: IndexSet,
     /// Indices whose pieces stay.
     pub keep: IndexSet,
-    /// Indices whose pieces in the wrong region may be unpinned once they are rebuilt.
-    pub retire: IndexSet,
 }
 
 /// Why there is nothing to do, or nothing can be done.
@@ -60,15 +58,13 @@ impl SegmentHealth {
             return Err(NoPlan::NoHome);
         }
         let rebuild = self.missing().first(homes);
-        let retire = rebuild.and(self.out_of_region);
         let data = IndexSet::below(redundancy.needed);
         let (steady, shaky) = (self.retrievable.and(self.healthy), self.retrievable.without(self.healthy));
         let groups = [steady.and(data), steady.without(data), shaky.and(data), shaky.without(data)];
         Ok(RepairPlan {
             sources: groups.into_iter().flat_map(IndexSet::iter).collect(),
             rebuild,
-            keep: self.existing.without(retire),
-            retire,
+            keep: self.existing,
         })
     }
 }

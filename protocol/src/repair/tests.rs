@@ -16,7 +16,7 @@ fn redundancy() -> Redundancy {
 }
 
 fn good(index: u8) -> PieceView {
-    PieceView { index, pinned: true, standing: Standing::Good, offline_since: None, in_region: true }
+    PieceView { index, pinned: true, standing: Standing::Good, offline_since: None }
 }
 
 fn suspended(index: u8) -> PieceView {
@@ -25,10 +25,6 @@ fn suspended(index: u8) -> PieceView {
 
 fn offline(index: u8, hours: u32) -> PieceView {
     PieceView { offline_since: Some(NOW - HOUR * hours), ..good(index) }
-}
-
-fn out_of_region(index: u8) -> PieceView {
-    PieceView { in_region: false, ..good(index) }
 }
 
 fn lost(index: u8) -> PieceView {
@@ -52,10 +48,9 @@ fn pieces_have_the_states_of_the_design() {
     assert_eq!(state(offline(0, 3)), PieceState::Offline);
     assert_eq!(state(offline(0, 4)), PieceState::Missing);
     assert_eq!(state(suspended(0)), PieceState::Suspended);
-    assert_eq!(state(out_of_region(0)), PieceState::OutOfRegion);
     assert_eq!(state(lost(0)), PieceState::Missing);
     assert_eq!(state(PieceView { standing: Standing::Disqualified, ..good(0) }), PieceState::Missing);
-    assert_eq!(serde_json::to_string(&PieceState::OutOfRegion).unwrap(), "\"out_of_region\"");
+    assert_eq!(serde_json::to_string(&PieceState::Suspended).unwrap(), "\"suspended\"");
 }
 
 #[test]
@@ -92,39 +87,24 @@ fn retrievable_is_not_healthy() {
 
 #[test]
 fn of_several_pieces_of_an_index_the_best_counts() {
-    let health = health_of(&[lost(3), suspended(3), good(3), offline(4, 9), offline(4, 1), out_of_region(5)]);
+    let health = health_of(&[lost(3), suspended(3), good(3), offline(4, 9), offline(4, 1)]);
     assert_eq!(health.healthy, [3, 4].into_iter().collect());
-    assert_eq!(health.out_of_region, [5].into_iter().collect());
     assert!(health_of(&[good(20), good(63), good(64), good(255)]).existing.is_empty());
 }
 
 #[test]
 fn a_plan_reads_what_is_steady_and_rebuilds_data_first() {
-    let pieces: Vec<_> = [suspended(0), suspended(9), out_of_region(1)]
-        .into_iter()
-        .chain((4..8).map(good))
-        .chain((12..20).map(good))
-        .collect();
+    let pieces: Vec<_> =
+        [suspended(0), suspended(9)].into_iter().chain((4..8).map(good)).chain((12..20).map(good)).collect();
     let health = health_of(&pieces);
     assert_eq!(health.healthy.len(), 12);
     let plan = health.plan(100).unwrap();
-    assert_eq!(plan.sources, [4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 0, 1, 9]);
+    assert_eq!(plan.sources, [4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19, 0, 9]);
     assert_eq!(plan.rebuild, [0, 1, 2, 3, 8, 9, 10, 11].into_iter().collect());
-    assert_eq!(plan.retire, [1].into_iter().collect());
     assert!(plan.keep.contains(0) && plan.keep.contains(9) && !plan.keep.contains(1));
-    let plan = health.plan(1).unwrap();
-    assert_eq!((plan.rebuild, plan.retire.len()), ([0].into_iter().collect(), 0));
-    assert!(plan.keep.contains(1), "what is not rebuilt stays");
+    assert_eq!(health.plan(1).unwrap().rebuild, [0].into_iter().collect());
     assert_eq!(health.plan(0), Err(NoPlan::NoHome));
     assert_eq!(with_healthy(15).plan(5), Err(NoPlan::NotDue { healthy: 15, total: 20 }));
-}
-
-#[test]
-fn pieces_in_the_wrong_region_force_a_repair() {
-    let pieces: Vec<_> = (0..19).map(good).chain([out_of_region(19)]).collect();
-    let health = health_of(&pieces);
-    assert!(health.needs_repair());
-    assert_eq!(health.plan(3).unwrap().rebuild, [19].into_iter().collect());
 }
 
 #[test]
@@ -172,7 +152,7 @@ fn surplus_is_what_a_better_piece_covers() {
 }
 
 fn round(nodes: u32, went_offline: u32, visited: u32, failed: u32, unknown: u32) -> Round {
-    Round { nodes, went_offline, visited, failed, unknown }
+    Round { nodes, went_offline, visited, failed, unknown, ..Round::default() }
 }
 
 #[test]
@@ -201,14 +181,97 @@ fn an_outage_that_lasts_is_a_fact() {
     let failing = Tally { failed: 1, online: 1, known: 1, ..Tally::default() };
     let fine = Tally { passed: 9, online: 1, known: 1, ..Tally::default() };
     let away = Tally { offline: 1, ..Tally::default() };
-    round.add(Some(NOW - HOUR * 2), Some(&away), NOW, &rules);
-    round.add(Some(NOW - HOUR / 2), Some(&away), NOW, &rules);
-    round.add(None, Some(&failing), NOW, &rules);
-    round.add(None, Some(&fine), NOW, &rules);
-    round.add(None, None, NOW, &rules);
-    assert_eq!(round, Round { nodes: 4, went_offline: 1, visited: 2, failed: 1, unknown: 0 });
+    let mut add = |offline_since, visit| {
+        let heartbeat = NOW - HOUR;
+        round.add(
+            &Sighting { offline_since, heartbeat, reached: Some(false), visit, failing: None },
+            NOW,
+            &rules,
+        );
+    };
+    add(Some(NOW - HOUR * 2), Some(&away));
+    add(Some(NOW - HOUR / 2), Some(&away));
+    add(None, Some(&failing));
+    add(None, Some(&fine));
+    add(None, None);
+    let counted = Round { nodes: 4, went_offline: 1, visited: 2, failed: 1, ..Round::default() };
+    assert_eq!(round, counted, "without heartbeats not to be reached means nothing more");
     assert!(serde_json::from_str::<BreakerRules>(r#"{"window": "5m", "nodes": 1}"#).is_err());
     assert!(serde_json::from_str::<RepairRules>(r#"{"offline_grace": "5m"}"#).unwrap().validate().is_ok());
+}
+
+#[test]
+fn who_does_not_reach_nodes_that_gateways_hear_of_is_cut_off() {
+    let rules = BreakerRules::default();
+    let hold = |unreached: u32, silent: u32, long_gone: u32, reached: u32| {
+        let mut round = Round::default();
+        let mut add = |count, offline_since, heartbeat, reached| {
+            for _ in 0..count {
+                round.add(
+                    &Sighting { offline_since, heartbeat, reached, visit: None, failing: None },
+                    NOW,
+                    &rules,
+                );
+            }
+        };
+        add(unreached, None, NOW - Duration::from_mins(2), Some(false));
+        add(silent, None, NOW - Duration::from_mins(3), Some(false));
+        add(long_gone, Some(NOW - HOUR), NOW, Some(false));
+        add(reached, None, NOW, Some(true));
+        add(40, None, NOW, None);
+        round.hold(&rules)
+    };
+    assert_eq!(hold(7, 0, 0, 13), Some(Hold::CutOff { count: 7, nodes: 20 }));
+    assert_eq!(hold(20, 0, 0, 0), Some(Hold::CutOff { count: 20, nodes: 20 }), "however long it lasts");
+    assert_eq!(hold(6, 0, 0, 14), None);
+    assert_eq!(hold(2, 18, 0, 0), None, "two are not many, and the others are gone for everybody");
+    assert_eq!(hold(4, 0, 9, 10), None, "of some it has been known that only gateways hear of them");
+    let cut_off = hold(7, 0, 0, 13);
+    assert!(!rules.may_repair(cut_off, &with_healthy(11)) && rules.may_repair(cut_off, &with_healthy(10)));
+}
+
+#[test]
+fn failures_that_are_confirmed_for_long_enough_are_a_fact() {
+    let rules = BreakerRules::default();
+    let interval = Duration::from_mins(5);
+    let start = NOW - HOUR * 12;
+    let mut failing = Failing::new(start);
+    assert!(!failing.is_fact(&rules));
+    // Two looks within one round are one.
+    failing.again(start + Duration::from_mins(1), interval);
+    assert_eq!(failing.rounds(), 1);
+    failing.again(start + interval, interval);
+    assert!(
+        !failing.is_over(start + interval * 5, interval) && failing.is_over(start + interval * 6, interval)
+    );
+    failing.again(NOW - interval, interval);
+    assert!(!failing.is_fact(&rules), "often enough, not long enough");
+    let mut rare = Failing::new(start);
+    rare.again(NOW, interval);
+    assert!(!rare.is_fact(&rules), "long enough, not often enough");
+    failing.again(NOW, interval);
+    assert!(failing.is_fact(&rules));
+
+    // Those do not fail "at once" with others any more; those that have just begun do.
+    let failed = Tally { failed: 1, online: 1, known: 1, ..Tally::default() };
+    let fine = Tally { passed: 1, online: 1, known: 1, ..Tally::default() };
+    let hold = |facts: u32, fresh: u32, passed: u32| {
+        let mut round = Round::default();
+        let mut add = |count, tally, failing| {
+            for _ in 0..count {
+                let (reached, visit) = (Some(true), Some(tally));
+                let node = Sighting { offline_since: None, heartbeat: NOW, reached, visit, failing };
+                round.add(&node, NOW, &rules);
+            }
+        };
+        add(facts, &failed, Some(&failing));
+        add(fresh, &failed, Some(&rare));
+        add(passed, &fine, None);
+        round.hold(&rules)
+    };
+    assert_eq!(hold(0, 10, 10), Some(Hold::ManyFailed { count: 10, nodes: 20 }));
+    assert_eq!(hold(10, 0, 10), None);
+    assert_eq!(hold(10, 3, 7), Some(Hold::ManyFailed { count: 3, nodes: 10 }));
 }
 
 fn any_piece() -> impl Strategy<Value = PieceView> {
@@ -218,19 +281,12 @@ fn any_piece() -> impl Strategy<Value = PieceView> {
         Standing::Disqualified,
         Standing::Suspended { since: NOW, reason: SuspendReason::Offline },
     ];
-    (
-        0_u8..24,
-        proptest::bool::weighted(0.9),
-        0..4_usize,
-        proptest::option::weighted(0.3, 0_u32..10),
-        proptest::bool::weighted(0.9),
-    )
-        .prop_map(move |(index, pinned, standing, away, in_region)| PieceView {
+    (0_u8..24, proptest::bool::weighted(0.9), 0..4_usize, proptest::option::weighted(0.3, 0_u32..10))
+        .prop_map(move |(index, pinned, standing, away)| PieceView {
             index,
             pinned,
             standing: standings[standing],
             offline_since: away.map(|hours| NOW - HOUR * hours),
-            in_region,
         })
 }
 
@@ -267,7 +323,6 @@ proptest! {
         prop_assert!(plan.sources.len() >= 8);
         prop_assert_eq!(plan.sources.iter().copied().collect::<IndexSet>(), health.retrievable);
         prop_assert_eq!(plan.sources.len(), usize::from(health.retrievable.len()));
-        prop_assert!(plan.retire.without(plan.rebuild).is_empty() && plan.retire.and(plan.keep).is_empty());
     }
 
     /// The sets agree with the states of the pieces one by one, and unpinning surplus changes no healthy
@@ -282,8 +337,6 @@ proptest! {
             let counts = index < 20 && best.is_some_and(|best| best <= PieceState::Offline);
             prop_assert_eq!(health.healthy.contains(index), counts);
             prop_assert_eq!(health.missing().contains(index), index < 20 && !counts);
-            let astray = index < 20 && best == Some(PieceState::OutOfRegion);
-            prop_assert_eq!(health.out_of_region.contains(index), astray);
         }
         let drop = surplus(&pieces, NOW, &rules);
         let rest: Vec<_> = (0..pieces.len()).filter(|at| !drop.contains(at)).map(|at| pieces[at]).collect();

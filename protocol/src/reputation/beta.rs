@@ -36,6 +36,16 @@ impl Beta {
     }
 }
 
+impl Beta {
+    /// Lets the share of successes be at least this much, and the sum what it is.
+    pub(super) fn raise_to(&mut self, score: f64) {
+        if self.score() < score {
+            let sum = self.alpha + self.beta;
+            (self.alpha, self.beta) = (sum * score, sum * (1.0 - score));
+        }
+    }
+}
+
 /// `memory^times`, and the sum of `memory^i` for `i` in `0..times`.
 fn series(times: u32, memory: f64) -> (f64, f64) {
     let times = f64::from(times);

@@ -160,6 +160,64 @@ fn node_suspended(since: UnixMillis) -> Standing {
 }
 
 #[test]
+fn what_fails_together_with_many_suspends_and_never_disqualifies() {
+    let rules = rules();
+    let mut node = new();
+    for day in 0..30 {
+        node.record_in_doubt(&failed(1000), START + DAY * day, &rules);
+        assert_eq!(node.standing, Standing::Suspended { since: START, reason: SuspendReason::Failures });
+    }
+    // When it turns out that the fault was ours, what was held against the node does not throw it out, and is soon gone.
+    let now = START + DAY * 30;
+    node.record(&passed(100), now, &rules);
+    assert!(node.standing.is_suspended());
+    for _ in 0..7 {
+        node.record(&passed(100), now, &rules);
+    }
+    assert_eq!(node.standing, Standing::Good);
+
+    // It does not better what was so bad before, and later failures of its own count in full.
+    let mut node = new();
+    node.record(&failed(50), START, &rules);
+    let score = node.audit.score();
+    node.record_in_doubt(&failed(50), START + DAY * 8, &rules);
+    assert!(node.standing.is_suspended() && (node.audit.score() - score).abs() < 1e-9);
+    node.record(&failed(1), START + DAY * 8, &rules);
+    assert_eq!(node.standing, Standing::Disqualified);
+}
+
+#[test]
+fn a_suspended_node_without_pieces_begins_again_after_the_grace() {
+    let rules = rules();
+    let grace = rules.disqualify_grace;
+    for tally in [failed(100), Tally { unknown: 20, ..passed(0) }] {
+        let mut node = new();
+        node.record(&passed(500), START, &rules);
+        node.record(&tally, START, &rules);
+        assert!(node.standing.is_suspended());
+        let mut early = node.clone();
+        assert_eq!(early.begin_again(START + grace - Duration::from_millis(1), &rules), None);
+        assert_eq!(early, node);
+        let before = node.standing;
+        assert_eq!(node.begin_again(START + grace, &rules), Some(before));
+        let fresh = Reputation::new(START + grace, &rules);
+        assert_eq!(
+            node,
+            Reputation { online: node.online.clone(), ..fresh },
+            "as new, but for when it was there"
+        );
+    }
+    // Not those in good standing, those who were away, or those who are out.
+    let mut away = new();
+    away.standing = Standing::Suspended { since: START, reason: SuspendReason::Offline };
+    let mut out = new();
+    out.standing = Standing::Disqualified;
+    for mut node in [new(), away, out] {
+        assert_eq!(node.begin_again(START + grace * 9, &rules), None);
+    }
+}
+
+#[test]
 fn an_old_suspension_for_less_does_not_shorten_the_grace() {
     let rules = rules();
     let mut node = new();

@@ -99,15 +99,20 @@ fn segments_whose_pieces_are_gone_for_good_are_lost_and_others_are_not() {
 }
 
 #[test]
-fn a_monitor_that_is_cut_off_blames_nobody() {
+fn a_monitor_that_is_cut_off_blames_nobody_and_stops_no_upload() {
     runtime().unwrap().block_on(async {
         let (mut world, mut step) = network(3, Shape { nodes: 24, ..SHAPE }).await;
         let cut = world.trouble(Trouble::Cut { from: Side::Monitors, to: Side::Nodes });
-        steps(&mut world, &mut step, 4).await;
-        assert_eq!(read_all(&mut world, 5).await, 8);
+        // However long it lasts, nodes of which gateways hear stay what they are, and so uploads go on.
+        for _ in 0..4 {
+            steps(&mut world, &mut step, 3).await;
+            world.forget_views();
+            assert_eq!(world.upload(0, &[20_000], None).await.unwrap().len(), 1);
+        }
+        assert_eq!(read_all(&mut world, 5).await, 16);
         world.net.end(cut);
         steps(&mut world, &mut step, 8).await;
-        assert_eq!(read_all(&mut world, 5).await, 8);
+        assert_eq!(read_all(&mut world, 5).await, 16);
         let survey = world.check_always().await.unwrap();
         world.check_full_count(&survey).await.unwrap();
         world.check_no_orphans(&survey).await.unwrap();

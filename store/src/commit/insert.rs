@@ -60,8 +60,10 @@ macro_rules! insert_segments {
 macro_rules! insert_pins {
     ($tx:ident, $drafts:expr, $outcomes:expr, $now:expr) => {
         const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
-        // An upload without a name leaves the pin's name alone; one without an end makes the pin stay.
-        const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, expires_ms = $4 \
+        // An upload without a name leaves the pin's name alone. The later end wins, and none is the latest: whoever pinned
+        // a file for good does not lose it by uploading it once more for a day.
+        const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, expires_ms = \
+             CASE WHEN $4 IS NULL OR expires_ms IS NULL THEN NULL WHEN expires_ms < $4 THEN $4 ELSE expires_ms END \
              WHERE account_id = $1 AND cid = $2";
         let with = |wanted| {
             $drafts.iter().zip(&$outcomes).filter(move |(_, is)| **is == wanted).map(|(draft, _)| draft)

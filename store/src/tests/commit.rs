@@ -17,6 +17,7 @@ both_engines!(
     a_refused_upload_leaves_nothing_behind,
     an_upload_of_many_segments_becomes_live_as_a_whole,
     pinning_again_updates_name_and_end_and_costs_nothing,
+    pinning_again_never_shortens_a_pins_life,
     an_orphaned_segment_is_revived,
     a_collected_or_lost_segment_refuses_uploads,
     a_lost_segment_is_let_go_when_its_root_is_stored_anew,
@@ -124,11 +125,29 @@ async fn pinning_again_updates_name_and_end_and_costs_nothing(db: Db) {
     assert_eq!(again, [AlreadyPinned]);
     assert_eq!((pin().await.name.as_str(), pin().await.expires, pin().await.created), ("first", None, NOW));
 
-    // Within one call the later upload wins.
+    // Within one call the later upload's name wins.
     let both = [named("second", None), named("third", Some(later(7)))];
     assert_eq!(commit(&db, &[], &both).await, [AlreadyPinned, AlreadyPinned]);
-    assert_eq!((pin().await.name.as_str(), pin().await.expires), ("third", Some(later(7))));
+    assert_eq!(pin().await.name.as_str(), "third");
     assert_eq!(used(&db, "a").await, 60);
+}
+
+async fn pinning_again_never_shortens_a_pins_life(db: Db) {
+    account(&db, "a", 100).await;
+    let ending = |expires| UploadMetadata { expires, ..upload("a", 1, 60, &[1]) };
+    let ends = async || db.pin("a", &cid(1)).await.expect("pin").expect("pinned").expires;
+    assert_eq!(commit(&db, &[segment(1)], &[ending(Some(later(50)))]).await, [Created]);
+    for (asked, end) in [(40, 50), (60, 60), (60, 60), (1, 60)] {
+        assert_eq!(commit(&db, &[], &[ending(Some(later(asked)))]).await, [AlreadyPinned]);
+        assert_eq!(ends().await, Some(later(end)));
+    }
+    // Nor do two uploads of one call, in either order.
+    let both = [ending(None), ending(Some(later(70)))];
+    assert_eq!(commit(&db, &[], &both).await, [AlreadyPinned, AlreadyPinned]);
+    assert_eq!(ends().await, None);
+    assert_eq!(commit(&db, &[], &[ending(Some(later(999)))]).await, [AlreadyPinned]);
+    assert_eq!(ends().await, None, "for ever is the latest end");
+    assert!(db.expired_pins(later(9_999), 9).await.expect("expired").is_empty());
 }
 
 async fn an_orphaned_segment_is_revived(db: Db) {

@@ -20,6 +20,7 @@ both_engines!(
     a_piece_moves_by_compare_and_swap,
     a_piece_may_return_to_a_former_holder,
     lost_pieces_are_taken_away_once,
+    who_lost_a_piece_of_a_segment_is_remembered,
     a_piece_that_is_held_for_another_segment_is_not_dropped,
     unpins_are_queued_and_finished,
 );
@@ -120,6 +121,26 @@ async fn lost_pieces_are_taken_away_once(db: Db) {
     assert_eq!(holder(&db, 3, 0).await, Some(node_id(0)), "another node's piece stays");
     assert_eq!(queued(&db, 1).await.len(), 4, "whatever it has of them it may drop");
     assert_eq!(db.holdings(node_id(1)).await.expect("holdings").0, 1);
+}
+
+async fn who_lost_a_piece_of_a_segment_is_remembered(db: Db) {
+    commit(&db, &[segment(1), segment(2)], &[]).await;
+    let losers =
+        async |number, seconds| db.losers_of(segment_id(number), later(seconds)).await.expect("losers");
+    assert!(losers(1, 0).await.is_empty());
+    for (node, seconds) in [(1, 10), (3, 20)] {
+        let lost = [(slot(1, node), piece_hash(1, node))];
+        assert_eq!(db.lose_pieces(node_id(node), &lost, later(seconds)).await.expect("lose"), 1);
+        // What it does not have any more it cannot lose once more.
+        assert_eq!(db.lose_pieces(node_id(node), &lost, later(99)).await.expect("lose"), 0);
+    }
+    assert_eq!(losers(1, 0).await, HashSet::from([node_id(1), node_id(3)]));
+    assert_eq!(losers(1, 10).await, HashSet::from([node_id(3)]), "only later ones");
+    assert!(losers(2, 0).await.is_empty());
+    // A new holder does not make it forgotten.
+    let moved = db.move_piece(slot(1, 1), piece_hash(1, 1), None, node_id(9), later(30)).await;
+    assert!(moved.expect("move"));
+    assert_eq!(losers(1, 0).await, HashSet::from([node_id(1), node_id(3)]));
 }
 
 async fn a_piece_that_is_held_for_another_segment_is_not_dropped(db: Db) {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Db, Visit, ledger,
     lookup::{pieces_of, places_of},
-    pieces::{HELD_FROM, take_away},
+    pieces::{HELD_FROM, LOSERS, take_away},
     pins::{DELETE_PIN, DISCOUNT, EXPIRED, ORPHAN, PAGE, UNLINK},
     repairs::due_repairs,
     segments::COLLECTABLE,
@@ -50,7 +50,8 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("unpin: root", DISCOUNT.to_string()),
         ("unpin: segments", ORPHAN.to_string()),
         ("unpin: links", UNLINK.to_string()),
-        ("lose_pieces", text(take_away(node_id(1), &[(slot(1, 0), piece_hash(1, 0)); 3]))),
+        ("lose_pieces", text(take_away(node_id(1), &[(slot(1, 0), piece_hash(1, 0)); 3], NOW))),
+        ("losers_of", LOSERS.to_string()),
         ("record_passed", text(ledger::prove_spans(node_id(1), &spans))),
         (
             "commit: pins",

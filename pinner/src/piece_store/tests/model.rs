@@ -124,7 +124,7 @@ fn check_read(store: &DiskPieceStore, model: &mut Model, hash: PieceHash, from: 
     match store.read(hash).and_then(|reader| reader.slice_to_bytes(range.clone())) {
         Ok(slice) => {
             assert_ne!(*damage, Damage::Known);
-            let bytes = proof::verify_slice(hash, len, &range, &slice).unwrap();
+            let bytes = verify_slice(hash, len, range.clone(), &slice[..]).unwrap();
             assert_eq!(
                 bytes,
                 data[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]

@@ -12,10 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::piece_store::{
     outboard::{OutboardBuilder, TooLong, hash_piece},
-    proof::{
-        BLOCK_SIZE, EncodeError, SliceSource, VerifyError, encode_slice, outboard_len, slice_len,
-        verify_slice,
-    },
+    proof::{BLOCK_SIZE, EncodeError, SliceSource, encode_slice, outboard_len},
     read::copy,
 };
 
@@ -91,8 +88,8 @@ proptest! {
         let mut reference = Vec::new();
         encode_ranges_validated(&source.data[..], outboard, &chunks, &mut reference).unwrap();
         prop_assert_eq!(&encoded, &reference);
-        prop_assert_eq!(slice_len(len, &(start..end)), Some(encoded.len() as u64));
-        let verified = verify_slice(hash, len, &(start..end), &encoded).unwrap();
+        prop_assert_eq!(encoded_len(len, &(start..end)), encoded.len() as u64);
+        let verified = verify_slice(hash, len, start..end, &encoded[..]).unwrap();
         let expected = &source.data[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
         prop_assert_eq!(&verified[..], expected);
     }
@@ -109,19 +106,18 @@ fn every_changed_byte_and_every_cut_is_refused() {
         for at in 0..slice.len() {
             let mut changed = slice.clone();
             changed[at] ^= 0x10;
-            let refused = verify_slice(hash, len, &range, &changed);
-            assert!(matches!(refused, Err(VerifyError::Mismatch { .. })), "byte {at} of {len}: {refused:?}");
+            let refused = verify_slice(hash, len, range.clone(), &changed[..]);
+            assert!(refused.is_err(), "byte {at} of {len}");
         }
         for cut in (0..slice.len()).step_by(7) {
-            let refused = verify_slice(hash, len, &range, &slice[..cut]);
-            assert!(matches!(refused, Err(VerifyError::Truncated(_))), "cut at {cut}: {refused:?}");
+            let refused = verify_slice(hash, len, range.clone(), &slice[..cut]);
+            assert!(refused.is_err(), "cut at {cut}");
         }
         let longer = [&slice[..], &[0]].concat();
-        assert!(matches!(verify_slice(hash, len, &range, &longer), Err(VerifyError::TrailingBytes(_))));
-        assert!(matches!(verify_slice(hash, len, &(0..0), &slice), Err(VerifyError::BadRange { .. })));
-        assert!(matches!(verify_slice(hash, len, &(0..len + 1), &slice), Err(VerifyError::BadRange { .. })));
-        let elsewhere = verify_slice(PieceHash([1; 32]), len, &range, &slice);
-        assert!(matches!(elsewhere, Err(VerifyError::Mismatch { .. })));
+        assert!(verify_slice(hash, len, range.clone(), &longer[..]).is_err());
+        assert!(verify_slice(hash, len, 0..0, &slice[..]).is_err());
+        assert!(verify_slice(hash, len, 0..len + 1, &slice[..]).is_err());
+        assert!(verify_slice(PieceHash([1; 32]), len, range.clone(), &slice[..]).is_err());
     }
 }
 
@@ -130,15 +126,15 @@ fn a_slice_is_refused_for_any_other_range_or_length() {
     let (hash, source) = memory(10, 100_000);
     let slice = encode(hash, &source, 20_000..30_000).unwrap();
     for range in [0..10_000, 20_000..50_000, 40_000..50_000, 16_384..32_768, 99_000..100_000] {
-        assert!(verify_slice(hash, 100_000, &range, &slice).is_err(), "{range:?}");
+        assert!(verify_slice(hash, 100_000, range.clone(), &slice[..]).is_err(), "{range:?}");
     }
     for len in [30_000, 60_000, 200_000, 1 << 20] {
-        assert!(verify_slice(hash, len, &(20_000..30_000), &slice).is_err(), "{len}");
+        assert!(verify_slice(hash, len, 20_000..30_000, &slice[..]).is_err(), "{len}");
     }
     // A length with a tree of the same shape up there gives the same bytes, and is found out at the last chunk.
-    assert_eq!(verify_slice(hash, 99_000, &(20_000..30_000), &slice).unwrap(), source.data[20_000..30_000]);
+    assert_eq!(verify_slice(hash, 99_000, 20_000..30_000, &slice[..]).unwrap(), source.data[20_000..30_000]);
     let last = encode(hash, &source, 99_990..100_000).unwrap();
-    assert!(verify_slice(hash, 99_999, &(99_990..99_999), &last).is_err());
+    assert!(verify_slice(hash, 99_999, 99_990..99_999, &last[..]).is_err());
 }
 
 #[test]
