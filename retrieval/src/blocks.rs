@@ -49,7 +49,7 @@ pub struct BlocksConfig {
     /// together they take up to three times as much.
     pub in_flight_bytes: u32,
     /// Bytes of blocks that connections may hold at once as they are, while clients take them. Beyond that they are given
-    /// copies of 64 KiB at a time.
+    /// copies of 32 KiB at a time.
     pub sending_bytes: u32,
     /// Bytes fetched at once for one reader, at most.
     pub window_bytes: u64,
@@ -64,12 +64,12 @@ pub struct BlocksConfig {
 impl Default for BlocksConfig {
     fn default() -> Self {
         Self {
-            memory_bytes: 48 << 20,
+            memory_bytes: 32 << 20,
             disk_dir: PathBuf::new(),
             disk_bytes: 4 << 30,
             places_max: 50_000,
             in_flight_bytes: 24 << 20,
-            sending_bytes: 24 << 20,
+            sending_bytes: 16 << 20,
             window_bytes: 4 << 20,
             place_ttl: Duration::from_mins(5),
             hold_max: Duration::from_secs(5),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes handed out at once when they must be copied; blocks up to this length are handed out as they are.
-pub(crate) const COPY_BYTES: usize = 64 << 10;
+pub(crate) const COPY_BYTES: usize = 32 << 10;
 
 /// What may be given away without a copy.
 #[derive(Debug)]
