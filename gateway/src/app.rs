@@ -25,7 +25,7 @@ use crate::{
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
     routing::{Routing, RoutingParts},
-    upload::{IngestParts, Packer, Room, Sealer},
+    upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
 
 /// A gateway's parts, as its routes use them; cheap to clone.
@@ -47,7 +47,7 @@ pub struct Gateway {
     pub(crate) ingest: IngestParts,
     #[cfg(test)]
     pub(crate) coding_room: Room,
-    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) uploads: UploadSlots,
     pub(crate) reads: Arc<Semaphore>,
     /// Sizes of roots that were asked for a moment ago.
     pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
@@ -133,7 +133,7 @@ impl Gateway {
         Ok(Self {
             keys: Keys::new(db.clone(), clock.clone()),
             admin: AdminToken(admin_token.map(Into::into)),
-            uploads: Arc::new(Semaphore::new(config.uploads.uploads_max)),
+            uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,
             clock,

@@ -72,6 +72,8 @@ pub struct UploadsConfig {
     pub size_max: u64,
     /// Uploads in progress, at most.
     pub uploads_max: usize,
+    /// Uploads of one account in progress, at most.
+    pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
     /// A segment is sealed when it has about this many bytes, at most 64 MiB.
@@ -93,6 +95,8 @@ pub struct UploadsConfig {
     /// How long a client may send nothing.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// How many bytes a second a client must manage on average, after a first `idle_timeout`.
+    pub rate_min: u64,
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
@@ -183,6 +187,7 @@ impl Default for UploadsConfig {
         Self {
             size_max: 32 << 30,
             uploads_max: 256,
+            account_uploads_max: 128,
             files_max: 200_000,
             segment_bytes: 16 << 20,
             linger: Duration::from_millis(5),
@@ -192,6 +197,7 @@ impl Default for UploadsConfig {
             ingest_bytes: 16 << 20,
             queue_max: 512,
             idle_timeout: Duration::from_secs(30),
+            rate_min: 4 << 10,
             lease: Duration::from_mins(10),
             orphan_delay: Duration::from_hours(24),
         }
@@ -243,8 +249,8 @@ impl Validate for Config {
         check(uploads.coding_bytes >= coded, "uploads.coding_bytes: must hold one coded segment");
         check(uploads.ingest_bytes >= 4 << 20, "uploads.ingest_bytes: must be at least 4 MiB");
         check(
-            uploads.uploads_max > 0 && uploads.queue_max > 0,
-            "uploads: uploads_max and queue_max must not be 0",
+            uploads.uploads_max > 0 && uploads.account_uploads_max > 0 && uploads.queue_max > 0,
+            "uploads: uploads_max, account_uploads_max and queue_max must not be 0",
         );
         check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");

@@ -12,6 +12,7 @@ mod packing;
 mod room;
 mod seal;
 mod segment;
+mod slots;
 
 use axum::http::StatusCode;
 use content::Cid;
@@ -25,6 +26,7 @@ pub(crate) use packer::{Packer, UploadHandle};
 pub(crate) use packing::InHand;
 pub(crate) use room::Room;
 pub(crate) use seal::Sealer;
+pub(crate) use slots::UploadSlots;
 
 /// What an upload becomes when it is finished.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     net::TcpListener,
-    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -231,25 +230,22 @@ impl Network {
     }
 
     /// Ids of the nodes that hold pieces of the file's first segment.
-    pub(crate) async fn holders(&self, cid: &str) -> Vec<String> {
+    /// The nodes that hold a piece of any segment of a file.
+    async fn holders(&self, cid: &str) -> HashSet<String> {
         let health = self.json(&format!("/v1/files/{cid}/health")).await;
-        let pieces = health["segments"][0]["pieces"].as_array().unwrap();
-        pieces.iter().filter_map(|piece| piece["node"].as_str().map(str::to_string)).collect()
+        let segments = health["segments"].as_array().unwrap().iter();
+        let pieces = segments.flat_map(|segment| segment["pieces"].as_array().unwrap());
+        pieces.filter_map(|piece| piece["node"].as_str().map(str::to_string)).collect()
     }
 
-    pub(crate) fn kill_nodes(&mut self, nodes: Range<usize>) {
-        let all = self.file["nodes"].as_array().unwrap();
-        let ids: Vec<String> =
-            all[nodes].iter().map(|node| node["id"].as_str().unwrap().to_string()).collect();
-        self.kill_by_id(&ids);
-    }
-
-    pub(crate) fn kill_by_id(&mut self, ids: &[String]) {
-        for node in self.file["nodes"].as_array().unwrap() {
-            if ids.iter().any(|id| node["id"] == id.as_str()) {
-                kill(&node["pid"]);
-            }
-        }
+    /// Kills nodes by their number; gives their ids.
+    pub(crate) fn kill_nodes(&mut self, numbers: &[usize]) -> Vec<String> {
+        let nodes = self.file["nodes"].as_array().unwrap();
+        let killed = numbers.iter().map(|number| {
+            kill(&nodes[*number]["pid"]);
+            nodes[*number]["id"].as_str().unwrap().to_string()
+        });
+        killed.collect()
     }
 
     pub(crate) fn kill_gateway(&mut self) {

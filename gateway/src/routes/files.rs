@@ -47,9 +47,9 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<FileInfo>), ApiError> {
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
-    let (profile, expires) = options(&query)?;
+    let (profile, expires) = options(&query, gateway.clock.now())?;
     refuse_early(&gateway, &account, request.headers()).await?;
-    let Ok(_slot) = gateway.uploads.try_acquire() else { return Err(UploadError::Busy.into()) };
+    let _slot = gateway.uploads.take(&account)?;
 
     let upload = gateway.packer.begin().await?;
     let uploaded = form::take(&gateway, &upload, profile, request).await?;
@@ -84,7 +84,7 @@ async fn pinned_before(gateway: &Gateway, pin: &PinRequest) -> Result<Pin, ApiEr
     found.ok_or_else(|| UploadError::TryAgain.into())
 }
 
-fn options(query: &UploadQuery) -> Result<(Profile, Option<UnixMillis>), UploadError> {
+fn options(query: &UploadQuery, now: UnixMillis) -> Result<(Profile, Option<UnixMillis>), UploadError> {
     let mut profile = Profile::UNIXFS_V1_2025;
     if let Some(hash) = &query.hash {
         let hash_fn: HashFn = hash
@@ -98,6 +98,9 @@ fn options(query: &UploadQuery) -> Result<(Profile, Option<UnixMillis>), UploadE
             UploadError::BadParameter(format!("expires: {text:?} is not an RFC 3339 time"))
         })?),
     };
+    if expires.is_some_and(|expires| expires <= now) {
+        return Err(UploadError::BadParameter("expires: that time is over already".into()));
+    }
     Ok((profile, expires))
 }
 

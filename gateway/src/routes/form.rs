@@ -10,9 +10,11 @@ use axum::{
 use bytes::Bytes;
 use content::unixfs::{Target, directory::FinishedDirectory, profile::Profile, tree::TreeBuilder};
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::{
     app::Gateway,
+    config::UploadsConfig,
     upload::{Ingest, UploadError, UploadHandle},
 };
 
@@ -30,6 +32,8 @@ struct Intake<'g> {
     upload: &'g UploadHandle,
     profile: Profile,
     taken: u64,
+    /// How long the client was waited for.
+    waited: Duration,
 }
 
 /// Takes the whole body in.
@@ -39,7 +43,7 @@ pub(super) async fn take(
     profile: Profile,
     request: Request,
 ) -> Result<Uploaded, UploadError> {
-    let mut intake = Intake { gateway, upload, profile, taken: 0 };
+    let mut intake = Intake { gateway, upload, profile, taken: 0, waited: Duration::ZERO };
     if is_form(&request) {
         let form = Multipart::from_request(request, &()).await;
         let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
@@ -134,10 +138,19 @@ impl Intake<'_> {
         if self.taken > max { Err(UploadError::BodyTooLarge(max)) } else { Ok(()) }
     }
 
-    async fn in_time<T>(&self, next: impl Future<Output = T>) -> Result<T, UploadError> {
-        let idle: Duration = self.gateway.config.uploads.idle_timeout;
+    /// What the client sends next, unless it stops or has become slower than it may be. Only waiting for it counts, not
+    /// what is done with its bytes.
+    async fn in_time<T>(&mut self, next: impl Future<Output = T>) -> Result<T, UploadError> {
+        let UploadsConfig { idle_timeout: idle, rate_min, .. } = self.gateway.config.uploads;
         let stalled = |_| UploadError::BodyIncomplete(format!("nothing came for {} s", idle.as_secs()));
-        tokio::time::timeout(idle, next).await.map_err(stalled)
+        let since = Instant::now();
+        let next = tokio::time::timeout(idle, next).await.map_err(stalled)?;
+        self.waited += since.elapsed();
+        let due = self.waited.saturating_sub(idle).as_secs().saturating_mul(rate_min);
+        if self.taken < due {
+            return Err(UploadError::BodyIncomplete(format!("slower than {rate_min} bytes a second")));
+        }
+        Ok(next)
     }
 }
 

@@ -19,17 +19,17 @@ use protocol::{
         LocateAnswer, LocateRequest, NodeInfo, NodeList, REDEEM_MAX, RedeemAnswer, RedeemEntry,
         RedeemRequest,
     },
-    ids::{NodeId, Serial},
+    ids::{NodeId, PieceHash, Serial},
     node_proof::{self, NODE_PROOF_HEADER},
     order::{Action, Order, Purpose},
     pay::Kind,
     reputation::{Reputation, Standing, Tally},
     ticket::Ticket,
-    time::HOUR_MS,
+    time::{HOUR_MS, UnixMillis},
 };
 use serde::de::DeserializeOwned;
 use service::http::error::ApiError;
-use store::{Earning, Heartbeat, InviteError, LedgerKind, NewNode, PieceSlot};
+use store::{Earning, Event, Heartbeat, InviteError, LedgerKind, NewNode, PieceSlot};
 
 use super::{refusals::store_failed, time_text::rfc3339};
 use crate::{app::Gateway, auth, routing::UNKNOWN_REGION};
@@ -164,7 +164,7 @@ pub(super) async fn heartbeat(
 }
 
 /// A node admits that it lost pieces: they are taken from it at once, for less than being found out costs.
-async fn admit(gateway: &Gateway, node: NodeId, hashes: &[protocol::ids::PieceHash]) -> Result<(), ApiError> {
+async fn admit(gateway: &Gateway, node: NodeId, hashes: &[PieceHash]) -> Result<(), ApiError> {
     let now = gateway.clock.now();
     let mut lost = Vec::new();
     for hash in hashes.iter().take(LOCATE_MAX) {
@@ -180,12 +180,29 @@ async fn admit(gateway: &Gateway, node: NodeId, hashes: &[protocol::ids::PieceHa
     }
     tracing::warn!(%node, pieces = taken, "node admits lost pieces");
     metrics::counter!("pieces_admitted_lost_total").increment(taken);
+    note_admitted(gateway, node, &slots, now).await;
     for (slot, _) in &slots {
         // Urgency 0: looked at next; the monitor classifies the segment and works the real one out.
         gateway.db.queue_repair(slot.segment, 0.0, now).await.map_err(store_failed)?;
     }
     let admitted = u32::try_from(taken).unwrap_or(u32::MAX);
     blame(gateway, node, &Tally { admitted, ..Tally::default() }).await
+}
+
+/// Tells operators which pieces a node owned up to.
+async fn note_admitted(gateway: &Gateway, node: NodeId, slots: &[(PieceSlot, PieceHash)], at: UnixMillis) {
+    let event = |(slot, hash): &(PieceSlot, PieceHash)| {
+        let segment = slot.segment;
+        tracing::warn!(%node, %segment, index = slot.index, piece = %hash, "piece lost: its node says so");
+        let details = format!("piece {} of {segment}, {hash}: its node says that it lost it", slot.index);
+        let event =
+            Event { at, kind: "piece_lost".into(), node: Some(node), segment: Some(segment), details };
+        (data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<16>()), event)
+    };
+    let events: Vec<(String, Event)> = slots.iter().map(event).collect();
+    if let Err(error) = gateway.db.record_events(&events).await {
+        tracing::warn!(%node, %error, "admitted losses could not be noted");
+    }
 }
 
 /// Writes a tally into a node's reputation, again when somebody else wrote meanwhile.

@@ -85,8 +85,7 @@ async fn clients_that_go_away_at_any_moment_leave_nothing_in_hand() {
     world.gateway.packer.until(|in_hand| *in_hand == InHand::default()).await;
     let total = world.gateway.config.uploads.ingest_bytes;
     until(async || world.gateway.ingest.room.available_permits() == total).await;
-    until(async || world.gateway.uploads.available_permits() == world.gateway.config.uploads.uploads_max)
-        .await;
+    until(async || world.gateway.uploads.taken() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +137,24 @@ async fn clients_that_stop_in_the_middle_keep_no_room_from_others() {
         assert!(!task.is_finished(), "it may still go on");
         task.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_trickles_is_not_waited_for() {
+    let world = World::with(20, |config| {
+        config.uploads.idle_timeout = Duration::from_secs(1);
+        config.uploads.rate_min = 10_000;
+    })
+    .await;
+    // A byte now and then, sooner than the time for which nothing may come is over.
+    let ticks = tokio::time::interval(Duration::from_millis(50));
+    let trickle = stream::unfold(ticks, async |mut ticks| {
+        ticks.tick().await;
+        Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ticks))
+    });
+    let answer = world.upload("", Body::from_stream(trickle)).await;
+    assert_eq!(answer.error(), (400, "body_incomplete".into()));
+    until(async || world.gateway.uploads.taken() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use serde_json::json;
 use testing::Mode;
 
-use super::world::{World, patterned, until};
+use super::world::{World, patterned, request, until};
 
 /// Nothing is listed, nothing can be read, nothing is counted.
 async fn assert_nothing_stored(world: &World, bytes: &[u8]) {
@@ -131,19 +132,46 @@ async fn forms_that_make_no_sense() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_at_once() {
     let world = World::with(20, |config| config.uploads.uploads_max = 1).await;
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
-    let body = Body::from_stream(tokio_stream_of(receiver));
-    let first = tokio::spawn({
-        let (router, request) = (world.router.clone(), world.request(Method::POST, "/v1/files", body));
-        async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status() }
-    });
-    sender.send(Ok(Bytes::from_static(b"slow"))).await.unwrap();
-    // The first one is inside once its first bytes are taken.
-    until(async || sender.capacity() == 1).await;
+    let (first, sender) = slow_upload(&world).await;
     assert_eq!(world.upload("", "x").await.error(), (503, "busy".into()));
     drop(sender);
     assert_eq!(first.await.unwrap(), StatusCode::CREATED);
     world.upload("", "x").await.file();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_keeps_no_other_from_uploading() {
+    let world = World::with(20, |config| {
+        config.uploads.uploads_max = 2;
+        config.uploads.account_uploads_max = 1;
+    })
+    .await;
+    let (first, sender) = slow_upload(&world).await;
+    assert_eq!(world.upload("", "x").await.error(), (503, "busy".into()));
+    let account = world.admin(Method::POST, "/v1/admin/accounts", json!({ "name": "other" })).await.json();
+    let keys = format!("/v1/admin/accounts/{}/keys", account["id"].as_str().unwrap());
+    let key = world.admin(Method::POST, &keys, json!({})).await.json();
+    let upload = request(Method::POST, "/v1/files", key["key"].as_str(), "x");
+    assert_eq!(world.send(upload).await.status, StatusCode::CREATED);
+    drop(sender);
+    assert_eq!(first.await.unwrap(), StatusCode::CREATED);
+}
+
+type Part = Result<Bytes, std::io::Error>;
+
+/// An upload that goes on until the sender is dropped.
+async fn slow_upload(
+    world: &World,
+) -> (tokio::task::JoinHandle<StatusCode>, tokio::sync::mpsc::Sender<Part>) {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Part>(1);
+    let body = Body::from_stream(tokio_stream_of(receiver));
+    let (router, request) = (world.router.clone(), world.request(Method::POST, "/v1/files", body));
+    let upload =
+        tokio::spawn(async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status() });
+    sender.send(Ok(Bytes::from_static(b"slow"))).await.unwrap();
+    // It is inside once its first bytes are taken.
+    until(async || sender.capacity() == 1).await;
+    (upload, sender)
 }
 
 fn tokio_stream_of<T>(mut receiver: tokio::sync::mpsc::Receiver<T>) -> impl futures_util::Stream<Item = T> {

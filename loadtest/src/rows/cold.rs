@@ -9,7 +9,7 @@ use crate::{
     cpu::Cpu,
     load::{Plan, drive},
     pattern::Pattern,
-    rows::{Bench, ratio, size},
+    rows::{Bench, first_byte, ratio, size},
     table::{Row, Runs},
     wire::get,
 };
@@ -37,6 +37,7 @@ pub(super) async fn cold(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 
 pub(super) async fn dead(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let files = files(bench, 3 * bench.sizes.runs).await?;
+    let small = first_byte::upload(bench).await?;
     let mut thirds = files.chunks(bench.sizes.runs as usize);
     let mut next = || thirds.next().unwrap_or_default();
     let (gateway, nodes) = ([bench.network.gateway], addresses(bench, DEAD)?);
@@ -54,6 +55,7 @@ pub(super) async fn dead(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         at_once,
         row(bench, format!("{name}, gateway"), budget, next(), &gateway, "?route=proxy").await?,
         row(bench, format!("{name}, nodes"), budget, next(), &nodes, "").await?,
+        first_byte::first_bytes_dead(bench, &small, DEAD).await?,
     ])
 }
 

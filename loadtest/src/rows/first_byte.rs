@@ -44,6 +44,18 @@ pub(super) async fn first_bytes(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     }
     rows.push(row(format!("first byte of a cold {} file, nodes", size(FILE)), &latencies, trip));
 
+    let trip = round_trip(bench).await?;
+    let mut latencies = Latencies::new();
+    let (cid, content) = &for_gateway[for_gateway.len() - 1];
+    let path = format!("/ipfs/{cid}?route=proxy");
+    for _ in for_gateway {
+        latencies.add(network.files.read(network.gateway, &path, *content).await?.0);
+    }
+    rows.push(Row {
+        budget: "-".into(),
+        ..row(format!("first byte of a hot {} file, gateway", size(FILE)), &latencies, trip)
+    });
+
     // Every range lies in a leaf of its own, and those of the nodes in other leaves than those of the gateway.
     let leaves = large.len() >> 20;
     let step = (leaves / u64::from(2 * count)).max(1);
@@ -65,6 +77,33 @@ pub(super) async fn first_bytes(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     }
     rows.push(row(format!("{name}, a node"), &latencies, trip));
     Ok(rows)
+}
+
+/// Files to be read once, for [`first_bytes_dead`].
+pub(super) async fn upload(bench: &Bench) -> anyhow::Result<Vec<(String, Pattern)>> {
+    let mut files = Vec::new();
+    for _ in 0..bench.sizes.first_bytes {
+        let content = Pattern::new(FILE);
+        files.push((bench.network.files.upload(content).await?, content));
+    }
+    Ok(files)
+}
+
+/// The same with nodes dead: cold files from the gateway.
+pub(super) async fn first_bytes_dead(
+    bench: &Bench,
+    files: &[(String, Pattern)],
+    dead: usize,
+) -> anyhow::Result<Row> {
+    let network = &bench.network;
+    let trip = round_trip(bench).await?;
+    let mut latencies = Latencies::new();
+    for (cid, content) in files {
+        let path = format!("/ipfs/{cid}?route=proxy");
+        latencies.add(network.files.read(network.gateway, &path, *content).await?.0);
+    }
+    let name = format!("first byte of a cold {} file, {dead} nodes dead, gateway", size(FILE));
+    Ok(Row { budget: "-".into(), ..row(name, &latencies, trip) })
 }
 
 /// p50 of a request that finds nothing to do, in milliseconds.
