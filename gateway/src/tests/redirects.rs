@@ -65,7 +65,7 @@ async fn nodes_that_do_not_answer_are_passed_over() {
     world.network.set(0..20, Mode::Dead);
     world.probe().await;
     let answer = ask(&world, "127.1.0.9", &uri).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
