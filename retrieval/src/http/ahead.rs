@@ -41,6 +41,10 @@ impl Ahead {
             if let Some(block) = self.blocks.at_hand(cid) {
                 return Ok(block);
             }
+            // Let go of before anything is waited for, so that readers never keep room from each other. What came is in
+            // memory, as long as there is room for it.
+            self.window.clear();
+            self.window_bytes = 0;
             let upcoming: Vec<(&Cid, u64)> = upcoming.take(BLOCKS_MAX).collect();
             self.start([(cid, 0)].into_iter().chain(upcoming));
         } else if self.window_bytes < self.limit_bytes / 2 && self.window.len() < BLOCKS_MAX / 2 {
@@ -60,29 +64,31 @@ impl Ahead {
         }
     }
 
+    /// Starts fetching what comes next, as far as there is room and it is not on its way.
     fn start<'a>(&mut self, next: impl Iterator<Item = (&'a Cid, u64)>) {
-        let mut cids: Vec<Cid> = Vec::new();
+        let mut wanted: Vec<(Cid, u64)> = Vec::new();
         for (cid, below) in next {
             let bytes = if (1..=BLOCK_MAX as u64).contains(&below) { below } else { ASSUMED_BYTES };
-            let is_full =
-                self.window_bytes + bytes > self.limit_bytes || self.window.len() + cids.len() >= BLOCKS_MAX;
-            if !cids.is_empty() && is_full {
+            let is_full = self.window_bytes + bytes > self.limit_bytes
+                || self.window.len() + wanted.len() >= BLOCKS_MAX;
+            if !wanted.is_empty() && is_full {
                 break;
             }
-            if self.window.contains_key(cid) || cids.contains(cid) || self.blocks.is_at_hand(cid) {
-                continue;
+            let is_coming = self.window.contains_key(cid) || wanted.iter().any(|(other, _)| other == cid);
+            if !is_coming && !self.blocks.is_at_hand(cid) {
+                self.window_bytes += bytes;
+                wanted.push((cid.clone(), bytes));
             }
-            self.window_bytes += bytes;
-            cids.push(cid.clone());
         }
-        if cids.is_empty() {
+        if wanted.is_empty() {
             return;
         }
-        let share = self.window_bytes.saturating_sub(self.window.values().map(|(_, bytes)| bytes).sum());
-        let each = share / cids.len() as u64;
-        self.window_bytes -= share - each * cids.len() as u64;
-        for (cid, fetch) in self.blocks.fetch(&cids, &[]) {
-            self.window.insert(cid, (fetch, each));
+        let cids: Vec<Cid> = wanted.iter().map(|(cid, _)| cid.clone()).collect();
+        let mut fetches = self.blocks.fetch(&cids, &[]);
+        for (cid, bytes) in wanted {
+            if let Some(fetch) = fetches.remove(&cid) {
+                self.window.insert(cid, (fetch, bytes));
+            }
         }
         let longest = self.blocks.config().window_bytes.max(FIRST_BYTES);
         self.limit_bytes = self.limit_bytes.saturating_mul(2).min(longest);
