@@ -11,7 +11,7 @@ mod tests;
 
 use bytes::Bytes;
 
-pub use self::header::{HEADER_LEN_ONE_ROOT, decode_header, header};
+pub use self::header::{HEADER_LEN_ONE_ROOT, decode_header, header, header_as_written};
 use crate::block::{BLOCK_MAX, Block, BlockError};
 use crate::cid::{CID_BYTES_MAX, Cid, CidError};
 use crate::varint::{self, VarintError};
@@ -99,11 +99,21 @@ pub struct Frame {
 /// In debug builds, when `len` is more than [`BLOCK_MAX`].
 #[must_use]
 pub fn frame_prefix(cid: &Cid, len: usize) -> Vec<u8> {
+    frame_prefix_of(cid.as_bytes(), len)
+}
+
+/// [`frame_prefix`] with the CID in the version it was written in, for CARs that repeat a DAG to those who compare
+/// names as bytes.
+#[must_use]
+pub fn frame_prefix_as_written(cid: &Cid, len: usize) -> Vec<u8> {
+    frame_prefix_of(cid.as_written().bytes(), len)
+}
+
+fn frame_prefix_of(name: &[u8], len: usize) -> Vec<u8> {
     debug_assert!(len <= BLOCK_MAX, "our own blocks are within the limit");
-    let section = cid.as_bytes().len() + len;
-    let mut out = Vec::with_capacity(4 + cid.as_bytes().len());
-    varint::push(&mut out, section as u64);
-    out.extend_from_slice(cid.as_bytes());
+    let mut out = Vec::with_capacity(4 + name.len());
+    varint::push(&mut out, (name.len() + len) as u64);
+    out.extend_from_slice(name);
     out
 }
 

@@ -1,8 +1,9 @@
 //! The content identifier: the public name of a block and the check that bytes are what was asked for.
 //!
 //! A [`Cid`] is always version 1 inside. Version 0 (`Qm...`) is read everywhere and becomes its version 1
-//! twin, so two names of one block compare equal; nothing here writes version 0. Next in the flow:
-//! [`crate::block`].
+//! twin, so two names of one block compare equal. That it was written as version 0 is remembered beside the
+//! name, for answers that must repeat what was asked or linked ([`Cid::as_written`]); nothing else writes
+//! version 0. Next in the flow: [`crate::block`].
 
 mod binary;
 mod hash;
@@ -34,6 +35,12 @@ pub const CID_BYTES_MAX: usize = 1 + 9 + 9 + 2 + DIGEST_MAX;
 /// How many bytes a CID holds inline: a 32-byte digest under any code in use, in 40 bytes of memory.
 const INLINE_MAX: usize = 39;
 
+/// Set in the length of a CID that was written as version 0. Its bytes are those of version 1.
+const WRITTEN_V0: u8 = 0x80;
+
+/// Longest label of a domain name (RFC 1035, 2.3.4).
+const LABEL_MAX: usize = 63;
+
 /// A content identifier, canonical version 1.
 ///
 /// It holds its own binary form, so giving it costs nothing; `Ord`, `Eq` and `Hash` are those of that form.
@@ -46,7 +53,7 @@ pub struct Cid(Repr);
 #[derive(Clone)]
 enum Repr {
     /// The length is never zero, which leaves that value to tell the variants apart: the bytes stay aligned,
-    /// and moving a CID is three wide copies.
+    /// and moving a CID is three wide copies. Its highest bit is [`WRITTEN_V0`].
     Inline {
         bytes: [u8; INLINE_MAX],
         len: NonZeroU8,
@@ -150,9 +157,28 @@ impl Cid {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Inline { bytes, len } => &bytes[..usize::from(len.get())],
+            Repr::Inline { bytes, len } => &bytes[..usize::from(len.get() & !WRITTEN_V0)],
             Repr::Shared(bytes) => bytes,
         }
+    }
+
+    /// The CID as whoever named or linked it wrote it: version 0 or 1. Both compare equal.
+    #[inline]
+    #[must_use]
+    pub fn as_written(&self) -> AsWritten<'_> {
+        AsWritten(self)
+    }
+
+    /// The CID as a label of a domain name, which is at most 63 characters of either case: base32, or base36
+    /// when that is too long; `None` when both are.
+    #[must_use]
+    pub fn dns_label(&self) -> Option<String> {
+        let base32 = self.to_string();
+        if base32.len() <= LABEL_MAX {
+            return Some(base32);
+        }
+        // Base36 saves only a few characters and its encoder is quadratic.
+        (base32.len() <= LABEL_MAX + 3).then(|| text::base36(self.as_bytes()))
     }
 
     /// How the block is encoded.
@@ -234,6 +260,15 @@ impl Cid {
         }
     }
 
+    /// Remembers that it was written as version 0.
+    #[inline]
+    fn written_v0(mut self) -> Self {
+        if let Repr::Inline { len, .. } = &mut self.0 {
+            *len |= WRITTEN_V0;
+        }
+        self
+    }
+
     /// Codec, multihash code and digest.
     #[inline]
     fn parts(&self) -> (u64, u64, &[u8]) {
@@ -246,6 +281,36 @@ impl Cid {
         };
         let (codec, code, _digest_len) = (next(), next(), next());
         (codec, code, &bytes[at..])
+    }
+}
+
+/// A CID in the version it was written in: base58 and the bare multihash for version 0, else as always.
+#[derive(Clone, Copy)]
+pub struct AsWritten<'a>(&'a Cid);
+
+impl<'a> AsWritten<'a> {
+    /// The binary form.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        if self.is_v0() { self.0.multihash() } else { self.0.as_bytes() }
+    }
+
+    /// Whether it was written as version 0.
+    #[must_use]
+    pub fn is_v0(self) -> bool {
+        matches!(self.0.0, Repr::Inline { len, .. } if len.get() & WRITTEN_V0 != 0)
+    }
+}
+
+impl fmt::Display for AsWritten<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_v0() { f.pad(&text::base58(self.bytes())) } else { fmt::Display::fmt(self.0, f) }
+    }
+}
+
+impl fmt::Debug for AsWritten<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod block;
 pub mod car;
 pub mod cid;
 pub mod dagpb;
+pub mod ipld;
 mod protobuf;
 pub mod unixfs;
 mod varint;

@@ -8,7 +8,7 @@ use client::{NodeClient, Transport};
 use content::unixfs::profile::Profile;
 use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::Blocks;
+use retrieval::{AnswerRules, Blocks};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
     telemetry::start_metrics,
@@ -43,6 +43,7 @@ pub struct Gateway {
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
     pub(crate) blocks: Blocks,
+    pub(crate) answers: Arc<AnswerRules>,
     pub(crate) packer: Packer,
     pub(crate) ingest: IngestParts,
     #[cfg(test)]
@@ -130,7 +131,9 @@ impl Gateway {
             .max_capacity(config.cache.places_max)
             .time_to_live(std::time::Duration::from_secs(2))
             .build();
+        let answers = Arc::new(config.reads.answers());
         Ok(Self {
+            answers,
             keys: Keys::new(db.clone(), clock.clone()),
             admin: AdminToken(admin_token.map(Into::into)),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),

@@ -9,7 +9,7 @@ use std::{
 use client::Timeouts;
 use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
-use retrieval::BlocksConfig;
+use retrieval::{ActiveContent, AnswerRules, BlocksConfig};
 use serde::{Deserialize, Serialize};
 use service::{
     config::{Validate, rule_problems},
@@ -123,8 +123,26 @@ pub struct ReadsConfig {
     pub mode: ReadMode,
     /// Reads served here at once, at most.
     pub reads_max: usize,
-    /// Networks of proxies in front whose `X-Forwarded-For` is believed.
+    /// Networks of proxies in front whose `X-Forwarded-For`, `-Host` and `-Proto` are believed.
+    #[serde(deserialize_with = "service::config::one_or_many")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Hosts (names without port) below which every CID has a host of its own, `{cid}.ipfs.{host}`. Paths under `/ipfs/`
+    /// of these hosts lead there.
+    #[serde(deserialize_with = "service::config::one_or_many")]
+    pub subdomain_hosts: Vec<String>,
+    /// Hosts that give nothing but raw blocks and CARs.
+    #[serde(deserialize_with = "service::config::one_or_many")]
+    pub trustless_hosts: Vec<String>,
+    /// What is done with HTML, SVG and their like under `/ipfs/`, where they share an origin with the API.
+    pub active_content: ActiveContent,
+    /// How long a reader waits for the head of an answer, at most.
+    #[serde(with = "humantime_serde")]
+    pub first_byte_timeout: Duration,
+    /// How long an answer may pause before it is broken off.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
+    /// Blocks of a CAR without duplicates, at most.
+    pub car_blocks_max: usize,
     /// How long a ticket is valid.
     #[serde(with = "humantime_serde")]
     pub ticket_lifetime: Duration,
@@ -204,12 +222,32 @@ impl Default for UploadsConfig {
     }
 }
 
+impl ReadsConfig {
+    /// The rules of answers that nodes have too.
+    pub fn answers(&self) -> AnswerRules {
+        AnswerRules {
+            trustless_hosts: self.trustless_hosts.clone(),
+            active_content: self.active_content,
+            first_byte_timeout: self.first_byte_timeout,
+            stall_timeout: self.stall_timeout,
+            car_blocks_max: self.car_blocks_max,
+        }
+    }
+}
+
 impl Default for ReadsConfig {
     fn default() -> Self {
+        let answers = AnswerRules::default();
         Self {
             mode: ReadMode::Redirect,
             reads_max: 512,
             trusted_proxies: Vec::new(),
+            subdomain_hosts: vec!["localhost".into()],
+            trustless_hosts: answers.trustless_hosts,
+            active_content: ActiveContent::Sandbox,
+            first_byte_timeout: answers.first_byte_timeout,
+            stall_timeout: answers.stall_timeout,
+            car_blocks_max: answers.car_blocks_max,
             ticket_lifetime: Duration::from_mins(5),
             confirm_after: Duration::from_millis(250),
             confirm_timeout: Duration::from_secs(1),
@@ -262,6 +300,7 @@ impl Validate for Config {
             ("ranking", self.ranking.validate()),
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        problems.extend(self.reads.answers().problems());
         problems.extend(self.geoip.problems());
         problems
     }

@@ -6,6 +6,7 @@ mod files;
 mod form;
 mod health;
 mod nodes;
+mod origins;
 mod refusals;
 mod time_text;
 
@@ -13,7 +14,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     routing::{delete, get, post, put},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -51,8 +52,11 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/v1/nodes/redeem", post(nodes::redeem))
         .layer(DefaultBodyLimit::max(REDEEM_BODY_MAX));
     let api = api.merge(uploads).merge(redeem).layer(map_response(refusals::json_refusals));
-    let content = Router::new()
-        .route("/ipfs/{*path}", get(content::read).head(content::read).options(content::options));
+    let read = get(content::read).options(content::options).fallback(content::not_this_method);
+    let by_uri = get(content::by_uri).options(content::options).fallback(content::not_this_method);
+    let content =
+        Router::new().route("/ipfs", by_uri.clone()).route("/ipfs/", by_uri).route("/ipfs/{*path}", read);
+    let isolate = from_fn_with_state(gateway.clone(), origins::isolate);
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(base_routes(metrics))
@@ -65,6 +69,8 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
             )
         })
         .with_state(gateway)
+        // Around everything: on the host of a CID every path is content.
+        .layer(isolate)
 }
 
 /// `GET /readyz`: whether uploads and reads can work: the database answers.

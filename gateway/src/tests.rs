@@ -7,6 +7,7 @@ mod gone;
 mod health;
 mod memory;
 mod nodes;
+mod origins;
 mod packing;
 mod redirects;
 mod refused;

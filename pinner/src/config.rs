@@ -3,13 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use client::Timeouts;
-use retrieval::BlocksConfig;
+use retrieval::{AnswerRules, BlocksConfig};
 use serde::{Deserialize, Serialize};
 use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
 use transfer::GatherConfig;
 
 mod limits;
-mod list;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -30,7 +29,7 @@ pub struct Config {
     /// Where pieces are kept; empty for `pieces` in `data_dir`.
     pub pieces_dir: PathBuf,
     /// Gateways, asked in turn. A list, or one text with commas.
-    #[serde(deserialize_with = "list::one_or_many")]
+    #[serde(deserialize_with = "service::config::one_or_many")]
     pub gateways: Vec<String>,
     /// The invitation, needed the first time only.
     pub invite: String,
@@ -52,6 +51,8 @@ pub struct Config {
     pub scrub: ScrubConfig,
     /// Blocks kept for readers.
     pub cache: BlocksConfig,
+    /// How content is answered.
+    pub reads: AnswerRules,
     /// Reading from other nodes.
     pub gather: GatherConfig,
     /// The HTTP server.
@@ -81,6 +82,7 @@ impl Default for Config {
             scrub: ScrubConfig::default(),
             // A node's whole idle memory shall stay under 48 MiB, so it caches less than a gateway does.
             cache: BlocksConfig { memory_bytes: 16 << 20, places_max: 10_000, ..BlocksConfig::default() },
+            reads: AnswerRules::default(),
             gather: GatherConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
@@ -126,6 +128,7 @@ impl Validate for Config {
         if self.cache.in_flight_bytes == 0 {
             problems.push("cache.in_flight_bytes: must not be zero".into());
         }
+        problems.extend(self.reads.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.heartbeat.problems());
         problems.extend(self.usage.problems());

@@ -31,7 +31,10 @@ pub(crate) fn router(app: Arc<App>, metrics: Option<PrometheusHandle>) -> Router
         .route("/v1/status", get(status::status))
         .route("/v1/identity", get(status::identity))
         .route("/readyz", get(status::readyz))
-        .route("/ipfs/{*path}", get(content::content).options(content::preflight))
+        .route(
+            "/ipfs/{*path}",
+            get(content::content).options(content::preflight).fallback(content::not_this_method),
+        )
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("no_such_path", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {

@@ -6,7 +6,6 @@ mod disk_cache;
 mod error;
 mod file_stream;
 mod http;
-mod listing;
 mod locate;
 mod resolve;
 
@@ -14,7 +13,10 @@ pub use blocks::{Blocks, BlocksConfig};
 pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;
-pub use http::{ContentRequest, RequestError, add_cors, respond};
+pub use http::{
+    ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, host_name, is_cached,
+    is_only_if_cached, not_cached, refusal, respond,
+};
 pub use locate::{Found, LocateError, LocateFuture, Locator};
 pub use resolve::{Resolved, resolve};
 

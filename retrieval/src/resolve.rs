@@ -1,7 +1,8 @@
-//! Following a path through directories to what it names.
+//! Following a path to what it names: through directories of any layout, and through the links of dag-cbor and dag-json.
 
 use content::{
-    Block, Cid,
+    Block, Cid, Codec,
+    ipld::{self, Lookup},
     unixfs::walk::{Kind, NameLookup, Step, kind},
 };
 
@@ -9,6 +10,8 @@ use crate::{blocks::Blocks, error::ReadError};
 
 /// Components of a path, at most.
 const COMPONENTS_MAX: usize = 128;
+/// Bytes of all components of a path, at most.
+const PATH_BYTES_MAX: usize = 8192;
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -17,31 +20,67 @@ pub struct Resolved {
     pub block: Block,
     /// The CIDs of the path's components, the root first: the `X-Ipfs-Roots` header.
     pub roots: Vec<Cid>,
+    /// The blocks that the way led through, in order and without the last: with them anybody can check the path.
+    pub trail: Vec<Cid>,
 }
 
 /// Follows `path` (decoded components) from `root`.
 pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Resolved, ReadError> {
-    if path.len() > COMPONENTS_MAX {
-        return Err(ReadError::TooLarge("path has too many components"));
+    let bytes: usize = path.iter().map(String::len).sum();
+    if path.len() > COMPONENTS_MAX || bytes > PATH_BYTES_MAX {
+        return Err(ReadError::TooLarge("path is too long"));
     }
-    let mut block = blocks.get(root).await?;
+    let mut block = named_block(blocks, root).await?;
     let mut roots = vec![root.clone()];
-    for name in path {
-        let cid = lookup(blocks, &block, name).await?;
-        block = blocks.get(&cid).await?;
+    let mut trail = Vec::new();
+    let mut rest = path;
+    while let [name, ..] = rest {
+        let (cid, used) = match block.cid.codec() {
+            Codec::DagPb | Codec::Raw => (lookup(blocks, &block, name, &mut trail).await?, 1),
+            _ => {
+                trail.push(block.cid.clone());
+                link(&block, rest)?
+            }
+        };
+        block = named_block(blocks, &cid).await?;
         roots.push(cid);
+        rest = &rest[used..];
     }
-    Ok(Resolved { block, roots })
+    Ok(Resolved { block, roots, trail })
 }
 
-/// The entry `name` of a directory.
-pub(crate) async fn lookup(blocks: &Blocks, directory: &Block, name: &str) -> Result<Cid, ReadError> {
+/// The block of a CID that a request names, itself or by a path: whatever is to be said about CIDs before anything is
+/// read, from whichever cache or node, is said here.
+pub(crate) async fn named_block(blocks: &Blocks, cid: &Cid) -> Result<Block, ReadError> {
+    blocks.get(cid).await
+}
+
+/// The first link on a path through the data of a block, and how many components lead to it.
+fn link(block: &Block, path: &[String]) -> Result<(Cid, usize), ReadError> {
+    let cid = block.cid.clone();
+    match ipld::lookup(block, path) {
+        // A link in place of the whole data takes no component: there is nothing to go on with.
+        Some(Ok(Lookup::Link(_, 0) | Lookup::Value)) | None => Err(ReadError::NotALink(cid)),
+        Some(Ok(Lookup::Link(target, used))) => Ok((target, used)),
+        Some(Ok(Lookup::Absent(at))) => Err(ReadError::NoLink { parent: cid, name: path[at].clone() }),
+        Some(Err(error)) => Err(ReadError::BadData(cid, error)),
+    }
+}
+
+/// The entry `name` of a directory. Appends the blocks that it was looked for in to `trail`.
+pub(crate) async fn lookup(
+    blocks: &Blocks,
+    directory: &Block,
+    name: &str,
+    trail: &mut Vec<Cid>,
+) -> Result<Cid, ReadError> {
     if !matches!(kind(directory), Ok(Kind::Directory | Kind::HamtShard)) {
         return Err(ReadError::NotADirectory(directory.cid.clone()));
     }
     let mut lookup = NameLookup::new(name);
     let mut block = directory.clone();
     loop {
+        trail.push(block.cid.clone());
         match lookup.step(&block)? {
             Step::Found(target) => return Ok(target.cid),
             Step::Absent => {

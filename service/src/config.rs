@@ -3,11 +3,15 @@
 //! Environment variables are `PINSTRIPE__SECTION__KEY`. The double underscore keeps clear of the variables that
 //! orchestrators inject for services by name.
 
+mod list;
+
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
 use protocol::rules::InvalidRules;
 use serde::{Serialize, de::DeserializeOwned};
+
+pub use list::one_or_many;
 
 /// The prefix of every environment variable that is read.
 pub const ENV_PREFIX: &str = "PINSTRIPE";

@@ -52,7 +52,7 @@ table! {
     LISTED, "listed":
         "an acknowledged upload is listed, a deleted one is not";
     HONEST_FAILURE, "honest failure":
-        "more down: an honest 503, or a reset if bytes have left, never a short body that looks whole";
+        "more down: an honest 502, 503 or 504, or a reset if bytes have left, never a short body that looks whole";
     DISTINCT_NODES, "distinct nodes":
         "a segment's pieces sit on distinct nodes";
     NO_ORPHANS, "no orphans":

@@ -23,16 +23,27 @@ const TAG_CID: u64 = 42;
 /// The header of a CAR with these roots, its length in front.
 #[must_use]
 pub fn header(roots: &[Cid]) -> Vec<u8> {
+    let names: Vec<&[u8]> = roots.iter().map(Cid::as_bytes).collect();
+    header_of(&names)
+}
+
+/// The header of a CAR with one root in the version it was written in.
+#[must_use]
+pub fn header_as_written(root: &Cid) -> Vec<u8> {
+    header_of(&[root.as_written().bytes()])
+}
+
+fn header_of(roots: &[&[u8]]) -> Vec<u8> {
     let mut map = Vec::with_capacity(32 + 48 * roots.len());
     push_head(&mut map, MAP, 2);
     push_text(&mut map, "roots");
     push_head(&mut map, LIST, roots.len() as u64);
     for root in roots {
         push_head(&mut map, TAG, TAG_CID);
-        push_head(&mut map, BYTES, 1 + root.as_bytes().len() as u64);
+        push_head(&mut map, BYTES, 1 + root.len() as u64);
         // A zero stands for "binary", as if it were a multibase prefix.
         map.push(0);
-        map.extend_from_slice(root.as_bytes());
+        map.extend_from_slice(root);
     }
     push_text(&mut map, "version");
     push_head(&mut map, UINT, 1);

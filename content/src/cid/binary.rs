@@ -49,11 +49,11 @@ impl<'a> Checked<'a> {
         self.0.len()
     }
 
-    /// Keeps it, version 0 as its version 1 twin.
+    /// Keeps it, version 0 as its version 1 twin that remembers it.
     #[inline]
     pub(crate) fn keep(self) -> Cid {
         match self.0.strip_prefix(&V0_HEAD) {
-            Some(digest) => pack(Codec::DagPb.code(), u64::from(V0_HEAD[0]), digest),
+            Some(digest) => pack(Codec::DagPb.code(), u64::from(V0_HEAD[0]), digest).written_v0(),
             None => Cid::copy_of(self.0),
         }
     }

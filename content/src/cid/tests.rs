@@ -38,6 +38,30 @@ fn version_0_is_its_version_1_twin() {
 }
 
 #[test]
+fn the_version_it_was_written_in_is_remembered_and_makes_no_difference() {
+    let (v0, v1): (Cid, Cid) = (EMPTY_DIR_V0.parse().unwrap(), EMPTY_DIR_V1.parse().unwrap());
+    assert_eq!(v0.as_written().to_string(), EMPTY_DIR_V0);
+    assert_eq!(v0.as_written().bytes(), v0.multihash());
+    assert_eq!(Cid::from_bytes(v0.multihash()).unwrap().as_written().to_string(), EMPTY_DIR_V0);
+    assert_eq!((v1.as_written().to_string(), v1.as_written().bytes()), (EMPTY_DIR_V1.into(), v1.as_bytes()));
+    assert_eq!((v0.as_bytes(), v0.digest(), v0.codec()), (v1.as_bytes(), v1.digest(), v1.codec()));
+    assert_eq!(v0.cmp(&v1), std::cmp::Ordering::Equal);
+    assert!(std::collections::HashSet::from([v0]).contains(&v1));
+}
+
+#[test]
+fn labels_of_domain_names_have_63_characters_at_most() {
+    let short = Cid::of(Codec::Raw, HashFn::Sha2_256, b"x");
+    assert_eq!(short.dns_label(), Some(short.to_string()));
+    // 39 bytes: 64 characters in base32, 62 in base36.
+    let longer = Cid::of(Codec::Other(1 << 24), HashFn::Blake3, b"x");
+    let label = longer.dns_label().unwrap();
+    assert!(longer.to_string().len() == 64 && label.len() <= 63 && label.starts_with('k'), "{label}");
+    assert_eq!(label.parse(), Ok(longer));
+    assert_eq!(Cid::of(Codec::Raw, HashFn::Sha2_512, b"x").dns_label(), None);
+}
+
+#[test]
 fn any_multibase_is_read() {
     let cid = Cid::of(Codec::DagCbor, HashFn::Blake3, b"many names");
     for base in [

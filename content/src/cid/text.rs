@@ -95,6 +95,16 @@ fn decode_base32(chars: &[u8]) -> Result<([u8; CID_BYTES_MAX], usize), CidError>
     Ok((bytes, len))
 }
 
+/// The multibase base36 form, in lower case.
+pub(super) fn base36(bytes: &[u8]) -> String {
+    multibase::encode(Base::Base36Lower, bytes)
+}
+
+/// The form of version 0, which has no multibase prefix.
+pub(super) fn base58(bytes: &[u8]) -> String {
+    Base::Base58Btc.encode(bytes)
+}
+
 /// Reads a CID in any multibase, or of version 0.
 pub(super) fn parse(text: &str) -> Result<Cid, CidError> {
     if let Some(chars) = text.strip_prefix('b') {

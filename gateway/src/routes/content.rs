@@ -3,13 +3,13 @@
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use content::Cid;
 use http_body_util::BodyExt as _;
 use protocol::api::TICKET_PARAMETER;
-use retrieval::{ContentRequest, add_cors, respond};
+use retrieval::{ContentRequest, add_cors, is_cached, is_only_if_cached, not_cached, refusal, respond};
 use service::http::client_address::{PeerAddr, client_ip};
 
 use crate::{app::Gateway, config::ReadMode};
@@ -21,8 +21,40 @@ pub(super) async fn options() -> Response {
     response
 }
 
-/// Parameters that are ours and not part of what is asked for.
-const OWN_PARAMETERS: [&str; 2] = ["route", TICKET_PARAMETER];
+/// Content is read and nothing else.
+pub(super) async fn not_this_method() -> Response {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "content is read with GET or HEAD");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+/// `GET /ipfs/?uri=ipfs://{cid}/path`: where browsers send people who follow a link of the `ipfs` scheme.
+pub(super) async fn by_uri(uri: Uri) -> Response {
+    let mut query = uri.query().unwrap_or_default().split('&');
+    let Some(value) = query.find_map(|pair| pair.strip_prefix("uri=")) else {
+        return plain(StatusCode::BAD_REQUEST, &format!("invalid path {:?}: no CID", uri.path()));
+    };
+    let address = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+    let path = address.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("ipfs"));
+    let target: Option<Uri> = path.and_then(|(_, path)| format!("/ipfs/{path}").parse().ok());
+    let is_content = |target: &Uri| ContentRequest::parse(&Method::GET, target, HeaderMap::new()).is_ok();
+    let target = target.filter(is_content);
+    match target {
+        Some(target) => moved(&target.to_string()),
+        None => plain(StatusCode::BAD_REQUEST, &format!("invalid uri {address:?}: use ipfs://CID/path")),
+    }
+}
+
+/// 301.
+pub(super) fn moved(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return plain(StatusCode::BAD_REQUEST, "the URL cannot stand in a header");
+    };
+    let mut response = StatusCode::MOVED_PERMANENTLY.into_response();
+    response.headers_mut().insert(header::LOCATION, location);
+    add_cors(response.headers_mut());
+    response
+}
 
 pub(super) async fn read(State(gateway): State<Gateway>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
@@ -30,28 +62,41 @@ pub(super) async fn read(State(gateway): State<Gateway>, request: Request) -> Re
         Ok(wanted) => wanted,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if let Some(refusal) = refusal(&gateway.answers, &wanted) {
+        return refusal;
+    }
     let mode = match wanted.parameter("route").as_deref() {
         None => gateway.config.reads.mode,
         Some("proxy") => ReadMode::Proxy,
         Some("redirect") => ReadMode::Redirect,
         Some(_) => return plain(StatusCode::BAD_REQUEST, "route must be proxy or redirect"),
     };
-    if mode == ReadMode::Redirect && !wanted.root.is_identity() {
-        let size = match known_size(&gateway, &wanted.root).await {
-            Some(Known::Stored(size)) => Some(size),
-            // The database is away: a node may have it all the same.
-            Some(Known::Unclear) => Some(0),
-            None => None,
-        };
-        let Some(size) = size else {
-            return plain(StatusCode::NOT_FOUND, &format!("{} is not stored here", wanted.root));
-        };
-        let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
-        if let Some(response) = redirect(&gateway, &wanted, peer, size).await {
-            return response;
-        }
+    if mode == ReadMode::Redirect
+        && !wanted.root.is_identity()
+        && let Some(response) = send_on(&gateway, &wanted, &parts).await
+    {
+        return response;
     }
-    serve(&gateway, &wanted, &parts.method).await
+    serve(&gateway, &wanted).await
+}
+
+/// Sends the reader to a node, or says that there is nothing to read; `None` when it is to be served here.
+async fn send_on(gateway: &Gateway, wanted: &ContentRequest, parts: &Parts) -> Option<Response> {
+    let only_if_cached = is_only_if_cached(wanted);
+    if only_if_cached && is_cached(&gateway.blocks, &wanted.root).await {
+        return None;
+    }
+    let size = match known_size(gateway, &wanted.root).await {
+        Some(Known::Stored(size)) => size,
+        // The database is away: a node may have it all the same.
+        Some(Known::Unclear) => 0,
+        None if only_if_cached => return Some(not_cached(wanted)),
+        None => {
+            return Some(plain(StatusCode::NOT_FOUND, &format!("{} is not stored here", wanted.root)));
+        }
+    };
+    let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
+    redirect(gateway, wanted, peer, size).await
 }
 
 /// What is known of a CID before it is read.
@@ -91,11 +136,10 @@ async fn redirect(
     let node = gateway.routing.choose(&wanted.root, &reader).await?;
     let ticket = gateway.routing.ticket(&wanted.root, node.row.id, size);
     let mut location = format!("{}{}?", node.row.url.trim_end_matches('/'), wanted.encoded_path);
-    for pair in wanted.query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        if !OWN_PARAMETERS.iter().any(|own| pair.split('=').next() == Some(own)) {
-            location.push_str(pair);
-            location.push('&');
-        }
+    let query = wanted.query_without(&[]);
+    if !query.is_empty() {
+        location.push_str(&query);
+        location.push('&');
     }
     location.push_str(TICKET_PARAMETER);
     location.push('=');
@@ -113,14 +157,16 @@ async fn redirect(
     Some(response)
 }
 
-async fn serve(gateway: &Gateway, wanted: &ContentRequest, method: &Method) -> Response {
+/// Answers a reader here.
+pub(super) async fn serve(gateway: &Gateway, wanted: &ContentRequest) -> Response {
     let Ok(slot) = gateway.reads.clone().try_acquire_owned() else {
         let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many reads are in progress");
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     };
-    let response = respond(&gateway.blocks, wanted).await;
-    metrics::counter!("proxied_reads_total", "method" => method.to_string()).increment(1);
+    let response = respond(&gateway.blocks, &gateway.answers, wanted).await;
+    let method = if wanted.head { "HEAD" } else { "GET" };
+    metrics::counter!("proxied_reads_total", "method" => method).increment(1);
     // The slot is taken for as long as the body is being sent.
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
@@ -130,9 +176,11 @@ async fn serve(gateway: &Gateway, wanted: &ContentRequest, method: &Method) -> R
     })
 }
 
-fn plain(status: StatusCode, text: &str) -> Response {
+/// A refusal in plain text.
+pub(super) fn plain(status: StatusCode, text: &str) -> Response {
     let mut response = (status, format!("{text}\n")).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     add_cors(response.headers_mut());
     response
 }

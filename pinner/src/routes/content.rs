@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use protocol::api::TICKET_PARAMETER;
-use retrieval::{ContentRequest, add_cors, respond};
+use retrieval::{ContentRequest, add_cors, refusal, respond};
 
 use crate::{
     load::{Kind, Pass},
@@ -31,6 +31,9 @@ pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Re
         Ok(request) => request,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
     };
+    if let Some(refusal) = refusal(&app.config.reads, &request) {
+        return refusal;
+    }
     let charge = match charge(&app, &request) {
         Ok(charge) => charge,
         Err(error @ LeaveError::NotEnrolled) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &error),
@@ -41,7 +44,7 @@ pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Re
         Err(busy) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &busy),
     };
     let paid = if charge.is_some() { "ticket" } else { "none" };
-    let response = respond(&app.blocks, &request).await;
+    let response = respond(&app.blocks, &app.config.reads, &request).await;
     metrics::counter!("content_requests_total", "paid" => paid, "status" => response.status().as_str().to_string())
         .increment(1);
     response.map(|inner| Body::new(Counted { inner, charge, _pass: pass }))
@@ -64,6 +67,16 @@ fn charge(app: &App, request: &ContentRequest) -> Result<Option<Charge>, LeaveEr
 pub(super) async fn preflight() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     add_cors(response.headers_mut());
+    response
+}
+
+/// Content is read and nothing else.
+pub(super) async fn not_this_method() -> Response {
+    let mut response = (StatusCode::METHOD_NOT_ALLOWED, "content is read with GET or HEAD\n").into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    add_cors(headers);
     response
 }
 

@@ -77,7 +77,7 @@ async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>,
     let wanted: Vec<Cid> =
         unknown.chain(soon.iter().filter(|cid| remembered(cid).is_none())).cloned().collect();
     let found = inner.locator.locate(&wanted).await;
-    for place in found.map_err(|error| ReadError::Unavailable(error.to_string()))? {
+    for place in found.map_err(|error| ReadError::Unlocated(error.to_string()))? {
         inner.places.insert(place.cid.clone(), place.clone());
         if cids.contains(&place.cid) {
             places.push(place);

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 pub(super) struct Unsatisfiable;
 
 /// Whether the client has this already: `If-None-Match` names the `ETag`, in a list, weak or not, or is `*`.
-pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
+pub(super) fn is_named(headers: &HeaderMap, etag: &str) -> bool {
     let strong = etag.strip_prefix("W/").unwrap_or(etag);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
         list.split(',')
@@ -59,6 +59,12 @@ fn one_range(part: &str, size: u64) -> Option<Range<u64>> {
     Some(start.min(size)..end.max(start.min(size)))
 }
 
+/// `Cache-Control: only-if-cached`: nothing is to be fetched for this request.
+pub(super) fn is_only_if_cached(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("only-if-cached"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +109,7 @@ mod tests {
         let check = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, value.parse().unwrap());
-            not_modified(&headers, "\"cid\"")
+            is_named(&headers, "\"cid\"")
         };
         assert!(check("\"cid\""));
         assert!(check("W/\"cid\""));
@@ -111,6 +117,6 @@ mod tests {
         assert!(check("*"));
         assert!(!check("\"other\""));
         assert!(!check("cid"));
-        assert!(!not_modified(&HeaderMap::new(), "\"cid\""));
+        assert!(!is_named(&HeaderMap::new(), "\"cid\""));
     }
 }

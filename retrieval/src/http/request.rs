@@ -1,32 +1,26 @@
-//! What a request for content asks for.
+//! What a request for content asks for: under `/ipfs/` of a host that all content shares, or at the root of a host that
+//! belongs to one CID alone.
 
-use axum::http::{HeaderMap, Method, Uri, uri::PathAndQuery};
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use content::Cid;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
-/// What must not stand bare in the `filename*` of a header (RFC 5987): everything but letters, digits and a few signs.
-const NOT_IN_ATTR: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'%')
-    .add(b'\'')
-    .add(b'(')
-    .add(b')')
-    .add(b'*')
-    .add(b',')
-    .add(b'/')
-    .add(b':')
-    .add(b';')
-    .add(b'<')
-    .add(b'=')
-    .add(b'>')
-    .add(b'?')
-    .add(b'@')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'{')
-    .add(b'}');
+use super::encode;
+
+/// Parameters between gateways and nodes. They are no part of what is asked for.
+const OWN_PARAMETERS: [&str; 2] = ["route", "ticket"];
+
+/// Where content appears in URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// `/ipfs/{cid}/...`: all content of this host has one origin.
+    Path,
+    /// `/...` of a host that is this CID's alone.
+    Origin {
+        /// The gateway that the host belongs to, with its port.
+        gateway: String,
+    },
+}
 
 /// A request for content, taken apart.
 #[derive(Clone, Debug)]
@@ -39,14 +33,16 @@ pub struct ContentRequest {
     pub path: Vec<String>,
     /// Whether the path ends with a slash.
     pub trailing_slash: bool,
-    /// The path as it came, still encoded.
+    /// The path of the URL as it came, still encoded.
     pub encoded_path: String,
-    /// The path as it came, decoded where it can be: for `X-Ipfs-Path`.
+    /// The content path as it was asked for, decoded once: for `X-Ipfs-Path`.
     pub content_path: String,
     /// The query as it came.
     pub query: Option<String>,
     /// All headers.
     pub headers: HeaderMap,
+    /// Where the content appears.
+    pub mount: Mount,
 }
 
 /// A path that names no content.
@@ -68,18 +64,44 @@ pub enum RequestError {
 impl ContentRequest {
     /// Takes a `/ipfs/{cid}[/path]` request apart.
     pub fn parse(method: &Method, uri: &Uri, headers: HeaderMap) -> Result<Self, RequestError> {
-        let encoded_path = uri.path().to_string();
+        let encoded_path = uri.path();
         let rest = encoded_path.strip_prefix("/ipfs/").unwrap_or_default();
         let (cid, components) = rest.split_once('/').unwrap_or((rest, ""));
         let root: Cid = cid
             .parse()
-            .map_err(|error| RequestError::Cid { path: encoded_path.clone(), reason: format!("{error}") })?;
+            .map_err(|error| RequestError::Cid { path: encoded_path.into(), reason: format!("{error}") })?;
+        let asked = (cid.to_string(), components);
+        Self::new(method, uri, headers, root, asked, Mount::Path)
+    }
+
+    /// Takes a request apart that came to the host of a CID: its path begins below that CID.
+    pub fn at_origin(
+        method: &Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        root: Cid,
+        gateway: String,
+    ) -> Result<Self, RequestError> {
+        let asked = (root.to_string(), uri.path().strip_prefix('/').unwrap_or_default());
+        Self::new(method, uri, headers, root, asked, Mount::Origin { gateway })
+    }
+
+    fn new(
+        method: &Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        root: Cid,
+        (root_name, components): (String, &str),
+        mount: Mount,
+    ) -> Result<Self, RequestError> {
+        let wrong = || RequestError::Path(uri.path().to_string());
+        // Once, and before it is taken apart (IPIP-548): an encoded slash parts components, and no name has one.
+        let decoded = percent_decode_str(components).decode_utf8().map_err(|_| wrong())?;
         let mut path = Vec::new();
-        for component in components.split('/').filter(|component| !component.is_empty()) {
-            let decoded = percent_decode_str(component).decode_utf8();
-            match decoded.map_err(|_| RequestError::Path(encoded_path.clone()))?.as_ref() {
+        for component in decoded.split('/').filter(|component| !component.is_empty()) {
+            match component {
                 "." => {}
-                ".." => drop(path.pop().ok_or_else(|| RequestError::Path(encoded_path.clone()))?),
+                ".." => drop(path.pop().ok_or_else(wrong)?),
                 name => path.push(name.to_string()),
             }
         }
@@ -87,46 +109,91 @@ impl ContentRequest {
             head: method == Method::HEAD,
             root,
             path,
-            trailing_slash: rest.ends_with('/'),
-            content_path: percent_decode_str(&encoded_path).decode_utf8_lossy().into_owned(),
-            query: uri.path_and_query().and_then(PathAndQuery::query).map(str::to_string),
-            encoded_path,
+            trailing_slash: uri.path().ends_with('/') || decoded.ends_with('/'),
+            encoded_path: uri.path().to_string(),
+            content_path: content_path(uri, &root_name, &decoded, &mount),
+            query: uri.query().map(str::to_string),
             headers,
+            mount,
         })
     }
 
     /// A parameter of the query, decoded.
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let query = self.query.as_deref()?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then(|| {
-                let spaced = value.replace('+', " ");
-                percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-            })
-        })
+        let (_, value) = pairs(self.query.as_deref()?).find(|(key, _)| *key == name)?;
+        let spaced = value.replace('+', " ");
+        Some(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+    }
+
+    /// The query without some parameters and without those between gateways and nodes.
+    pub fn query_without(&self, names: &[&str]) -> String {
+        let all = self.query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let kept = all.filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !names.contains(&name) && !OWN_PARAMETERS.contains(&name)
+        });
+        kept.collect::<Vec<_>>().join("&")
+    }
+
+    /// The path below the root in its one normal form, with a slash at its end if it came with one.
+    pub fn normal_path(&self) -> String {
+        let path = encode::path(&self.path);
+        if self.trailing_slash || path.is_empty() { format!("{path}/") } else { path }
+    }
+
+    /// The content path as a URI in its one normal form (IPIP-548), for `Ipfs-Uri`.
+    pub(super) fn uri(&self) -> String {
+        let path: String = self.path.iter().flat_map(|name| ["/".into(), encode::strictly(name)]).collect();
+        let slash = if self.trailing_slash { "/" } else { "" };
+        format!("ipfs://{}{path}{slash}", self.root)
+    }
+
+    /// The start of the URLs of what lies below the root.
+    pub(super) fn base(&self) -> String {
+        match self.mount {
+            Mount::Path => format!("/ipfs/{}", self.root_name()),
+            Mount::Origin { .. } => String::new(),
+        }
+    }
+
+    /// The root as it was asked for.
+    pub(super) fn root_name(&self) -> String {
+        let rest = self.content_path.strip_prefix("/ipfs/").unwrap_or_default();
+        rest.split('/').next().unwrap_or_default().to_string()
+    }
+
+    /// The host that was asked, with its port.
+    pub fn host(&self) -> Option<&str> {
+        self.headers.get(header::HOST).and_then(|host| host.to_str().ok())
+    }
+
+    /// The first value of a header, as text.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The name that decides the content type: the one asked for, or the last component.
-    pub fn file_name(&self) -> String {
-        self.parameter("filename").or_else(|| self.path.last().cloned()).unwrap_or_default()
+    pub(super) fn file_name(&self) -> String {
+        self.asked_name().or_else(|| self.path.last().cloned()).unwrap_or_default()
     }
 
-    /// `Content-Disposition`, when a name or a download was asked for.
-    pub fn content_disposition(&self, name: &str) -> Option<String> {
-        let download = self.parameter("download").is_some_and(|value| value == "true");
-        let named = self.parameter("filename").filter(|name| !name.is_empty());
-        if !download && named.is_none() {
-            return None;
-        }
-        let kind = if download { "attachment" } else { "inline" };
-        let name =
-            named.unwrap_or_else(|| if name.is_empty() { self.root.to_string() } else { name.to_string() });
-        let plain: String = name
-            .chars()
-            .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
-            .collect();
-        let encoded = utf8_percent_encode(&name, NOT_IN_ATTR);
-        Some(format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"))
+    /// `?filename=`.
+    pub(super) fn asked_name(&self) -> Option<String> {
+        self.parameter("filename").filter(|name| !name.is_empty())
     }
+
+    /// `?download=true`.
+    pub(super) fn is_download(&self) -> bool {
+        self.parameter("download").is_some_and(|value| value == "true")
+    }
+}
+
+fn content_path(uri: &Uri, root: &str, decoded: &str, mount: &Mount) -> String {
+    let has_rest = *mount != Mount::Path || uri.path().matches('/').count() > 2;
+    if has_rest { format!("/ipfs/{root}/{decoded}") } else { format!("/ipfs/{root}") }
+}
+
+/// Names and values of a query, still encoded.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }

@@ -115,7 +115,7 @@ async fn without_a_locator_what_is_known_can_still_be_read() {
     world.locator.set_away(true);
     assert!(blocks.get(&stored[0].cid).await.is_ok());
     let failed = blocks.get(&other.cid).await;
-    assert!(matches!(failed, Err(ReadError::Unavailable(_))), "it may well exist: {failed:?}");
+    assert!(matches!(failed, Err(ReadError::Unlocated(_))), "it may well exist: {failed:?}");
     world.locator.set_away(false);
     assert_eq!(blocks.get(&other.cid).await, Ok(other), "a failure is not remembered");
 }

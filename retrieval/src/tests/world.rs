@@ -116,8 +116,14 @@ impl World {
         }
         let segment_len = segment.vec().len() as u64;
         let pieces = code_segment(scheme, segment, &pool).unwrap();
+        // Of all that is in it: segments of like bytes may begin alike.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&segment_len.to_le_bytes());
+        for piece in &pieces {
+            hasher.update(&piece.hash.0);
+        }
         let mut id = [0; 16];
-        id.copy_from_slice(&pieces[0].hash.0[..16]);
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         let sources = pieces.iter().map(|piece| {
             let node = usize::from(piece.index);
             self.network.nodes()[node].keep(piece.slices.concat().into());

@@ -1,13 +1,15 @@
 //! 4xx, 503, and bodies that break off.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use content::unixfs::{file::import_bytes, profile::Profile};
 use http_body_util::BodyExt as _;
 use testing::Mode;
 
-use super::{ask, get, send, site};
+use super::{answer, ask, collect, get, request, send, site};
 use crate::{
-    ContentRequest, RequestError,
+    AnswerRules, ContentRequest, RequestError, respond,
     tests::world::{World, patterned, raw},
 };
 
@@ -113,4 +115,31 @@ async fn after_the_first_byte_the_body_breaks_off() {
     };
     assert!(read == bytes[..2 << 20], "every byte before the break is right");
     assert!(error.to_string().contains("pieces reachable"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever() {
+    let bytes = patterned(7, 25_000);
+    let site = site::file(&bytes);
+    site.world.network.set(0..20, Mode::Stalled);
+    let rules = AnswerRules { first_byte_timeout: Duration::from_millis(50), ..AnswerRules::default() };
+    let uri = format!("/ipfs/{}", site.root);
+    let late = answer(&site.blocks, &rules, &request(Method::GET, &uri, &[])).await;
+    assert_eq!((late.status, late.header("retry-after")), (StatusCode::GATEWAY_TIMEOUT, "5"));
+
+    // The root is there and its leaves are not: the answer begins with the first and is broken off.
+    let world = World::new();
+    let file = import_bytes(Profile::UNIXFS_V1_2025, &patterned(8, 4 << 20).into());
+    let (leaves, root) = file.blocks.split_at(4);
+    world.store(&[root, &leaves[..1]].concat());
+    world.store(&leaves[1..]);
+    let blocks = world.blocks();
+    blocks.get(&leaves[0].cid).await.unwrap();
+    blocks.get(&file.root).await.unwrap();
+    world.network.set(0..20, Mode::Stalled);
+    let rules = AnswerRules { stall_timeout: Duration::from_millis(50), ..AnswerRules::default() };
+    let request = request(Method::GET, &format!("/ipfs/{}", file.root), &[]);
+    let response = respond(&blocks, &rules, &request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(collect(response).await.unwrap_err().contains("in time"));
 }

@@ -12,6 +12,26 @@ pub(super) struct Site {
     pub(super) world: World,
     pub(super) root: Cid,
     pub(super) blocks: Blocks,
+    stored: Vec<Block>,
+}
+
+impl Site {
+    fn new(root: Cid, stored: Vec<Block>) -> Self {
+        let world = World::new();
+        world.store(&stored);
+        let blocks = world.blocks();
+        Self { world, root, blocks, stored }
+    }
+
+    /// How many different blocks there are.
+    pub(super) fn stored_distinct(&self) -> usize {
+        self.stored.iter().map(|block| &block.cid).collect::<std::collections::HashSet<_>>().len()
+    }
+
+    /// The same with some of its blocks only.
+    pub(super) fn only(&self, keep: impl FnMut(&&Block) -> bool) -> Self {
+        Self::new(self.root.clone(), self.stored.iter().filter(keep).cloned().collect())
+    }
 }
 
 /// Small chunks, so that files are trees; directories of more than 2 KiB are sharded.
@@ -21,7 +41,6 @@ pub(super) fn profile() -> Profile {
 
 /// Stores files under their paths.
 pub(super) fn site(files: &[(&str, &[u8])]) -> Site {
-    let world = World::new();
     let mut tree = TreeBuilder::new(profile());
     let mut stored: Vec<Block> = Vec::new();
     for (path, bytes) in files {
@@ -32,16 +51,11 @@ pub(super) fn site(files: &[(&str, &[u8])]) -> Site {
     tree.add_symlink("link", "hello.txt").unwrap();
     let directory = tree.finish().unwrap();
     stored.extend(directory.blocks);
-    world.store(&stored);
-    let blocks = world.blocks();
-    Site { world, root: directory.root.cid, blocks }
+    Site::new(directory.root.cid, stored)
 }
 
 /// A file of its own.
 pub(super) fn file(bytes: &[u8]) -> Site {
-    let world = World::new();
     let file = import_bytes(profile(), &bytes.to_vec().into());
-    world.store(&file.blocks);
-    let blocks = world.blocks();
-    Site { world, root: file.root, blocks }
+    Site::new(file.root, file.blocks)
 }

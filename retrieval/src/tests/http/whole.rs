@@ -102,7 +102,14 @@ async fn links_and_blocks_that_are_no_files() {
     let cbor = content::Block::of(content::Codec::DagCbor, content::HashFn::Sha2_256, b"\xa0"[..].into());
     site.world.store(std::slice::from_ref(&cbor));
     let answer = get(&site.blocks, &format!("/ipfs/{}", cbor.cid)).await;
-    assert_eq!(answer.header("content-type"), "application/vnd.ipld.raw");
-    assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{}.bin\"", cbor.cid));
+    assert_eq!(answer.header("content-type"), "application/vnd.ipld.dag-cbor");
     assert_eq!(answer.body, &b"\xa0"[..]);
+    // Of a codec that nobody here knows.
+    let git = content::Block::of(content::Codec::Other(0x78), content::HashFn::Blake3, b"blob"[..].into());
+    site.world.store(std::slice::from_ref(&git));
+    let answer = get(&site.blocks, &format!("/ipfs/{}", git.cid)).await;
+    assert_eq!(answer.header("content-type"), "application/vnd.ipld.raw");
+    let disposition = answer.header("content-disposition");
+    assert!(disposition.starts_with(&format!("attachment; filename=\"{}.bin\"", git.cid)), "{disposition}");
+    assert_eq!(answer.body, &b"blob"[..]);
 }

@@ -1,0 +1,188 @@
+//! Hosts of their own for CIDs, `{cid}.ipfs.{gateway}`: what a page stores or registers there is its own, and nothing of
+//! the API is there. Everything on such a host is content; `/ipfs/{cid}` on the gateway's host leads to it.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use content::Cid;
+use retrieval::{ContentRequest, host_name};
+use service::http::client_address::PeerAddr;
+
+use super::content::{moved, not_this_method, options, plain, serve};
+use crate::app::Gateway;
+
+/// Longest label of a domain name.
+const LABEL_MAX: usize = 63;
+
+/// What a host is to this gateway.
+#[derive(Debug, PartialEq, Eq)]
+enum Host<'h> {
+    /// That of a CID below a gateway's, which has its port.
+    Cid { label: &'h str, gateway: &'h str },
+    /// That of an IPNS name, of which this gateway has none.
+    Name,
+    /// A gateway's below which CIDs have hosts.
+    Gateway(&'h str),
+    /// Any other.
+    Other,
+}
+
+/// Answers what comes to the host of a CID, and sends content paths there; everything else goes on.
+pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let host = effective_host(&gateway, &request);
+    match classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts) {
+        Host::Other => next.run(request).await,
+        Host::Name => plain(StatusCode::BAD_REQUEST, "ipns names are not supported"),
+        Host::Gateway(here) => {
+            let rest = request.uri().path().strip_prefix("/ipfs/");
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+            if !is_read || rest.is_none_or(str::is_empty) {
+                return next.run(request).await;
+            }
+            let (parts, _) = request.into_parts();
+            to_its_host(&gateway, &parts, here)
+        }
+        Host::Cid { label, gateway: here } => {
+            let (parts, _) = request.into_parts();
+            at_its_host(&gateway, parts, label, here).await
+        }
+    }
+}
+
+/// The host that was asked for, with its port: what a trusted proxy says, else what the client says.
+fn effective_host(gateway: &Gateway, request: &Request) -> Option<String> {
+    let forwarded = is_trusted(gateway, request.extensions().get())
+        .then(|| text(request.headers(), "x-forwarded-host"))
+        .flatten();
+    let host = forwarded.or_else(|| text(request.headers(), header::HOST.as_str()));
+    host.or_else(|| request.uri().authority().map(ToString::to_string))
+}
+
+fn is_trusted(gateway: &Gateway, peer: Option<&PeerAddr>) -> bool {
+    let peer = peer.map(|peer| peer.0.ip().to_canonical());
+    peer.is_some_and(|peer| gateway.config.reads.trusted_proxies.iter().any(|net| net.contains(&peer)))
+}
+
+/// A header's first value, of a list the first entry.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
+    (!value.is_empty()).then(|| value.to_string())
+}
+
+fn classify<'h>(host: &'h str, gateways: &[String]) -> Host<'h> {
+    let name = host_name(host);
+    for gateway in gateways {
+        let Some(at) = name.len().checked_sub(gateway.len()) else { continue };
+        if !name.is_char_boundary(at) || !name[at..].eq_ignore_ascii_case(gateway) {
+            continue;
+        }
+        let here = &host[at..];
+        if at == 0 {
+            return Host::Gateway(here);
+        }
+        let mut labels = name[..at].trim_end_matches('.').rsplitn(2, '.');
+        let namespace = labels.next().unwrap_or_default();
+        match labels.next() {
+            Some(label) if namespace.eq_ignore_ascii_case("ipfs") && name[..at].ends_with('.') => {
+                return Host::Cid { label, gateway: here };
+            }
+            Some(_) if namespace.eq_ignore_ascii_case("ipns") => return Host::Name,
+            _ => {}
+        }
+    }
+    Host::Other
+}
+
+/// 301 from `/ipfs/{cid}/path` to the CID's host. Nothing but the CID is looked at: the rest is for the host to judge.
+fn to_its_host(gateway: &Gateway, parts: &Parts, here: &str) -> Response {
+    let wanted = match ContentRequest::parse(&parts.method, &parts.uri, HeaderMap::new()) {
+        Ok(wanted) => wanted,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match wanted.root.dns_label() {
+        Some(label) => {
+            let query = wanted.query.as_deref().map_or_else(String::new, |query| format!("?{query}"));
+            let scheme = scheme(gateway, parts, here);
+            moved(&format!("{scheme}://{label}.ipfs.{here}{}{query}", wanted.normal_path()))
+        }
+        None => too_long(),
+    }
+}
+
+fn too_long() -> Response {
+    plain(StatusCode::BAD_REQUEST, "CID incompatible with DNS label length limit of 63")
+}
+
+/// `https` where a trusted proxy says so, or where this gateway's public URL does.
+fn scheme(gateway: &Gateway, parts: &Parts, here: &str) -> String {
+    let forwarded = is_trusted(gateway, parts.extensions.get())
+        .then(|| text(&parts.headers, "x-forwarded-proto"))
+        .flatten()
+        .filter(|scheme| matches!(scheme.as_str(), "http" | "https"));
+    let public = gateway.config.public_url.split_once("://");
+    let own = public.filter(|(_, rest)| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        host_name(authority).eq_ignore_ascii_case(host_name(here))
+    });
+    forwarded.unwrap_or_else(|| own.map_or("http", |(scheme, _)| scheme).to_string())
+}
+
+/// Content at the root of the CID's host.
+async fn at_its_host(gateway: &Gateway, parts: Parts, label: &str, here: &str) -> Response {
+    if label.len() > LABEL_MAX {
+        return too_long();
+    }
+    // Browsers write hosts in lower case; a name in base58 only survives where nobody touched it.
+    let cid: Cid = match label.parse().or_else(|_| label.to_ascii_lowercase().parse()) {
+        Ok(cid) => cid,
+        Err(error) => {
+            return plain(StatusCode::BAD_REQUEST, &format!("invalid path \"/ipfs/{label}\": {error}"));
+        }
+    };
+    let Some(usual) = cid.dns_label() else { return too_long() };
+    if !usual.eq_ignore_ascii_case(label) {
+        // One CID has one origin, however it is written.
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        return moved(&format!("{}://{usual}.ipfs.{here}{path}", scheme(gateway, &parts, here)));
+    }
+    match parts.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return options().await,
+        _ => return not_this_method().await,
+    }
+    let here = here.to_string();
+    match ContentRequest::at_origin(&parts.method, &parts.uri, parts.headers, cid, here) {
+        Ok(wanted) => serve(gateway, &wanted).await,
+        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        let gateways = ["example.com".to_string(), "localhost".into()];
+        let check = |host| classify(host, &gateways);
+        assert_eq!(check("example.com"), Host::Gateway("example.com"));
+        assert_eq!(check("Example.com:8080"), Host::Gateway("Example.com:8080"));
+        assert_eq!(check("bafy.ipfs.localhost:80"), Host::Cid { label: "bafy", gateway: "localhost:80" });
+        assert_eq!(check("bafy.IPFS.example.com"), Host::Cid { label: "bafy", gateway: "example.com" });
+        assert_eq!(check("x.ipns.localhost"), Host::Name);
+        for other in [
+            "",
+            "127.0.0.1:8080",
+            "notexample.com",
+            "ipfs.example.com",
+            "a.example.com",
+            "bafy.ipfs.other",
+            "[::1]:80",
+        ] {
+            assert_eq!(check(other), Host::Other, "{other}");
+        }
+    }
+}
