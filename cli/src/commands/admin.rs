@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, output};
 
 const CALL: Duration = Duration::from_secs(30);
 
@@ -145,7 +145,7 @@ async fn call(
     let bytes = client.bytes(method, path, Some(&token), body.as_ref(), CALL).await?;
     if !bytes.is_empty() {
         let answer: Value = serde_json::from_slice(&bytes)?;
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        output::line(serde_json::to_string_pretty(&answer)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

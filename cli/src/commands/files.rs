@@ -18,7 +18,10 @@ use service::http::error::ErrorBody;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 
-use crate::endpoint::Endpoint;
+use crate::{
+    endpoint::Endpoint,
+    output::{self, OutputError},
+};
 
 /// How long a small call may take.
 const CALL: Duration = Duration::from_secs(30);
@@ -118,9 +121,9 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let info: FileInfo = answer(response).await?;
     if args.quiet {
-        println!("{}", info.cid);
+        output::line(&info.cid)?;
     } else {
-        println!("{}\n{}", info.cid, info.url);
+        output::line(format_args!("{}\n{}", info.cid, info.url))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -150,7 +153,10 @@ fn collect(
         } else if kind.is_file() {
             files.push((entry.path(), path, entry.metadata()?.len()));
         } else {
-            eprintln!("skipping {}: neither a file nor a directory", entry.path().display());
+            output::complain(format_args!(
+                "skipping {}: neither a file nor a directory",
+                entry.path().display()
+            ));
         }
     }
     Ok(())
@@ -214,9 +220,9 @@ pub(crate) async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
     while let Some(chunk) = body.next().await {
         let chunk = chunk.context("the content broke off")?;
         written += chunk.len() as u64;
-        output.write_all(&chunk).await?;
+        output.write_all(&chunk).await.map_err(OutputError::from)?;
     }
-    output.flush().await?;
+    output.flush().await.map_err(OutputError::from)?;
     if expected.is_some_and(|expected| expected != written) {
         bail!("the content broke off after {written} bytes");
     }
@@ -233,9 +239,10 @@ pub(crate) async fn ls(args: LsArgs) -> anyhow::Result<ExitCode> {
         let list: FileList = client.json(Method::GET, &path, Some(&key), None, CALL).await?;
         for file in list.files {
             if args.json {
-                println!("{}", serde_json::to_string(&file)?);
+                output::line(serde_json::to_string(&file)?)?;
             } else {
-                println!("{}  {:>14}  {}  {}", file.cid, file.size_bytes, file.created, file.name);
+                let (size, created) = (file.size_bytes, file.created);
+                output::line(format_args!("{}  {size:>14}  {created}  {}", file.cid, file.name))?;
             }
         }
         match list.cursor {
@@ -260,7 +267,7 @@ pub(crate) async fn health(args: CidArgs) -> anyhow::Result<ExitCode> {
     let (client, key) = (args.endpoint.client()?, args.endpoint.api_key()?);
     let path = format!("/v1/files/{}/health", encode(&args.cid));
     let health: FileHealth = client.json(Method::GET, &path, Some(&key), None, CALL).await?;
-    println!("{}: {}", health.cid, health.status);
+    output::line(format_args!("{}: {}", health.cid, health.status))?;
     for segment in health.segments {
         let map: String = segment
             .pieces
@@ -272,10 +279,10 @@ pub(crate) async fn health(args: CidArgs) -> anyhow::Result<ExitCode> {
                 _ => '.',
             })
             .collect();
-        println!(
+        output::line(format_args!(
             "  segment {}  [{map}]  {} of {} healthy, {} needed, {} more losses tolerated",
             segment.id, segment.healthy, segment.total, segment.needed, segment.losses_tolerated
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use service::clock::Clock;
 
 use super::{children::Children, layout::Layout};
+use crate::output;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(200);
@@ -30,7 +31,7 @@ pub(super) async fn until_ready(layout: &Layout, children: &mut Children) -> any
             let online = list.nodes.iter().filter(|node| node.status == "online" && urls.contains(&node.url));
             let online = online.count();
             if online > told {
-                println!("{online} of {} nodes are online", urls.len());
+                output::tell(format_args!("{online} of {} nodes are online", urls.len()));
                 told = online;
             }
             if online == urls.len() {
@@ -67,12 +68,18 @@ pub(super) async fn follow(layout: &Layout, children: &mut Children) -> ExitCode
     let mut first = true;
     loop {
         for (name, status) in children.ended() {
-            println!("{name} ended ({status})");
+            output::tell(format_args!("{name} ended ({status})"));
             if name == "gateway" || name == "monitor" {
-                println!("the network cannot go on without its {name}; see {}", layout.log(&name).display());
+                output::tell(format_args!(
+                    "the network cannot go on without its {name}; see {}",
+                    layout.log(&name).display()
+                ));
             }
             if let Some(node) = layout.nodes.iter().find(|node| node.name == name) {
-                println!("  to bring it back: pinstripe pinner --config {}", node.config_file().display());
+                output::tell(format_args!(
+                    "  to bring it back: pinstripe pinner --config {}",
+                    node.config_file().display()
+                ));
             }
         }
         let latest: Result<Events, _> =
@@ -80,7 +87,7 @@ pub(super) async fn follow(layout: &Layout, children: &mut Children) -> ExitCode
         if let Ok(latest) = latest {
             for event in latest.events.iter().rev().filter(|event| !told.contains(*event)) {
                 if !first {
-                    println!("{}", line(layout, event));
+                    output::tell(format_args!("{}", line(layout, event)));
                 }
             }
             told = latest.events.into_iter().collect();
