@@ -4,15 +4,16 @@ mod children;
 mod file;
 mod layout;
 mod settings;
+mod stop;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::{children::Children, layout::Layout};
+use self::{children::Children, layout::Layout, stop::Stop};
+use crate::output;
 pub(crate) use file::DevFile;
 
 /// How long the network may take to become usable.
@@ -38,26 +39,25 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     if args.nodes == 0 || usize::from(args.nodes) > layout::NODES_MAX {
         bail!("--nodes must be between 1 and {}", layout::NODES_MAX);
     }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = Stop::new()?;
     let layout = Layout::prepare(&args.dir, args.nodes, args.listen, args.fresh).await?;
     let mut children = Children::default();
     let started = tokio::select! {
         started = start(&layout, &mut children) => started,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("stopped")),
+        how = stop.asked() => Err(anyhow::anyhow!(how)),
     };
     if let Err(error) = started {
+        // It may have been written already.
+        let _ = std::fs::remove_file(layout.dev_file());
         children.stop().await;
         return Err(error);
     }
-    println!("ready {}", layout.gateway_url());
+    output::tell(format_args!("ready {}", layout.gateway_url()));
     let code = tokio::select! {
-        _ = interrupt.recv() => ExitCode::SUCCESS,
-        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = stop.asked() => ExitCode::SUCCESS,
         code = watch::follow(&layout, &mut children) => code,
     };
-    println!("stopping");
+    output::tell("stopping");
     // Whoever reads the file from now on must not find a network that is not there.
     let _ = std::fs::remove_file(layout.dev_file());
     children.stop().await;
