@@ -51,8 +51,12 @@ pub(crate) struct CreateAccountArgs {
 pub(crate) struct SetQuotaArgs {
     /// Id of the account
     account: String,
+    /// The same as --quota-bytes
+    #[arg(required_unless_present = "quota_bytes", conflicts_with = "quota_bytes")]
+    bytes: Option<u64>,
     /// Bytes that its pins may add up to
-    quota_bytes: u64,
+    #[arg(long)]
+    quota_bytes: Option<u64>,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -113,7 +117,8 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
         AdminCommand::Accounts(args) => (args.endpoint, Method::GET, "/v1/admin/accounts".to_string(), None),
         AdminCommand::SetQuota(args) => {
             let path = format!("/v1/admin/accounts/{}/quota", args.account);
-            (args.endpoint, Method::PUT, path, Some(json!({ "quota_bytes": args.quota_bytes })))
+            let quota = args.quota_bytes.or(args.bytes);
+            (args.endpoint, Method::PUT, path, Some(json!({ "quota_bytes": quota })))
         }
         AdminCommand::CreateKey(args) => {
             let scopes = (!args.scopes.is_empty()).then_some(args.scopes);
