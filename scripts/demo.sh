@@ -12,21 +12,35 @@ echo "Building a release (some minutes the first time)"
 cargo build --release --bin pinstripe
 pinstripe="$PWD/target/release/pinstripe"
 
+# A dev.json older than this was left by a network that ended uncleanly, and is not believed.
+started=$(mktemp)
+network="" sample=""
+finish() {
+    trap - EXIT
+    rm -rf "$started" "$sample"
+    if [ -n "$network" ]; then
+        kill "$network" 2>/dev/null || true
+        wait "$network" 2>/dev/null || true
+    fi
+}
+trap finish EXIT
+trap 'exit 0' INT
+trap 'exit 1' TERM HUP
+
 echo "Starting one gateway, one monitor and $nodes storage nodes in $dir"
 "$pinstripe" dev --nodes "$nodes" --dir "$dir" --listen "$listen" &
 network=$!
-trap 'kill $network 2>/dev/null; wait $network 2>/dev/null; exit 0' INT TERM
 waited=0
-until [ -f "$dir/dev.json" ]; do
+until [ "$dir/dev.json" -nt "$started" ]; do
     if ! kill -0 $network 2>/dev/null; then
         echo "The network did not start; its logs are in $dir/logs" >&2
+        echo "If the address $listen is taken: stop what runs there, or PINSTRIPE_LISTEN=127.0.0.1:9080 make demo" >&2
         exit 1
     fi
     sleep 0.2
     waited=$((waited + 1))
     if [ $waited -gt 600 ]; then
         echo "The network did not start in two minutes; its logs are in $dir/logs" >&2
-        kill $network
         exit 1
     fi
 done
@@ -41,7 +55,7 @@ cat > "$sample/site/index.html" <<'HTML'
 HTML
 for i in $(seq 1 20000); do echo "line $i of a file that is cut into blocks, coded and spread"; done > "$sample/site/words.txt"
 cid=$("$pinstripe" add --quiet --dir "$dir" "$sample/site")
-rm -rf "$sample"
+rm -rf "$sample" "$started"
 key=$(cat "$dir/api.key")
 
 cat <<EOT

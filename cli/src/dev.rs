@@ -4,15 +4,17 @@ mod children;
 mod file;
 mod layout;
 mod settings;
+mod stop;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use protocol::{api::NodeInfo, redundancy::RedundancyRules};
 
-use self::{children::Children, layout::Layout};
+use self::{children::Children, layout::Layout, stop::Stop};
+use crate::output;
 pub(crate) use file::DevFile;
 
 /// How long the network may take to become usable.
@@ -38,34 +40,43 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     if args.nodes == 0 || usize::from(args.nodes) > layout::NODES_MAX {
         bail!("--nodes must be between 1 and {}", layout::NODES_MAX);
     }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = Stop::new()?;
     let layout = Layout::prepare(&args.dir, args.nodes, args.listen, args.fresh).await?;
     let mut children = Children::default();
     let started = tokio::select! {
         started = start(&layout, &mut children) => started,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("stopped")),
+        how = stop.asked() => Err(anyhow::anyhow!(how)),
     };
-    if let Err(error) = started {
-        children.stop().await;
-        return Err(error);
+    let nodes = match started {
+        Ok(nodes) => nodes,
+        Err(error) => {
+            // It may have been written already.
+            let _ = std::fs::remove_file(layout.dev_file());
+            children.stop().await;
+            return Err(error);
+        }
+    };
+    let needed = u16::from(RedundancyRules::default().total_min);
+    if args.nodes < needed {
+        output::tell(format_args!(
+            "with {} nodes nothing can be uploaded: every segment needs {needed}; give --nodes {needed} or more",
+            args.nodes
+        ));
     }
-    println!("ready {}", layout.gateway_url());
-    let code = tokio::select! {
-        _ = interrupt.recv() => ExitCode::SUCCESS,
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        code = watch::follow(&layout, &mut children) => code,
+    output::tell(format_args!("ready {}", layout.gateway_url()));
+    let outcome = tokio::select! {
+        _ = stop.asked() => Ok(ExitCode::SUCCESS),
+        Err(error) = watch::follow(&layout, &mut children, &nodes) => Err(error),
     };
-    println!("stopping");
+    output::tell("stopping");
     // Whoever reads the file from now on must not find a network that is not there.
     let _ = std::fs::remove_file(layout.dev_file());
     children.stop().await;
-    Ok(code)
+    outcome
 }
 
-/// Starts all processes, waits until uploads work, writes `dev.json`.
-async fn start(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
+/// Starts all processes, waits until all nodes are online, writes `dev.json`.
+async fn start(layout: &Layout, children: &mut Children) -> anyhow::Result<Vec<NodeInfo>> {
     children.spawn("gateway", "gateway", &layout.gateway_config(), &layout.log("gateway"))?;
     children.spawn("monitor", "monitor", &layout.monitor_config(), &layout.log("monitor"))?;
     for node in &layout.nodes {
@@ -75,5 +86,6 @@ async fn start(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     let nodes = tokio::time::timeout(START_MAX, ready)
         .await
         .with_context(|| format!("the network was not ready in time; see {}", layout.logs().display()))??;
-    file::write(layout, children, &nodes)
+    file::write(layout, children, &nodes)?;
+    Ok(nodes)
 }

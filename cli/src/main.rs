@@ -4,6 +4,7 @@ mod commands;
 mod dev;
 mod endpoint;
 mod memory;
+mod output;
 
 use std::process::ExitCode;
 
@@ -69,7 +70,10 @@ fn main() -> ExitCode {
         Command::Admin(command) => on_runtime(commands::admin::run(command)),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("pinstripe: {error:#}");
+        if matches!(error.downcast_ref(), Some(output::OutputError::ReaderGone)) {
+            return ExitCode::from(output::READER_GONE_STATUS);
+        }
+        output::complain(format_args!("pinstripe: {error:#}"));
         ExitCode::FAILURE
     })
 }

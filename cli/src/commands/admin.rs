@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, output};
 
 const CALL: Duration = Duration::from_secs(30);
 
@@ -51,8 +51,12 @@ pub(crate) struct CreateAccountArgs {
 pub(crate) struct SetQuotaArgs {
     /// Id of the account
     account: String,
+    /// The same as --quota-bytes
+    #[arg(required_unless_present = "quota_bytes", conflicts_with = "quota_bytes")]
+    bytes: Option<u64>,
     /// Bytes that its pins may add up to
-    quota_bytes: u64,
+    #[arg(long)]
+    quota_bytes: Option<u64>,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -113,7 +117,8 @@ pub(crate) async fn run(command: AdminCommand) -> anyhow::Result<ExitCode> {
         AdminCommand::Accounts(args) => (args.endpoint, Method::GET, "/v1/admin/accounts".to_string(), None),
         AdminCommand::SetQuota(args) => {
             let path = format!("/v1/admin/accounts/{}/quota", args.account);
-            (args.endpoint, Method::PUT, path, Some(json!({ "quota_bytes": args.quota_bytes })))
+            let quota = args.quota_bytes.or(args.bytes);
+            (args.endpoint, Method::PUT, path, Some(json!({ "quota_bytes": quota })))
         }
         AdminCommand::CreateKey(args) => {
             let scopes = (!args.scopes.is_empty()).then_some(args.scopes);
@@ -145,7 +150,7 @@ async fn call(
     let bytes = client.bytes(method, path, Some(&token), body.as_ref(), CALL).await?;
     if !bytes.is_empty() {
         let answer: Value = serde_json::from_slice(&bytes)?;
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        output::line(serde_json::to_string_pretty(&answer)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

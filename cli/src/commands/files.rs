@@ -18,10 +18,17 @@ use service::http::error::ErrorBody;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 
-use crate::endpoint::Endpoint;
+use crate::{
+    endpoint::Endpoint,
+    output::{self, OutputError},
+};
 
 /// How long a small call may take.
 const CALL: Duration = Duration::from_secs(30);
+
+/// What the form calls the file, or the folder around all files. The pin gets its name from the URL, so that no character
+/// of it means anything in the form.
+const FORM_NAME: &str = "upload";
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
@@ -94,10 +101,10 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     }
     let files = if metadata.is_dir() {
         let mut files = Vec::new();
-        collect(&args.path, &name, args.hidden, &mut files)?;
+        collect(&args.path, FORM_NAME, args.hidden, &mut files)?;
         files
     } else {
-        vec![(args.path.clone(), name.clone(), metadata.len())]
+        vec![(args.path.clone(), FORM_NAME.to_string(), metadata.len())]
     };
     if files.is_empty() {
         bail!("{} holds no files", args.path.display());
@@ -118,9 +125,9 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let info: FileInfo = answer(response).await?;
     if args.quiet {
-        println!("{}", info.cid);
+        output::line(&info.cid)?;
     } else {
-        println!("{}\n{}", info.cid, info.url);
+        output::line(format_args!("{}\n{}", info.cid, info.url))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -143,17 +150,30 @@ fn collect(
         if name.starts_with('.') && !hidden {
             continue;
         }
-        let path = format!("{inside}/{name}");
         let kind = entry.file_type()?;
+        if (kind.is_dir() || kind.is_file()) && !can_be_sent(name) {
+            bail!(
+                "{} has a backslash or a control character in its name, which a form cannot carry; nothing was sent",
+                entry.path().display().to_string().escape_debug()
+            );
+        }
+        let path = format!("{inside}/{name}");
         if kind.is_dir() {
             collect(&entry.path(), &path, hidden, files)?;
         } else if kind.is_file() {
             files.push((entry.path(), path, entry.metadata()?.len()));
         } else {
-            eprintln!("skipping {}: neither a file nor a directory", entry.path().display());
+            let what = if kind.is_symlink() { "a symbolic link" } else { "neither a file nor a directory" };
+            output::complain(format_args!("skipping {}: {what}", entry.path().display()));
         }
     }
     Ok(())
+}
+
+/// Whether a name arrives as it is in the headers of a form. Senders escape quotes, and receivers undo that; the backslash
+/// itself comes out doubled, and headers hold no control characters but the tab.
+fn can_be_sent(name: &str) -> bool {
+    !name.chars().any(|char| char == '\\' || (char.is_ascii_control() && char != '\t'))
 }
 
 /// A part of the form whose file is opened only when its turn comes, so that any number of files can be sent.
@@ -201,6 +221,9 @@ pub(crate) async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
     if !status.is_success() {
         bail!("{status}: {}", response.text().await.unwrap_or_default().trim());
     }
+    if is_directory(&args.path, &response) {
+        bail!("{} is a directory; name a file in it", args.path);
+    }
     let expected = response.content_length();
     let mut output: Box<dyn tokio::io::AsyncWrite + Unpin> = match &args.output {
         Some(path) => {
@@ -214,13 +237,21 @@ pub(crate) async fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
     while let Some(chunk) = body.next().await {
         let chunk = chunk.context("the content broke off")?;
         written += chunk.len() as u64;
-        output.write_all(&chunk).await?;
+        output.write_all(&chunk).await.map_err(OutputError::from)?;
     }
-    output.flush().await?;
+    output.flush().await.map_err(OutputError::from)?;
     if expected.is_some_and(|expected| expected != written) {
         bail!("the content broke off after {written} bytes");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Directories are answered with a page for browsers: their index.html, after a redirect to the path with a slash at the
+/// end, or a listing, which its `ETag` gives away.
+fn is_directory(asked: &str, response: &reqwest::Response) -> bool {
+    let led_to_slash = !asked.ends_with('/') && response.url().path().ends_with('/');
+    let etag = response.headers().get(http::header::ETAG).map_or(&[][..], http::HeaderValue::as_bytes);
+    led_to_slash || etag.starts_with(b"\"DirIndex")
 }
 
 /// `pinstripe ls`.
@@ -233,9 +264,10 @@ pub(crate) async fn ls(args: LsArgs) -> anyhow::Result<ExitCode> {
         let list: FileList = client.json(Method::GET, &path, Some(&key), None, CALL).await?;
         for file in list.files {
             if args.json {
-                println!("{}", serde_json::to_string(&file)?);
+                output::line(serde_json::to_string(&file)?)?;
             } else {
-                println!("{}  {:>14}  {}  {}", file.cid, file.size_bytes, file.created, file.name);
+                let (size, created) = (file.size_bytes, file.created);
+                output::line(format_args!("{}  {size:>14}  {created}  {}", file.cid, file.name))?;
             }
         }
         match list.cursor {
@@ -260,7 +292,7 @@ pub(crate) async fn health(args: CidArgs) -> anyhow::Result<ExitCode> {
     let (client, key) = (args.endpoint.client()?, args.endpoint.api_key()?);
     let path = format!("/v1/files/{}/health", encode(&args.cid));
     let health: FileHealth = client.json(Method::GET, &path, Some(&key), None, CALL).await?;
-    println!("{}: {}", health.cid, health.status);
+    output::line(format_args!("{}: {}", health.cid, health.status))?;
     for segment in health.segments {
         let map: String = segment
             .pieces
@@ -272,10 +304,10 @@ pub(crate) async fn health(args: CidArgs) -> anyhow::Result<ExitCode> {
                 _ => '.',
             })
             .collect();
-        println!(
+        output::line(format_args!(
             "  segment {}  [{map}]  {} of {} healthy, {} needed, {} more losses tolerated",
             segment.id, segment.healthy, segment.total, segment.needed, segment.losses_tolerated
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use protocol::api::{Earnings, NodeList};
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, output};
 
 const CALL: Duration = Duration::from_secs(30);
 
@@ -45,7 +45,7 @@ async fn nodes(endpoint: &Endpoint) -> anyhow::Result<NodeList> {
 
 async fn ls(args: NodeLsArgs) -> anyhow::Result<ExitCode> {
     for node in nodes(&args.endpoint).await?.nodes {
-        println!(
+        output::line(format_args!(
             "{}  {:<8}  {:<8}  {:<12}  {:>6.3}  {:>14} of {:>14} bytes  {}",
             &node.id.to_string()[..12],
             node.region,
@@ -55,7 +55,7 @@ async fn ls(args: NodeLsArgs) -> anyhow::Result<ExitCode> {
             node.used_bytes,
             node.capacity_bytes,
             node.url
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,13 +69,16 @@ async fn earnings(args: EarningsArgs) -> anyhow::Result<ExitCode> {
     for node in &chosen {
         let path = format!("/v1/nodes/{}/earnings", node.id);
         let earned: Earnings = client.json(Method::GET, &path, None, None, CALL).await?;
-        println!("{}  {} micro-units", earned.node, earned.total_micros);
+        output::line(format_args!("{}  {} micro-units", earned.node, earned.total_micros))?;
         for (kind, micros) in &earned.by_kind {
-            println!("    {kind}: {micros}");
+            output::line(format_args!("    {kind}: {micros}"))?;
         }
         if chosen.len() == 1 {
             for line in earned.hours {
-                println!("    {}  {:<14}  {:>20}  {:>12}", line.hour, line.kind, line.quantity, line.micros);
+                output::line(format_args!(
+                    "    {}  {:<14}  {:>20}  {:>12}",
+                    line.hour, line.kind, line.quantity, line.micros
+                ))?;
             }
         }
     }

@@ -101,7 +101,7 @@ pub(crate) fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
         let db = Db::open(&DbOptions::new(args.database)).await.context("open the database")?;
         db.migrate().await.context("migrate the database")?;
         db.close().await;
-        println!("schema is up to date");
+        crate::output::tell("schema is up to date");
         Ok(ExitCode::SUCCESS)
     })
 }

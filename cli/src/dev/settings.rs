@@ -115,6 +115,9 @@ fn pinner_config(layout: &Layout, node: &NodeLayout) -> pinner::Config {
         ..pinner::Config::default()
     };
     config.heartbeat.every = secs(2);
+    // A node finds a damaged file by itself within half a minute. A round over what a few uploads leave on a node takes a
+    // second of reading or less; `scrub.rate` bounds it where a node holds more, and rounds are longer then.
+    config.scrub.round_min = secs(15);
     config.cache.disk_dir = node.dir.join("cache");
     config.cache.disk_bytes = 1 << 30;
     config

@@ -1,6 +1,10 @@
 //! Waiting for the network to be usable, and telling what happens in it.
 
-use std::{collections::HashSet, process::ExitCode, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    time::Duration,
+};
 
 use anyhow::bail;
 use client::{GatewayClient, Timeouts, Transport};
@@ -10,6 +14,7 @@ use serde::Deserialize;
 use service::clock::Clock;
 
 use super::{children::Children, layout::Layout};
+use crate::output;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(200);
@@ -30,7 +35,7 @@ pub(super) async fn until_ready(layout: &Layout, children: &mut Children) -> any
             let online = list.nodes.iter().filter(|node| node.status == "online" && urls.contains(&node.url));
             let online = online.count();
             if online > told {
-                println!("{online} of {} nodes are online", urls.len());
+                output::tell(format_args!("{online} of {} nodes are online", urls.len()));
                 told = online;
             }
             if online == urls.len() {
@@ -59,20 +64,32 @@ struct Event {
     details: String,
 }
 
-/// Prints what happens, until the gateway or the monitor ends.
-pub(super) async fn follow(layout: &Layout, children: &mut Children) -> ExitCode {
-    let Ok(client) = client(layout) else { return ExitCode::FAILURE };
+/// Prints what happens, without an end. A process that dies is left to whoever killed it: the rest runs on, and what is
+/// printed says how to bring it back.
+///
+/// # Errors
+/// When there cannot be a client of the gateway.
+pub(super) async fn follow(
+    layout: &Layout,
+    children: &mut Children,
+    nodes: &[NodeInfo],
+) -> anyhow::Result<Infallible> {
+    let client = client(layout)?;
+    let names = names(layout, nodes);
     let token = layout.admin_token.as_str();
     let mut told: HashSet<Event> = HashSet::new();
     let mut first = true;
     loop {
         for (name, status) in children.ended() {
-            println!("{name} ended ({status})");
-            if name == "gateway" || name == "monitor" {
-                println!("the network cannot go on without its {name}; see {}", layout.log(&name).display());
+            output::tell(format_args!("{name} ended ({status})"));
+            match name.as_str() {
+                "gateway" => output::tell("  without it there are no uploads, and reads only from nodes"),
+                "monitor" => output::tell("  without it nothing is audited, paid or repaired"),
+                _ => {}
             }
-            if let Some(node) = layout.nodes.iter().find(|node| node.name == name) {
-                println!("  to bring it back: pinstripe pinner --config {}", node.config_file().display());
+            output::tell(format_args!("  why: {}", layout.log(&name).display()));
+            if let Some(command) = revival(layout, &name) {
+                output::tell(format_args!("  to bring it back: {command}"));
             }
         }
         let latest: Result<Events, _> =
@@ -80,7 +97,7 @@ pub(super) async fn follow(layout: &Layout, children: &mut Children) -> ExitCode
         if let Ok(latest) = latest {
             for event in latest.events.iter().rev().filter(|event| !told.contains(*event)) {
                 if !first {
-                    println!("{}", line(layout, event));
+                    output::tell(format_args!("{}", line(&names, event)));
                 }
             }
             told = latest.events.into_iter().collect();
@@ -90,10 +107,53 @@ pub(super) async fn follow(layout: &Layout, children: &mut Children) -> ExitCode
     }
 }
 
-fn line(_: &Layout, event: &Event) -> String {
+/// How to start a process again that ended.
+fn revival(layout: &Layout, name: &str) -> Option<String> {
+    let (subcommand, config) = match name {
+        "gateway" => ("gateway", layout.gateway_config()),
+        "monitor" => ("monitor", layout.monitor_config()),
+        _ => ("pinner", layout.nodes.iter().find(|node| node.name == name)?.config_file()),
+    };
+    Some(format!("pinstripe {subcommand} --config {}", config.display()))
+}
+
+/// The names that nodes have on this machine, by id.
+fn names(layout: &Layout, nodes: &[NodeInfo]) -> HashMap<String, String> {
+    let named = layout.nodes.iter().filter_map(|node| {
+        let known = nodes.iter().find(|known| known.url == node.url())?;
+        Some((known.id.to_string(), node.name.clone()))
+    });
+    named.collect()
+}
+
+fn line(names: &HashMap<String, String>, event: &Event) -> String {
     let time = event.at.get(11..19).unwrap_or(&event.at);
     let short = |id: &Option<String>| id.as_deref().map(|id| id.get(..8).unwrap_or(id).to_string());
-    let node = short(&event.node).map_or_else(String::new, |id| format!(" node {id}"));
+    let name = event.node.as_ref().and_then(|id| names.get(id));
+    let name = name.map_or_else(String::new, |name| format!(" ({name})"));
+    let node = short(&event.node).map_or_else(String::new, |id| format!(" node {id}{name}"));
     let segment = short(&event.segment).map_or_else(String::new, |id| format!(" segment {id}"));
     format!("{time} {}{node}{segment} {}", event.kind, event.details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_about_a_node_shows_its_name_and_its_id() {
+        let id = "0123456789abcdef";
+        let names = HashMap::from([(id.to_string(), "node-05".to_string())]);
+        let event = |node: &str| Event {
+            at: "2026-01-31T12:34:56.789Z".into(),
+            kind: "node_offline".into(),
+            node: Some(node.into()),
+            segment: None,
+            details: "three probes failed".into(),
+        };
+        let expected = "12:34:56 node_offline node 01234567 (node-05) three probes failed";
+        assert_eq!(line(&names, &event(id)), expected);
+        let expected = "12:34:56 node_offline node ffff three probes failed";
+        assert_eq!(line(&names, &event("ffff")), expected, "a node that `dev` did not start");
+    }
 }

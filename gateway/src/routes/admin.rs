@@ -23,6 +23,10 @@ use crate::{
 const PAGE: u32 = 1000;
 /// Quota of an account when nothing is said: 1 TiB.
 const QUOTA_DEFAULT: u64 = 1 << 40;
+/// The largest number that the database holds.
+const QUOTA_MAX: u64 = i64::MAX.unsigned_abs();
+/// Characters of an account's name, at most.
+const NAME_MAX: usize = 255;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,12 +42,32 @@ pub(super) async fn create_account(
     Json(wanted): Json<NewAccount>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     gateway.admin.check(&headers)?;
-    let id = data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<12>());
+    check_name(&wanted.name)?;
     let quota = wanted.quota_bytes.unwrap_or(QUOTA_DEFAULT);
+    check_quota(quota)?;
+    let id = data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<12>());
     let created = gateway.db.create_account(&id, &wanted.name, quota, gateway.clock.now()).await;
     created.map_err(store_failed)?;
     let account = Account { id, name: wanted.name, quota_bytes: quota, used_bytes: 0 };
     Ok((StatusCode::CREATED, Json(account_json(&account))))
+}
+
+/// A name is for people, in lists and on terminals.
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let chars = name.chars().count();
+    if name.trim().is_empty() || chars > NAME_MAX || name.chars().any(char::is_control) {
+        let details =
+            format!("a name has 1 to {NAME_MAX} characters, not all blank, and no control characters");
+        return Err(ApiError::bad_request("bad_name", details));
+    }
+    Ok(())
+}
+
+fn check_quota(bytes: u64) -> Result<(), ApiError> {
+    if bytes > QUOTA_MAX {
+        return Err(ApiError::bad_request("bad_quota", format!("a quota is at most {QUOTA_MAX} bytes")));
+    }
+    Ok(())
 }
 
 fn account_json(account: &Account) -> Value {
@@ -86,6 +110,7 @@ pub(super) async fn set_quota(
     Json(wanted): Json<NewQuota>,
 ) -> Result<StatusCode, ApiError> {
     gateway.admin.check(&headers)?;
+    check_quota(wanted.quota_bytes)?;
     let changed = gateway.db.set_quota(&id, wanted.quota_bytes).await.map_err(store_failed)?;
     if changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_account(&id)) }
 }

@@ -8,7 +8,12 @@ use axum::{
     http::header,
 };
 use bytes::Bytes;
-use content::unixfs::{Target, directory::FinishedDirectory, profile::Profile, tree::TreeBuilder};
+use content::unixfs::{
+    Target,
+    directory::FinishedDirectory,
+    profile::Profile,
+    tree::{TreeBuilder, TreeError},
+};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
@@ -162,9 +167,19 @@ fn directory(
 ) -> Result<FinishedDirectory, UploadError> {
     let mut tree = TreeBuilder::new(profile);
     for (path, target) in files {
-        tree.add(&path[prefix..], target).map_err(|error| UploadError::BadPath(error.to_string()))?;
+        tree.add(&path[prefix..], target).map_err(|error| bad_path(&path, error))?;
     }
     tree.finish().map_err(|error| UploadError::BadPath(error.to_string()))
+}
+
+/// Names the path as it was sent: whoever sent it knows nothing of a folder that was left out.
+fn bad_path(sent: &str, error: TreeError) -> UploadError {
+    let error = match error {
+        TreeError::Name { source, .. } => TreeError::Name { path: sent.to_string(), source },
+        TreeError::Duplicate(_) => TreeError::Duplicate(sent.to_string()),
+        other => other,
+    };
+    UploadError::BadPath(error.to_string())
 }
 
 /// The folder that all paths start with, if there is one.

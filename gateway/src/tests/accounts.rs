@@ -121,6 +121,11 @@ async fn the_admin_api_refuses() {
         (&keys, json!({ "surprise": 1 }), (422, "bad_json")),
         ("/v1/admin/accounts/nobody/keys", json!({}), (404, "unknown_account")),
         (uri, json!({}), (422, "bad_json")),
+        (uri, json!({ "name": "" }), (400, "bad_name")),
+        (uri, json!({ "name": "  " }), (400, "bad_name")),
+        (uri, json!({ "name": "two\nlines" }), (400, "bad_name")),
+        (uri, json!({ "name": "é".repeat(256) }), (400, "bad_name")),
+        (uri, json!({ "name": "x", "quota_bytes": 1u64 << 63 }), (400, "bad_quota")),
     ] {
         let (status, reason) = world.admin(Method::POST, uri, body).await.error();
         assert_eq!((status, reason.as_str()), expected, "{uri}");
@@ -128,6 +133,11 @@ async fn the_admin_api_refuses() {
     let answer =
         world.admin(Method::PUT, "/v1/admin/accounts/nobody/quota", json!({ "quota_bytes": 1 })).await;
     assert_eq!(answer.error(), (404, "unknown_account".into()));
+    let quota = format!("/v1/admin/accounts/{ACCOUNT}/quota");
+    let answer = world.admin(Method::PUT, &quota, json!({ "quota_bytes": 1u64 << 63 })).await;
+    assert_eq!(answer.error(), (400, "bad_quota".into()));
+    let most = json!({ "name": "é".repeat(255), "quota_bytes": (1u64 << 63) - 1 });
+    assert_eq!(world.admin(Method::POST, uri, most).await.status, StatusCode::CREATED);
     let broken = world.send(request(Method::POST, uri, Some(ADMIN), "no json")).await;
     assert_eq!(broken.error(), (415, "unsupported_media_type".into()));
     let long = world.admin(Method::POST, uri, json!({ "name": "x".repeat(5 << 20) })).await;

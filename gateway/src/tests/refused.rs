@@ -115,6 +115,8 @@ async fn forms_that_make_no_sense() {
     assert_eq!(refuse(&[("a", b"1"), ("a", b"2")]).await, "bad_path");
     assert_eq!(refuse(&[("../a", b"1"), ("b", b"2")]).await, "bad_path");
     assert_eq!(refuse(&[("a/../b", b"1")]).await, "bad_path");
+    let path = world.upload_form("", &[("a/../b", b"1")]).await.json()["error"]["details"].to_string();
+    assert!(path.contains("a/../b"), "the path as it was sent: {path}");
     assert_eq!(refuse(&[("/etc/passwd", b"1")]).await, "bad_path");
     assert_eq!(refuse(&[("a//b", b"1")]).await, "bad_path");
     assert_eq!(refuse(&[("a", b"1"), ("a/b", b"2")]).await, "bad_path");
