@@ -28,9 +28,12 @@ use crate::{
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
 
-/// A gateway's parts, as its routes use them; cheap to clone.
+/// A gateway, as its routes use it. A clone is one more reference: every request makes several.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct Gateway(Arc<Inner>);
+
+/// A gateway's parts.
+pub struct Inner {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
@@ -43,7 +46,7 @@ pub struct Gateway {
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
     pub(crate) blocks: Blocks,
-    pub(crate) answers: Arc<AnswerRules>,
+    pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
     pub(crate) ingest: IngestParts,
     #[cfg(test)]
@@ -73,6 +76,14 @@ pub struct Parts {
     pub config: Config,
     /// Renders metrics, when the process has any.
     pub metrics: Option<PrometheusHandle>,
+}
+
+impl std::ops::Deref for Gateway {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
 }
 
 impl Gateway {
@@ -131,8 +142,8 @@ impl Gateway {
             .max_capacity(config.cache.places_max)
             .time_to_live(std::time::Duration::from_secs(2))
             .build();
-        let answers = Arc::new(config.reads.answers());
-        Ok(Self {
+        let answers = config.reads.answers();
+        Ok(Self(Arc::new(Inner {
             answers,
             keys: Keys::new(db.clone(), clock.clone()),
             admin: AdminToken(admin_token.map(Into::into)),
@@ -154,7 +165,7 @@ impl Gateway {
             ingest,
             known_roots,
             metrics,
-        })
+        })))
     }
 
     /// All routes.

@@ -3,7 +3,8 @@
 //! (`commit`).
 //!
 //! Memory is bounded by `coding_bytes` (segments in work with their pieces), `segment_bytes` (the open segment),
-//! `ingest_bytes` (leaves being hashed or waiting) and a leaf of 1 MiB for each of `uploads_max` uploads.
+//! `ingest_bytes` (leaves being filled, hashed or waiting), and 128 KiB for each of `uploads_max` uploads, or a leaf
+//! of 1 MiB where its client is slow.
 
 mod commit;
 mod ingest;

@@ -62,9 +62,6 @@ pub(super) async fn read(State(gateway): State<Gateway>, request: Request) -> Re
         Ok(wanted) => wanted,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    if let Some(refusal) = refusal(&gateway.answers, &wanted) {
-        return refusal;
-    }
     let mode = match wanted.parameter("route").as_deref() {
         None => gateway.config.reads.mode,
         Some("proxy") => ReadMode::Proxy,
@@ -82,6 +79,10 @@ pub(super) async fn read(State(gateway): State<Gateway>, request: Request) -> Re
 
 /// Sends the reader to a node, or says that there is nothing to read; `None` when it is to be served here.
 async fn send_on(gateway: &Gateway, wanted: &ContentRequest, parts: &Parts) -> Option<Response> {
+    // What is answered here is refused there: only whoever would be sent on in vain is told now.
+    if let Some(refusal) = refusal(&gateway.answers, wanted) {
+        return Some(refusal);
+    }
     let only_if_cached = is_only_if_cached(wanted);
     if only_if_cached && is_cached(&gateway.blocks, &wanted.root).await {
         return None;

@@ -4,11 +4,12 @@
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use content::Cid;
 use percent_encoding::percent_decode_str;
+use protocol::api::TICKET_PARAMETER;
 
 use super::encode;
 
 /// Parameters between gateways and nodes. They are no part of what is asked for.
-const OWN_PARAMETERS: [&str; 2] = ["route", "ticket"];
+const OWN_PARAMETERS: [&str; 2] = ["route", TICKET_PARAMETER];
 
 /// Where content appears in URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
