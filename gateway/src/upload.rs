@@ -20,7 +20,6 @@ use content::Cid;
 use protocol::time::UnixMillis;
 use service::http::error::ApiError;
 
-pub(crate) use commit::Pinned;
 pub(crate) use ingest::{Ingest, IngestParts};
 pub(crate) use packer::{Packer, UploadHandle};
 #[cfg(test)]

@@ -40,10 +40,10 @@ impl Collect {
         let (inner, config) = (&self.inner, &self.inner.config.collect);
         let now = inner.clock.now();
         let expired = inner.db.expired_pins(now, config.batch).await?;
-        for (account, cid) in &expired {
-            if inner.db.expire_pin(account, cid, now, now + config.orphan_delay).await? {
+        for (account, pin) in &expired {
+            if inner.db.expire_pin(account, pin, now, now + config.orphan_delay).await? {
                 metrics::counter!("pins_expired_total").increment(1);
-                tracing::info!(%account, %cid, "pin expired");
+                tracing::info!(%account, %pin, "pin expired");
             }
         }
         Ok(expired.len() >= config.batch as usize)

@@ -9,6 +9,18 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct UnixMillis(pub i64);
 
+/// Microseconds since 1970-01-01 UTC, where moments must differ that one clock tick does not tell apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMicros(pub i64);
+
+impl UnixMicros {
+    /// The millisecond that holds this instant.
+    pub fn millis(self) -> UnixMillis {
+        UnixMillis(self.0.div_euclid(1000))
+    }
+}
+
 /// Milliseconds in an hour: the window in which earnings are added up.
 pub const HOUR_MS: i64 = 3_600_000;
 
@@ -16,6 +28,11 @@ impl UnixMillis {
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The same instant, to the microsecond.
+    pub fn micros(self) -> UnixMicros {
+        UnixMicros(self.0.saturating_mul(1000))
     }
 
     /// The start of the hour that holds this instant.

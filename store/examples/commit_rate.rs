@@ -75,7 +75,7 @@ async fn commit_all(
         let one = start.elapsed();
         took += one;
         slowest = slowest.max(one);
-        if outcomes.iter().any(|outcome| *outcome != Committed::Created) {
+        if outcomes.iter().any(|outcome| outcome.committed != Committed::Created) {
             return Err("an upload was refused: is the database empty?".into());
         }
     }
@@ -129,6 +129,7 @@ fn upload(batch: u64, index: u64) -> UploadMetadata {
     let segment = segment_id(batch);
     let cid = cid(batch, index);
     UploadMetadata {
+        pin: format!("{batch}-{index}"),
         account: ACCOUNT.to_string(),
         name: format!("file-{index}.txt"),
         root: cid.clone(),

@@ -8,7 +8,7 @@ mod insert;
 mod lock;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     pin::Pin,
 };
 
@@ -16,7 +16,7 @@ use content::Cid;
 use erasure::Scheme;
 use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
-    time::UnixMillis,
+    time::{UnixMicros, UnixMillis},
 };
 use sqlx::QueryBuilder;
 
@@ -67,6 +67,8 @@ pub struct BlockAt {
 /// A finished upload: all its blocks are in durable segments.
 #[derive(Clone, Debug)]
 pub struct UploadMetadata {
+    /// Name of the pin in the network, if it becomes a new one; drawn once.
+    pub pin: String,
     /// Whose pin it becomes.
     pub account: String,
     /// Name of the pin.
@@ -83,6 +85,17 @@ pub struct UploadMetadata {
     pub blocks: Vec<BlockAt>,
     /// Every segment that holds a block of it, earlier ones included.
     pub segments: Vec<SegmentId>,
+}
+
+/// An upload's outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub committed: Committed,
+    /// The account's pin of its root, which may be an older one; means nothing when the upload was refused.
+    pub pin: String,
+    /// When that pin was made, if this upload made it.
+    pub created: UnixMicros,
 }
 
 /// What became of one upload of a transaction.
@@ -110,7 +123,7 @@ impl Db {
         uploads: &[UploadMetadata],
         now: UnixMillis,
         lease: UnixMillis,
-    ) -> Result<Vec<Committed>, StoreError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         self.commit_all(segments, uploads, now, lease).await
     }
 
@@ -122,15 +135,15 @@ impl Db {
         uploads: &'a [UploadMetadata],
         now: UnixMillis,
         lease: UnixMillis,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<Committed>, StoreError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Outcome>, StoreError>> + Send + 'a>> {
         Box::pin(async move {
             let drafts: Vec<Draft<'_>> = uploads.iter().map(Draft::new).collect();
             write!(self, tx => {
                 let (known, old_roots) = lock_known!(self, tx, segments, drafts);
-                let outcomes = decide(&drafts, known.clone());
+                let outcomes = decide(&drafts, known.clone(), now.micros());
                 let standing = accepted(&drafts, &outcomes);
                 insert_segments!(tx, segments, standing, known, now, lease);
-                insert_pins!(tx, drafts, outcomes, now);
+                insert_pins!(tx, drafts, outcomes);
                 insert_roots!(tx, drafts, outcomes, standing, now);
                 insert_blocks!(tx, standing);
                 release_lost!(self, tx, standing, old_roots, lease);

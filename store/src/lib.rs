@@ -20,14 +20,14 @@ mod unpins;
 mod visits;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
-pub use commit::{BlockAt, Committed, NewPiece, NewSegment, UploadMetadata};
+pub use commit::{BlockAt, Committed, NewPiece, NewSegment, Outcome, UploadMetadata};
 pub use db::{Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
 pub use lookup::{Located, SegmentInfo, SegmentPiece};
 pub use nodes::{Heartbeat, NewNode, NodeRow};
 pub use pieces::{HeldPiece, PieceSlot};
-pub use pins::{Pin, PinPage};
+pub use pins::{Pin, PinCursor, PinPage};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
 pub use visits::Visit;

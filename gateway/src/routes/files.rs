@@ -8,11 +8,11 @@ use axum::{
 use content::{Cid, HashFn, unixfs::profile::Profile};
 use protocol::{
     api::{FileInfo, FileList},
-    time::UnixMillis,
+    time::{UnixMicros, UnixMillis},
 };
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{Committed, Pin};
+use store::{Committed, Outcome, Pin, PinCursor};
 
 use super::{
     form,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    upload::{PinRequest, Pinned, UploadError},
+    upload::{PinRequest, UploadError},
 };
 
 /// Length of a pin's name, at most.
@@ -63,19 +63,19 @@ pub(super) async fn upload(
         dag_size_bytes: uploaded.root.dag_size_bytes,
         expires,
     };
-    let Pinned { committed, at } = upload.finish(pin.clone()).await?;
+    let outcome = upload.finish(pin.clone()).await?;
     gateway.known_roots.invalidate(&pin.root);
     metrics::counter!("uploads_total").increment(1);
     metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
-    let duplicate = committed == Committed::AlreadyPinned;
-    let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, at) };
+    let duplicate = outcome.committed == Committed::AlreadyPinned;
+    let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, outcome) };
     Ok((StatusCode::CREATED, Json(FileInfo { duplicate, ..file_info(&gateway, pin) })))
 }
 
 /// A pin that was just made.
-fn new_pin(pin: PinRequest, created: UnixMillis) -> Pin {
+fn new_pin(pin: PinRequest, Outcome { pin: id, created, .. }: Outcome) -> Pin {
     let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires } = pin;
-    Pin { account, cid, name, size_bytes, dag_size_bytes, created, expires }
+    Pin { id, account, cid, name, size_bytes, dag_size_bytes, created, expires }
 }
 
 /// The pin that the account had already. When it was removed a moment ago the upload came too late for it.
@@ -126,6 +126,9 @@ async fn refuse_early(gateway: &Gateway, account: &str, headers: &HeaderMap) -> 
 /// Bodies shorter than this are checked against the quota only at the end.
 const QUOTA_CHECK_BYTES: u64 = 1 << 20;
 
+/// Length of a pin's id in a cursor, at most.
+const CURSOR_ID_MAX: usize = 256;
+
 /// Parameters of a list.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListQuery {
@@ -146,15 +149,15 @@ pub(super) async fn list(
     }
     let cursor = query.cursor.as_deref().map(parse_cursor).transpose()?;
     let page = gateway.db.pins(&account, cursor.as_ref(), limit).await.map_err(store_failed)?;
-    let cursor = page.next.map(|(created, cid)| format!("{}.{cid}", created.0));
+    let cursor = page.next.map(|(created, id)| format!("{}.{id}", created.0));
     let files = page.pins.into_iter().map(|pin| file_info(&gateway, pin)).collect();
     Ok(Json(FileList { files, cursor }))
 }
 
-fn parse_cursor(text: &str) -> Result<(UnixMillis, String), ApiError> {
-    let parsed = text.split_once('.').and_then(|(created, cid)| {
-        let cid: Cid = cid.parse().ok()?;
-        Some((UnixMillis(created.parse().ok()?), cid.to_string()))
+fn parse_cursor(text: &str) -> Result<PinCursor, ApiError> {
+    let parsed = text.split_once('.').and_then(|(created, id)| {
+        let is_id = !id.is_empty() && id.len() <= CURSOR_ID_MAX && id.is_ascii();
+        is_id.then_some((UnixMicros(created.parse().ok()?), id.to_string()))
     });
     parsed.ok_or_else(|| ApiError::bad_request("bad_cursor", "cursor is not one that a list gave"))
 }
@@ -205,7 +208,7 @@ fn file_info(gateway: &Gateway, pin: Pin) -> FileInfo {
         name: pin.name,
         size_bytes: pin.size_bytes,
         dag_size_bytes: pin.dag_size_bytes,
-        created: rfc3339(pin.created),
+        created: rfc3339(pin.created.millis()),
         expires: pin.expires.map(rfc3339),
         duplicate: false,
     }

@@ -26,7 +26,7 @@ fn pin(block: &Block) -> PinRequest {
     }
 }
 
-async fn store(world: &World, blocks: &[Block]) -> Result<crate::upload::Pinned, UploadError> {
+async fn store(world: &World, blocks: &[Block]) -> Result<store::Outcome, UploadError> {
     let upload = world.gateway.packer.begin().await?;
     for block in blocks {
         upload.add(block.clone(), None).await?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{ids::SegmentId, time::UnixMillis};
+use protocol::ids::SegmentId;
 use service::clock::Clock;
-use store::{Committed, Db, PieceSlot, UploadMetadata};
+use store::{Committed, Db, Outcome, PieceSlot, UploadMetadata};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -15,15 +15,8 @@ use super::{UploadError, room::Room, seal::Sealed};
 /// Jobs recorded in one transaction, at most.
 const BATCH_MAX: usize = 256;
 
-/// What became of an upload, and when that was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pinned {
-    pub(crate) committed: Committed,
-    pub(crate) at: UnixMillis,
-}
-
 /// Where the outcome of an upload is awaited.
-pub(super) type Reply = oneshot::Sender<Result<Pinned, UploadError>>;
+pub(super) type Reply = oneshot::Sender<Result<Outcome, UploadError>>;
 
 /// Work for one transaction.
 pub(super) struct CommitJob {
@@ -77,10 +70,10 @@ impl Committer {
         let recorded = outcome.is_ok();
         match outcome {
             Ok(outcomes) => {
-                for (reply, committed) in replies.into_iter().zip(outcomes) {
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // A client that has gone away has its upload nevertheless.
-                    let _ = reply.send(match committed {
-                        Committed::Created | Committed::AlreadyPinned => Ok(Pinned { committed, at: now }),
+                    let _ = reply.send(match outcome.committed {
+                        Committed::Created | Committed::AlreadyPinned => Ok(outcome),
                         Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
                         Committed::SegmentGone => Err(UploadError::TryAgain),
                     });

@@ -8,11 +8,11 @@ use std::sync::{
 
 use content::Block;
 use service::{clock::Clock, dice::Dice};
-use store::Db;
+use store::{Db, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    PinRequest, Pinned, Sealer, UploadError,
+    PinRequest, Sealer, UploadError,
     commit::{Committer, Reply},
     packing::{InHand, Inboxes, Packing, PackingParts},
 };
@@ -117,7 +117,7 @@ impl UploadHandle {
     }
 
     /// Waits until every block is durable and the pin is recorded.
-    pub(crate) async fn finish(mut self, pin: PinRequest) -> Result<Pinned, UploadError> {
+    pub(crate) async fn finish(mut self, pin: PinRequest) -> Result<Outcome, UploadError> {
         let (reply, outcome) = oneshot::channel();
         self.packer.send(Message::Finish { upload: self.upload, pin, reply }).await?;
         self.finished = true;

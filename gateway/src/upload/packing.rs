@@ -374,6 +374,7 @@ impl Packing {
                 continue;
             };
             let metadata = UploadMetadata {
+                pin: pin_id(&self.clock, &self.dice),
                 account: pin.account,
                 name: pin.name,
                 root: pin.root,
@@ -436,4 +437,10 @@ impl Packing {
             }
         });
     }
+}
+
+/// A name for a pin: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
+fn pin_id(clock: &Clock, dice: &Dice) -> String {
+    let millis = u64::try_from(clock.now().0).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &dice.bytes()).into_uuid().to_string()
 }

@@ -165,6 +165,7 @@ impl World {
     pub(super) async fn commit(&self, segment: NewSegment, seed: u8, expires: Option<UnixMillis>) {
         let root = Self::root(seed);
         let upload = UploadMetadata {
+            pin: format!("pin-{seed}"),
             account: ACCOUNT.into(),
             name: String::new(),
             root: root.clone(),
@@ -176,7 +177,7 @@ impl World {
         };
         let now = self.clock.now();
         let outcomes = self.db.commit(&[segment], &[upload], now, now + HOUR).await.unwrap();
-        assert_eq!(outcomes, [store::Committed::Created]);
+        assert_eq!(outcomes[0].committed, store::Committed::Created);
     }
 
     pub(super) fn root(seed: u8) -> Cid {

@@ -58,42 +58,44 @@ macro_rules! insert_segments {
 
 /// Inserts new pins and charges their accounts; brings pins that stood already up to date.
 macro_rules! insert_pins {
-    ($tx:ident, $drafts:expr, $outcomes:expr, $now:expr) => {
+    ($tx:ident, $drafts:expr, $outcomes:expr) => {
         const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
         // An upload without a name leaves the pin's name alone. The later end wins, and none is the latest: whoever pinned
         // a file for good does not lose it by uploading it once more for a day.
         const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, expires_ms = \
              CASE WHEN $4 IS NULL OR expires_ms IS NULL THEN NULL WHEN expires_ms < $4 THEN $4 ELSE expires_ms END \
-             WHERE account_id = $1 AND cid = $2";
+             WHERE account_id = $1 AND id = $2";
         let with = |wanted| {
-            $drafts.iter().zip(&$outcomes).filter(move |(_, is)| **is == wanted).map(|(draft, _)| draft)
+            let is = move |outcome: &Outcome| outcome.committed == wanted;
+            $drafts.iter().zip(&$outcomes).filter(move |(_, outcome)| is(outcome))
         };
-        let created: Vec<&Draft<'_>> = with(Committed::Created).collect();
+        let created: Vec<(&Draft<'_>, &Outcome)> = with(Committed::Created).collect();
         for part in runs(&created) {
             let mut query = QueryBuilder::new(
-                "INSERT INTO pins (account_id, cid, name, size_bytes, created_ms, expires_ms) ",
+                "INSERT INTO pins (id, account_id, cid, name, size_bytes, created_us, expires_ms) ",
             );
-            query.push_values(part, |mut row, draft| {
-                row.push_bind(draft.upload.account.clone())
+            query.push_values(part, |mut row, (draft, outcome)| {
+                row.push_bind(outcome.pin.clone())
+                    .push_bind(draft.upload.account.clone())
                     .push_bind(draft.root.clone())
                     .push_bind(text(&draft.upload.name))
                     .push_bind(sql(draft.upload.size_bytes))
-                    .push_bind($now.0)
+                    .push_bind(outcome.created.0)
                     .push_bind(draft.upload.expires.map(|expires| expires.0));
             });
             query.build().execute(&mut *$tx).await?;
         }
         let mut charges: BTreeMap<&str, u64> = BTreeMap::new();
-        for draft in created {
+        for (draft, _) in created {
             *charges.entry(&draft.upload.account).or_default() += draft.upload.size_bytes;
         }
         for (account, bytes) in charges {
             sqlx::query(CHARGE).bind(account).bind(sql(bytes)).execute(&mut *$tx).await?;
         }
-        for draft in with(Committed::AlreadyPinned) {
+        for (draft, outcome) in with(Committed::AlreadyPinned) {
             sqlx::query(TOUCH)
                 .bind(&draft.upload.account)
-                .bind(&draft.root)
+                .bind(&outcome.pin)
                 .bind(text(&draft.upload.name))
                 .bind(draft.upload.expires.map(|expires| expires.0))
                 .execute(&mut *$tx)
@@ -107,7 +109,7 @@ macro_rules! insert_roots {
     ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
         let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
         for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
-            if *outcome == Committed::Created {
+            if outcome.committed == Committed::Created {
                 pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += 1;
             }
         }

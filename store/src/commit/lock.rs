@@ -15,7 +15,7 @@ macro_rules! lock_known {
             let rows: Vec<(String, i64, i64)> = query.build_query_as().fetch_all(&mut *$tx).await?;
             for (id, quota, used) in rows {
                 let free_bytes = u64::try_from(quota.saturating_sub(used)).unwrap_or(0);
-                known.accounts.insert(id, AccountState { free_bytes, pins: HashSet::new() });
+                known.accounts.insert(id, AccountState { free_bytes, pins: HashMap::new() });
             }
         }
 
@@ -51,15 +51,15 @@ macro_rules! lock_known {
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();
         for part in runs(&pinned) {
             let mut query =
-                QueryBuilder::new("SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (");
+                QueryBuilder::new("SELECT account_id, cid, id FROM pins WHERE (account_id, cid) IN (");
             query.push_values(part, |mut row, draft| {
                 row.push_bind(draft.upload.account.clone()).push_bind(draft.root.clone());
             });
-            query.push(")");
-            let rows: Vec<(String, String)> = query.build_query_as().fetch_all(&mut *$tx).await?;
-            for (account, root) in rows {
+            query.push(") ORDER BY created_us, id");
+            let rows: Vec<(String, String, String)> = query.build_query_as().fetch_all(&mut *$tx).await?;
+            for (account, root, pin) in rows {
                 if let Some(account) = known.accounts.get_mut(&account) {
-                    account.pins.insert(root);
+                    account.pins.insert(root, pin);
                 }
             }
         }

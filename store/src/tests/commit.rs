@@ -1,9 +1,12 @@
 //! What one transaction makes of several uploads.
 
+use protocol::time::UnixMicros;
+
 use super::{
     engines::both_engines,
     fixtures::{
-        NOW, account, cid, commit, later, repeated, segment, segment_id, state, store_file, upload, used,
+        NOW, account, cid, commit, commit_at, later, repeated, segment, segment_id, state, store_file,
+        upload, used,
     },
 };
 use crate::{
@@ -78,7 +81,7 @@ async fn one_commit_judges_each_upload_by_itself(db: Db) {
     assert_eq!(db.root_segments(&cid(1)).await.expect("links"), [segment_id(1), segment_id(2)]);
     assert_eq!(db.root_segments(&cid(4)).await.expect("links"), [segment_id(1), segment_id(2)]);
     let pin = db.pin("a", &cid(4)).await.expect("pin").expect("pinned");
-    assert_eq!((pin.size_bytes, pin.dag_size_bytes, pin.created), (40, 50, NOW));
+    assert_eq!((pin.size_bytes, pin.dag_size_bytes, pin.created), (40, 50, UnixMicros(NOW.micros().0 + 2)));
 }
 
 async fn a_refused_upload_leaves_nothing_behind(db: Db) {
@@ -121,9 +124,11 @@ async fn pinning_again_updates_name_and_end_and_costs_nothing(db: Db) {
     assert_eq!(commit(&db, &[segment(1)], &[named("first", Some(later(5)))]).await, [Created]);
     assert_eq!((pin().await.name.as_str(), pin().await.expires), ("first", Some(later(5))));
 
-    let again = db.commit(&[], &[named("", None)], later(9), later(10)).await.expect("commit");
-    assert_eq!(again, [AlreadyPinned]);
-    assert_eq!((pin().await.name.as_str(), pin().await.expires, pin().await.created), ("first", None, NOW));
+    assert_eq!(commit_at(&db, &[], &[named("", None)], later(9)).await, [AlreadyPinned]);
+    assert_eq!(
+        (pin().await.name.as_str(), pin().await.expires, pin().await.created),
+        ("first", None, NOW.micros())
+    );
 
     // Within one call the later upload's name wins.
     let both = [named("second", None), named("third", Some(later(7)))];

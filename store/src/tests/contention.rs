@@ -132,7 +132,7 @@ async fn a_commit_that_is_dropped_midway_is_whole_or_nothing(db: Db) {
             }
         };
         tokio::select! {
-            done = work => assert_eq!(done.expect("commit"), [Committed::Created]),
+            done = work => assert_eq!(done.expect("commit")[0].committed, Committed::Created),
             () = patience => {}
         }
     }

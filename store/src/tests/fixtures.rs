@@ -1,6 +1,9 @@
 //! Small things with names made of numbers, so that a case reads as what it does.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use content::{Cid, HashFn};
 use erasure::{Codec, Scheme};
@@ -57,10 +60,17 @@ pub(super) fn segment(number: u32) -> NewSegment {
     }
 }
 
+/// A name that no other pin has.
+fn pin_id() -> String {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    format!("pin-{:06}", DRAWN.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A file that is one block, in the first of its segments.
 pub(super) fn upload(account: &str, root: u32, size_bytes: u64, segments: &[u32]) -> UploadMetadata {
     let segments: Vec<SegmentId> = segments.iter().map(|number| segment_id(*number)).collect();
     UploadMetadata {
+        pin: pin_id(),
         account: account.to_string(),
         name: format!("file {root}"),
         root: cid(root),
@@ -88,7 +98,17 @@ pub(super) async fn account(db: &Db, id: &str, quota_bytes: u64) {
 
 /// Commits at `NOW` with a lease of an hour.
 pub(super) async fn commit(db: &Db, segments: &[NewSegment], uploads: &[UploadMetadata]) -> Vec<Committed> {
-    db.commit(segments, uploads, NOW, later(3600)).await.expect("commit")
+    commit_at(db, segments, uploads, NOW).await
+}
+
+pub(super) async fn commit_at(
+    db: &Db,
+    segments: &[NewSegment],
+    uploads: &[UploadMetadata],
+    now: UnixMillis,
+) -> Vec<Committed> {
+    let outcomes = db.commit(segments, uploads, now, now + Duration::from_secs(3600)).await.expect("commit");
+    outcomes.into_iter().map(|outcome| outcome.committed).collect()
 }
 
 /// Commits one upload into a segment of its own, which must go well.

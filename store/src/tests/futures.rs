@@ -23,7 +23,7 @@ async fn all_futures_are_send() {
     is_send(db.pin("", &root));
     is_send(db.pins("", None, 1));
     is_send(db.unpin("", &root, NOW));
-    is_send(db.expire_pin("", &root, NOW, NOW));
+    is_send(db.expire_pin("", "", NOW, NOW));
     is_send(db.expired_pins(NOW, 1));
     is_send(db.set_lost(segment_id(1), true));
     is_send(db.collect_segment(segment_id(1), NOW));

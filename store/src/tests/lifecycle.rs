@@ -135,6 +135,7 @@ async fn take(db: &Db, model: &mut Model, step: &Step) {
                 })
                 .collect();
             let outcomes = db.commit(&brought, &sent, NOW, later(1)).await.expect("commit");
+            let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.committed).collect();
             assert_eq!(outcomes, model.commit(&new, uploads));
         }
         Step::Unpin(account, root) => {

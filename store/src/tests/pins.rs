@@ -26,6 +26,8 @@ async fn pages_walk_through_equal_timestamps(db: Db) {
     let second: Vec<UploadMetadata> = (7..10).map(|root| repeated("a", root, 1, &[1])).collect();
     db.commit(&[], &second, later(1), later(2)).await.expect("commit");
     commit(&db, &[], &[repeated("b", 3, 1, &[1])]).await;
+    // Another call in the very same millisecond.
+    commit(&db, &[], &[repeated("a", 10, 1, &[1]), repeated("a", 11, 1, &[1])]).await;
 
     for limit in [1, 3, 7, 10, 11] {
         let (mut walked, mut cursor) = (Vec::new(), None);
@@ -38,13 +40,13 @@ async fn pages_walk_through_equal_timestamps(db: Db) {
                 break;
             }
         }
-        let keys: Vec<_> = walked.iter().map(|pin| (pin.created, pin.cid.to_string())).collect();
+        let keys: Vec<_> = walked.iter().map(|pin| (pin.created, pin.id.clone())).collect();
         let mut sorted = keys.clone();
         sorted.sort();
         sorted.dedup();
         sorted.reverse();
         assert_eq!(keys, sorted, "newest first, each once, by pages of {limit}");
-        assert_eq!(walked.len(), 10);
+        assert_eq!(walked.len(), 12);
         assert!(walked.iter().all(|pin| pin.account == "a"));
     }
     let none = db.pins("nobody", None, 5).await.expect("page");
@@ -100,15 +102,17 @@ async fn expired_pins_are_found_and_removed(db: Db) {
     let ending = |root, expires| UploadMetadata { expires, ..upload("a", root, 10, &[1]) };
     let uploads = [ending(1, Some(later(20))), ending(2, None), ending(3, Some(later(10)))];
     commit(&db, &[segment(1)], &uploads).await;
+    let pin = async |root| ("a".to_string(), db.pin("a", &cid(root)).await.expect("pin").expect("pinned").id);
+    let (second, third) = (pin(2).await, pin(3).await);
     assert!(db.expired_pins(later(9), 9).await.expect("expired").is_empty());
-    assert_eq!(db.expired_pins(later(10), 9).await.expect("expired"), [("a".to_string(), cid(3))]);
-    let both = [("a".to_string(), cid(3)), ("a".to_string(), cid(1))];
+    assert_eq!(db.expired_pins(later(10), 9).await.expect("expired"), std::slice::from_ref(&third));
+    let both = [third, pin(1).await];
     assert_eq!(db.expired_pins(later(20), 9).await.expect("expired"), both);
     assert_eq!(db.expired_pins(later(20), 1).await.expect("expired"), both[..1]);
 
-    assert!(!db.expire_pin("a", &cid(3), later(9), later(99)).await.expect("expire"), "not yet");
-    assert!(!db.expire_pin("a", &cid(2), later(9999), later(99)).await.expect("expire"), "never");
-    assert!(db.expire_pin("a", &cid(3), later(10), later(99)).await.expect("expire"));
+    assert!(!db.expire_pin("a", &both[0].1, later(9), later(99)).await.expect("expire"), "not yet");
+    assert!(!db.expire_pin("a", &second.1, later(9999), later(99)).await.expect("expire"), "never");
+    assert!(db.expire_pin("a", &both[0].1, later(10), later(99)).await.expect("expire"));
     assert_eq!(used(&db, "a").await, 20);
 }
 
@@ -119,8 +123,8 @@ async fn a_pin_made_to_stay_is_not_expired(db: Db) {
     let expired = db.expired_pins(later(1), 9).await.expect("expired");
     // The account uploads the file again, for good, between the look and the removal.
     commit(&db, &[], &[repeated("a", 1, 10, &[1])]).await;
-    for (account, root) in expired {
-        assert!(!db.expire_pin(&account, &root, later(1), later(9)).await.expect("expire"));
+    for (account, id) in expired {
+        assert!(!db.expire_pin(&account, &id, later(1), later(9)).await.expect("expire"));
     }
     assert!(db.pin("a", &cid(1)).await.expect("pin").is_some());
     assert_eq!(state(&db, 1).await, Some(SegmentState::Live));

@@ -11,7 +11,7 @@ use crate::{
     Db, Visit, ledger,
     lookup::{pieces_of, places_of},
     pieces::{HELD_FROM, LOSERS, take_away},
-    pins::{DELETE_PIN, DISCOUNT, EXPIRED, ORPHAN, PAGE, UNLINK},
+    pins::{DELETE_EXPIRED, DELETE_OF_ROOT, DISCOUNT, EXPIRED, NEWEST, ORPHAN, PAGE, STILL_PINNED, UNLINK},
     repairs::due_repairs,
     segments::COLLECTABLE,
     unpins::QUEUED,
@@ -46,7 +46,10 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("pins", PAGE.to_string()),
         ("expired_pins", EXPIRED.to_string()),
         ("collectable_segments", COLLECTABLE.to_string()),
-        ("unpin: pin", DELETE_PIN.to_string()),
+        ("pin", NEWEST.to_string()),
+        ("unpin: pins", DELETE_OF_ROOT.to_string()),
+        ("unpin: expired", DELETE_EXPIRED.to_string()),
+        ("unpin: others", STILL_PINNED.to_string()),
         ("unpin: root", DISCOUNT.to_string()),
         ("unpin: segments", ORPHAN.to_string()),
         ("unpin: links", UNLINK.to_string()),
@@ -55,7 +58,7 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("record_passed", text(ledger::prove_spans(node_id(1), &spans))),
         (
             "commit: pins",
-            "SELECT account_id, cid FROM pins WHERE (account_id, cid) IN (VALUES ($1, $2), ($3, $4))"
+            "SELECT account_id, cid, id FROM pins WHERE (account_id, cid) IN (VALUES ($1, $2), ($3, $4))"
                 .to_string(),
         ),
     ]

@@ -27,7 +27,7 @@ async fn two_handles_commit_to_one_file_without_errors() {
         });
     }
     while let Some(done) = tasks.join_next().await {
-        assert_eq!(done.expect("no panic").expect("no error"), [Committed::Created]);
+        assert_eq!(done.expect("no panic").expect("no error")[0].committed, Committed::Created);
     }
     assert_eq!(used(&handles[1], "a").await, 2 * u64::from(COMMITS));
     let cids: Vec<_> = (0..COMMITS).map(cid).collect();

@@ -8,7 +8,8 @@ pub(super) async fn assert_whole(db: &Db) {
         (
             "accounts are charged for their pins and nothing else",
             "SELECT COUNT(*) FROM accounts a WHERE a.used_bytes <> \
-             (SELECT CAST(COALESCE(SUM(p.size_bytes), 0) AS BIGINT) FROM pins p WHERE p.account_id = a.id)",
+             (SELECT CAST(COALESCE(SUM(p.size_bytes), 0) AS BIGINT) FROM \
+             (SELECT DISTINCT account_id, cid, size_bytes FROM pins) p WHERE p.account_id = a.id)",
         ),
         ("no account is over its quota", "SELECT COUNT(*) FROM accounts WHERE used_bytes > quota_bytes"),
         ("every pin has its root", "SELECT COUNT(*) FROM pins WHERE cid NOT IN (SELECT cid FROM roots)"),
