@@ -76,6 +76,9 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
+    /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
+    /// durable.
+    pub blocks_remembered: usize,
     /// A segment is sealed when it has about this many bytes, at most 64 MiB.
     pub segment_bytes: usize,
     /// How long a finished upload waits for others to share its segment.
@@ -207,6 +210,7 @@ impl Default for UploadsConfig {
             uploads_max: 256,
             account_uploads_max: 128,
             files_max: 200_000,
+            blocks_remembered: 2_048,
             segment_bytes: 16 << 20,
             linger: Duration::from_millis(5),
             early_segments_max: 4,

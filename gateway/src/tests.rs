@@ -5,6 +5,7 @@ mod crowd;
 mod files;
 mod gone;
 mod health;
+mod long;
 mod memory;
 mod nodes;
 mod origins;

@@ -1,11 +1,14 @@
-//! Collecting: pins whose time is over end, segments that nobody needs are removed, old events are forgotten. What nodes
-//! hold of them is queued, and told to them by `deliver`.
+//! Collecting: pins whose time is over end, what long uploads leave behind is cleared away, segments that nobody needs are
+//! removed, old events are forgotten. What nodes hold of them is queued, and told to them by `deliver`.
 
 use std::sync::Arc;
 
 use service::job::{Job, Progress};
 
 use crate::monitor::Inner;
+
+/// Blocks of one long upload that are cleared in one transaction.
+const CLEARED_BLOCKS: u32 = 1_000;
 
 /// The job that collects.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ impl Job for Collect {
     const NAME: &'static str = "collect";
 
     async fn step(&self) -> anyhow::Result<Progress> {
-        let full = self.end_pins().await? | self.remove_segments().await?;
+        let full = self.end_pins().await? | self.clear_long_uploads().await? | self.remove_segments().await?;
         let now = self.inner.clock.now();
         let trimmed = self.inner.db.trim_events(now - self.inner.config.collect.events_kept).await?;
         if trimmed > 0 {
@@ -47,6 +50,12 @@ impl Collect {
             }
         }
         Ok(expired.len() >= config.batch as usize)
+    }
+
+    /// Clears away what is left of finished and given up long uploads; `true` when there may be more.
+    async fn clear_long_uploads(&self) -> anyhow::Result<bool> {
+        let inner = &self.inner;
+        Ok(inner.db.clear_long_upload(inner.clock.now(), CLEARED_BLOCKS).await?)
     }
 
     /// Removes segments; `true` when there may be more.

@@ -71,7 +71,7 @@ async fn commit_all(
         let segment = segment(batch)?;
         let uploads: Vec<UploadMetadata> = (0..*size).map(|index| upload(batch, index)).collect();
         let start = Instant::now();
-        let outcomes = db.commit(&[segment], &uploads, NOW, NOW).await?;
+        let outcomes = db.commit(&[segment], &[], &uploads, NOW, NOW).await?;
         let one = start.elapsed();
         took += one;
         slowest = slowest.max(one);
@@ -137,6 +137,7 @@ fn upload(batch: u64, index: u64) -> UploadMetadata {
         dag_size_bytes: 1024,
         expires: None,
         blocks: vec![BlockAt { cid, segment, offset_bytes: index * 1100, length_bytes: 1024 }],
+        recorded: None,
         segments: vec![segment],
     }
 }

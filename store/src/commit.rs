@@ -21,12 +21,12 @@ use protocol::{
 use sqlx::QueryBuilder;
 
 use crate::{
-    Db, SegmentState, StoreError,
+    Db, SegmentState, StoreError, UploadPart,
     db::write,
     rows::{ROWS_PER_STATEMENT, parse, push_list, runs, sql, text},
 };
 use decide::{AccountState, Draft, Known, accepted, decide};
-use insert::{insert_blocks, insert_pins, insert_roots, insert_segments, release_lost};
+use insert::{insert_blocks, insert_parts, insert_pins, insert_roots, insert_segments, release_lost};
 use lock::lock_known;
 
 /// A segment whose pieces are durable on enough nodes.
@@ -81,8 +81,10 @@ pub struct UploadMetadata {
     pub dag_size_bytes: u64,
     /// When the pin ends by itself.
     pub expires: Option<UnixMillis>,
-    /// Blocks that were stored for this upload.
+    /// Blocks that were stored for this upload, but for those that were recorded before.
     pub blocks: Vec<BlockAt>,
+    /// The long upload under which blocks of it were recorded before.
+    pub recorded: Option<String>,
     /// Every segment that holds a block of it, earlier ones included.
     pub segments: Vec<SegmentId>,
 }
@@ -112,7 +114,7 @@ pub enum Committed {
 }
 
 impl Db {
-    /// Records new segments and finished uploads in one transaction. Segments that no accepted upload of this call needs
+    /// Records new segments, parts of long uploads and finished uploads in one transaction. Segments that no accepted upload of this call needs
     /// wait as `pending` until `lease`. Gives one outcome per upload, in order.
     ///
     /// An accepted upload names all segments its root needs, so a lost one that an earlier upload of the same root relied
@@ -120,11 +122,12 @@ impl Db {
     pub async fn commit(
         &self,
         segments: &[NewSegment],
+        parts: &[UploadPart],
         uploads: &[UploadMetadata],
         now: UnixMillis,
         lease: UnixMillis,
     ) -> Result<Vec<Outcome>, StoreError> {
-        self.commit_all(segments, uploads, now, lease).await
+        self.commit_all(segments, parts, uploads, now, lease).await
     }
 
     // A plain function, because the body of an async one is compiled anew in every place that calls it, and this is a
@@ -132,6 +135,7 @@ impl Db {
     fn commit_all<'a>(
         &'a self,
         segments: &'a [NewSegment],
+        parts: &'a [UploadPart],
         uploads: &'a [UploadMetadata],
         now: UnixMillis,
         lease: UnixMillis,
@@ -145,25 +149,11 @@ impl Db {
                 insert_segments!(tx, segments, standing, known, now, lease);
                 insert_pins!(tx, drafts, outcomes);
                 insert_roots!(tx, drafts, outcomes, standing, now);
-                insert_blocks!(tx, standing);
+                insert_parts!(tx, parts, lease);
+                insert_blocks!(tx, standing, now);
                 release_lost!(self, tx, standing, old_roots, lease);
                 outcomes
             })
-        })
-    }
-
-    /// Keeps pending segments of uploads in progress from being collected.
-    pub async fn extend_leases(&self, segments: &[SegmentId], lease: UnixMillis) -> Result<(), StoreError> {
-        if segments.is_empty() {
-            return Ok(());
-        }
-        write!(self, tx => {
-            for part in segments.chunks(ROWS_PER_STATEMENT) {
-                let mut query = QueryBuilder::new("UPDATE segments SET due_ms = ");
-                query.push_bind(lease.0).push(" WHERE state = 'pending' AND id IN ");
-                push_list(&mut query, part);
-                query.build().execute(&mut *tx).await?;
-            }
         })
     }
 }

@@ -8,6 +8,7 @@ mod commit;
 mod db;
 mod events;
 mod ledger;
+mod long_uploads;
 mod lookup;
 mod nodes;
 mod pieces;
@@ -24,7 +25,8 @@ pub use commit::{BlockAt, Committed, NewPiece, NewSegment, Outcome, UploadMetada
 pub use db::{Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
-pub use lookup::{Located, SegmentInfo, SegmentPiece};
+pub use long_uploads::UploadPart;
+pub use lookup::{BlockFound, Located, SegmentInfo, SegmentPiece};
 pub use nodes::{Heartbeat, NewNode, NodeRow};
 pub use pieces::{HeldPiece, PieceSlot};
 pub use pins::{Pin, PinCursor, PinPage};

@@ -48,7 +48,25 @@ pub struct SegmentPiece {
     pub node: Option<NodeId>,
 }
 
-type BlockRow = (String, String, i64, i64, String);
+/// A block that is stored, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockFound {
+    /// Where it lies.
+    pub at: BlockAt,
+    /// `None`: everybody may use it; otherwise this long upload in progress.
+    pub upload: Option<String>,
+}
+
+/// Block, segment, offset, length, state, long upload, when that was finished.
+type BlockRow = (String, String, i64, i64, String, Option<String>, Option<i64>);
+/// A row of a block.
+struct Place {
+    at: BlockAt,
+    state: SegmentState,
+    /// The long upload in progress whose it is.
+    upload: Option<String>,
+}
+
 type SegmentRow = (String, String, i64, i64, i64, String, i64, String, Option<String>);
 
 /// Every place of these blocks.
@@ -57,8 +75,9 @@ where
     String: for<'q> Encode<'q, DB> + Type<DB>,
 {
     let mut query = QueryBuilder::new(
-        "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state FROM blocks b \
-         JOIN segments s ON s.id = b.segment_id WHERE b.cid IN ",
+        "SELECT b.cid, b.segment_id, b.offset_bytes, b.length_bytes, s.state, b.upload_id, u.finished_ms \
+         FROM blocks b JOIN segments s ON s.id = b.segment_id LEFT JOIN long_uploads u ON u.id = b.upload_id \
+         WHERE b.cid IN ",
     );
     push_list(&mut query, cids);
     query
@@ -83,32 +102,56 @@ impl Db {
     /// lies nowhere else and `lost_too` asks for it.
     pub async fn find_blocks(&self, cids: &[Cid], lost_too: bool) -> Result<Vec<BlockAt>, StoreError> {
         let mut found: HashMap<Cid, (BlockAt, bool)> = HashMap::new();
+        for Place { at: block, state, upload } in self.places(cids).await? {
+            let lost = match state {
+                SegmentState::Live => false,
+                SegmentState::Lost if lost_too => true,
+                SegmentState::Lost | SegmentState::Pending | SegmentState::Orphaned => continue,
+            };
+            if upload.is_some() {
+                continue;
+            }
+            // The smallest name wins, so that all readers go to the same segment and share its cached ranges.
+            let rank = |lost: bool, block: &BlockAt| (lost, block.segment);
+            let better =
+                found.get(&block.cid).is_none_or(|(known, was)| rank(lost, &block) < rank(*was, known));
+            if better {
+                found.insert(block.cid.clone(), (block, lost));
+            }
+        }
+        Ok(found.into_values().map(|(block, _)| block).collect())
+    }
+
+    /// Which of these blocks need not be stored again, and where they are: those of pinned roots, and those of long uploads
+    /// in progress, which only the upload itself may rely on. A block may be found several times.
+    pub async fn find_stored(&self, cids: &[Cid]) -> Result<Vec<BlockFound>, StoreError> {
+        let usable = |place: &Place| match place.state {
+            SegmentState::Live => true,
+            SegmentState::Pending => place.upload.is_some(),
+            SegmentState::Orphaned | SegmentState::Lost => false,
+        };
+        let places = self.places(cids).await?.into_iter().filter(usable);
+        Ok(places.map(|Place { at, upload, .. }| BlockFound { at, upload }).collect())
+    }
+
+    async fn places(&self, cids: &[Cid]) -> Result<Vec<Place>, StoreError> {
+        let mut places = Vec::new();
         for part in cids.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<BlockRow> = read!(self, pool => {
                 places_of(part).build_query_as().fetch_all(pool).await
             })?;
-            for (cid, segment, offset, length, state) in rows {
-                let lost = match parse("segment state", &state)? {
-                    SegmentState::Live => false,
-                    SegmentState::Lost if lost_too => true,
-                    SegmentState::Lost | SegmentState::Pending | SegmentState::Orphaned => continue,
-                };
-                let block = BlockAt {
+            for (cid, segment, offset, length, state, upload, finished) in rows {
+                let at = BlockAt {
                     cid: parse("block cid", &cid)?,
                     segment: parse("segment id", &segment)?,
                     offset_bytes: size("block offset", offset)?,
                     length_bytes: size("block length", length)?,
                 };
-                // The smallest name wins, so that all readers go to the same segment and share its cached ranges.
-                let rank = |lost: bool, block: &BlockAt| (lost, block.segment);
-                let better =
-                    found.get(&block.cid).is_none_or(|(known, was)| rank(lost, &block) < rank(*was, known));
-                if better {
-                    found.insert(block.cid.clone(), (block, lost));
-                }
+                let state = parse("segment state", &state)?;
+                places.push(Place { at, state, upload: upload.filter(|_| finished.is_none()) });
             }
         }
-        Ok(found.into_values().map(|(block, _)| block).collect())
+        Ok(places)
     }
 
     /// Finds blocks and the holders of all pieces that can rebuild them.

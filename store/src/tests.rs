@@ -12,6 +12,7 @@ mod events;
 mod futures;
 mod ledger;
 mod lifecycle;
+mod long_uploads;
 mod lookup;
 mod nodes;
 mod pieces;

@@ -10,11 +10,11 @@ use testing::Mode;
 use super::world::{ACCOUNT, World, patterned, until};
 use crate::upload::{InHand, PinRequest, UploadError};
 
-fn block(seed: u32, len: usize) -> Block {
+pub(super) fn block(seed: u32, len: usize) -> Block {
     Block::of(Codec::Raw, HashFn::Sha2_256, Bytes::from(patterned(seed, len)))
 }
 
-fn pin(block: &Block) -> PinRequest {
+pub(super) fn pin(block: &Block) -> PinRequest {
     let size_bytes = block.bytes.len() as u64;
     PinRequest {
         account: ACCOUNT.into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::ids::SegmentId;
 use service::clock::Clock;
-use store::{Committed, Db, Outcome, PieceSlot, UploadMetadata};
+use store::{Committed, Db, Outcome, PieceSlot, UploadMetadata, UploadPart};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -21,6 +21,7 @@ pub(super) type Reply = oneshot::Sender<Result<Outcome, UploadError>>;
 /// Work for one transaction.
 pub(super) struct CommitJob {
     pub(super) segment: Option<Sealed>,
+    pub(super) parts: Vec<UploadPart>,
     pub(super) uploads: Vec<(UploadMetadata, Reply)>,
 }
 
@@ -52,7 +53,7 @@ impl Committer {
 
     async fn commit(&self, jobs: Vec<CommitJob>) {
         let (mut segments, mut late) = (Vec::new(), Vec::new());
-        let (mut uploads, mut replies) = (Vec::new(), Vec::new());
+        let (mut parts, mut uploads, mut replies) = (Vec::new(), Vec::new(), Vec::new());
         for job in jobs {
             if let Some(mut sealed) = job.segment {
                 sealed.note_ready();
@@ -60,13 +61,14 @@ impl Committer {
                 // What is stored whole gives its room back here.
                 late.extend(Some(sealed).filter(|sealed| !sealed.rest.is_done()));
             }
+            parts.extend(job.parts);
             for (upload, reply) in job.uploads {
                 uploads.push(upload);
                 replies.push(reply);
             }
         }
         let now = self.clock.now();
-        let outcome = self.db.commit(&segments, &uploads, now, now + self.lease).await;
+        let outcome = self.db.commit(&segments, &parts, &uploads, now, now + self.lease).await;
         let recorded = outcome.is_ok();
         match outcome {
             Ok(outcomes) => {

@@ -8,14 +8,14 @@
 //! beginnings, so that a stream of blocks keeps nothing else from being done.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, OnceLock},
 };
 
 use content::{Block, Cid};
 use protocol::{ids::SegmentId, record::PinRecord};
 use service::{clock::Clock, dice::Dice};
-use store::{BlockAt, Db, UploadMetadata};
+use store::{BlockAt, BlockFound, Db, UploadMetadata, UploadPart};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -60,9 +60,10 @@ pub(super) type SealOutcome = (SegmentId, Result<Sealed, UploadError>);
 /// An upload as the packer sees it.
 struct Upload {
     failure: Arc<OnceLock<UploadError>>,
-    /// Blocks that were stored for it.
-    blocks: Vec<BlockAt>,
-    seen: HashSet<Cid>,
+    /// Blocks that were stored for it and are not recorded yet.
+    blocks: HashMap<Cid, BlockAt>,
+    /// Its name in the database, if it has so many blocks that they are recorded as they become durable.
+    long: Option<String>,
     /// Segments that hold its blocks.
     segments: BTreeSet<SegmentId>,
     /// Those of them that are not durable yet.
@@ -94,8 +95,8 @@ pub(super) struct Packing {
     ripe: bool,
     /// Messages that were taken from the queue; not empty between steps only when the first one waits for room.
     backlog: VecDeque<Message>,
-    /// Blocks of the backlog that are stored already.
-    stored: HashMap<Cid, BlockAt>,
+    /// Blocks of the backlog that are stored already, for everybody or for one long upload.
+    stored: HashMap<(Cid, Option<String>), SegmentId>,
     /// Blocks in segments that are not recorded yet.
     placed: HashMap<Cid, BlockAt>,
     in_work: HashMap<SegmentId, InWork>,
@@ -211,8 +212,12 @@ impl Packing {
             .collect();
         self.stored.clear();
         if !unknown.is_empty() {
-            match self.db.find_blocks(&unknown, false).await {
-                Ok(found) => self.stored = found.into_iter().map(|at| (at.cid.clone(), at)).collect(),
+            match self.db.find_stored(&unknown).await {
+                Ok(found) => {
+                    let found =
+                        found.into_iter().map(|BlockFound { at, upload }| ((at.cid, upload), at.segment));
+                    self.stored = found.collect();
+                }
                 // Storing a block twice costs space; the transaction at the end finds out whether the database is there.
                 Err(error) => tracing::warn!(%error, "could not look for stored blocks"),
             }
@@ -243,8 +248,8 @@ impl Packing {
         }
         let upload = Upload {
             failure,
-            blocks: Vec::new(),
-            seen: HashSet::new(),
+            blocks: HashMap::new(),
+            long: None,
             segments: BTreeSet::new(),
             waiting_for: BTreeSet::new(),
             finish: None,
@@ -256,13 +261,14 @@ impl Packing {
     /// there is no room for sealing.
     fn place(&mut self, id: u64, block: &Block) -> bool {
         let Some(upload) = self.uploads.get_mut(&id) else { return true };
-        if upload.failure.get().is_some() || upload.seen.contains(&block.cid) {
+        if upload.failure.get().is_some() || upload.blocks.contains_key(&block.cid) {
             return true;
         }
-        if let Some(at) = self.stored.get(&block.cid) {
+        let stored = |whose| self.stored.get(&(block.cid.clone(), whose));
+        let own = upload.long.as_ref().and_then(|long| stored(Some(long.clone())));
+        if let Some(segment) = own.or_else(|| stored(None)) {
             metrics::counter!("upload_blocks_total", "kind" => "stored_before").increment(1);
-            upload.seen.insert(block.cid.clone());
-            upload.segments.insert(at.segment);
+            upload.segments.insert(*segment);
             return true;
         }
         let at = if let Some(at) = self.placed.get(&block.cid) {
@@ -276,12 +282,11 @@ impl Packing {
         let in_work = self.in_work.entry(at.segment).or_default();
         in_work.members.insert(id);
         if let Some(upload) = self.uploads.get_mut(&id) {
-            upload.seen.insert(block.cid.clone());
             upload.segments.insert(at.segment);
             if !in_work.durable {
                 upload.waiting_for.insert(at.segment);
             }
-            upload.blocks.push(at);
+            upload.blocks.insert(block.cid.clone(), at);
         }
         true
     }
@@ -322,7 +327,7 @@ impl Packing {
         upload.finish = Some((pin, reply));
         if upload.waiting_for.is_empty() {
             let uploads = self.ready(&[id]);
-            self.hand_on(CommitJob { segment: None, uploads }).await;
+            self.hand_on(CommitJob { segment: None, parts: Vec::new(), uploads }).await;
         }
     }
 
@@ -355,7 +360,8 @@ impl Packing {
                     }
                 }
                 let uploads = self.ready(&members);
-                self.hand_on(CommitJob { segment: Some(sealed), uploads }).await;
+                let parts = self.parts(&members);
+                self.hand_on(CommitJob { segment: Some(sealed), parts, uploads }).await;
             }
             Err(error) => self.lose(segment, &error),
         }
@@ -369,24 +375,47 @@ impl Packing {
             if !self.uploads.get(id).is_some_and(is_ready) {
                 continue;
             }
-            let Some(Upload { finish: Some((pin, reply)), blocks, segments, .. }) = self.uploads.remove(id)
+            let Some(Upload { finish: Some((pin, reply)), blocks, long, segments, .. }) =
+                self.uploads.remove(id)
             else {
                 continue;
             };
             let metadata = UploadMetadata {
-                pin: pin_id(&self.clock, &self.dice),
+                pin: new_id(&self.clock, &self.dice),
                 account: pin.account,
                 name: pin.name,
                 root: pin.root,
                 size_bytes: pin.size_bytes,
                 dag_size_bytes: pin.dag_size_bytes,
                 expires: pin.expires,
-                blocks,
+                blocks: blocks.into_values().collect(),
+                recorded: long,
                 segments: segments.into_iter().collect(),
             };
             ready.push((metadata, reply));
         }
         ready
+    }
+
+    /// The durable blocks of those of `ids` that have too many to remember them all. A block that comes twice is found in
+    /// the database from then on.
+    fn parts(&mut self, ids: &[u64]) -> Vec<UploadPart> {
+        let mut parts = Vec::new();
+        for id in ids {
+            let Some(upload) = self.uploads.get_mut(id) else { continue };
+            let is_first = upload.long.is_none();
+            if is_first && upload.blocks.len() <= self.config.blocks_remembered {
+                continue;
+            }
+            let waiting_for = &upload.waiting_for;
+            let durable = upload.blocks.extract_if(|_, at| !waiting_for.contains(&at.segment));
+            let blocks: Vec<BlockAt> = durable.map(|(_, at)| at).collect();
+            if !blocks.is_empty() {
+                let name = upload.long.get_or_insert_with(|| new_id(&self.clock, &self.dice));
+                parts.push(UploadPart { upload: name.clone(), is_first, blocks });
+            }
+        }
+        parts
     }
 
     async fn hand_on(&self, job: CommitJob) {
@@ -430,17 +459,18 @@ impl Packing {
         let segments: BTreeSet<SegmentId> =
             self.uploads.values().flat_map(|upload| upload.segments.iter().copied()).collect();
         let segments: Vec<SegmentId> = segments.into_iter().collect();
+        let long: Vec<String> = self.uploads.values().filter_map(|upload| upload.long.clone()).collect();
         let (db, until) = (self.db.clone(), self.clock.now() + self.config.lease);
         tokio::spawn(async move {
-            if let Err(error) = db.extend_leases(&segments, until).await {
+            if let Err(error) = db.extend_leases(&segments, &long, until).await {
                 tracing::warn!(%error, "could not extend the leases of uploads in progress");
             }
         });
     }
 }
 
-/// A name for a pin: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
-fn pin_id(clock: &Clock, dice: &Dice) -> String {
+/// A name for a pin or a long upload: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
+fn new_id(clock: &Clock, dice: &Dice) -> String {
     let millis = u64::try_from(clock.now().0).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &dice.bytes()).into_uuid().to_string()
 }

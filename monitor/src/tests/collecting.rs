@@ -70,13 +70,13 @@ async fn uploads_in_progress_stay_while_their_lease_lasts() {
     let world = World::new(20).await;
     let segment = world.store(1, 40_000, 0..20);
     let (id, now) = (segment.id, world.clock.now());
-    world.db.commit(&[segment], &[], now, now + HOUR).await.unwrap();
+    world.db.commit(&[segment], &[], &[], now, now + HOUR).await.unwrap();
     let monitor = world.monitor();
     world.clock.advance(59 * MINUTE);
     run(&monitor.collect()).await;
     run(&monitor.deliver()).await;
     assert_eq!(world.held_pieces(id).await, 20);
-    world.db.extend_leases(&[id], world.clock.now() + HOUR).await.unwrap();
+    world.db.extend_leases(&[id], &[], world.clock.now() + HOUR).await.unwrap();
     world.clock.advance(30 * MINUTE);
     run(&monitor.collect()).await;
     assert_eq!(world.held_pieces(id).await, 20);

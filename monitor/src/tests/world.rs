@@ -173,10 +173,11 @@ impl World {
             dag_size_bytes: segment.length_bytes,
             expires,
             blocks: vec![BlockAt { cid: root, segment: segment.id, offset_bytes: 0, length_bytes: 1 }],
+            recorded: None,
             segments: vec![segment.id],
         };
         let now = self.clock.now();
-        let outcomes = self.db.commit(&[segment], &[upload], now, now + HOUR).await.unwrap();
+        let outcomes = self.db.commit(&[segment], &[], &[upload], now, now + HOUR).await.unwrap();
         assert_eq!(outcomes[0].committed, store::Committed::Created);
     }
 

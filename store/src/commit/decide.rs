@@ -1,6 +1,6 @@
 //! What becomes of each upload of a commit, worked out from what the database knows. Never touches the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use protocol::{ids::SegmentId, time::UnixMicros};
 
@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) accounts: HashMap<String, AccountState>,
     /// Every segment that an upload names; one that does not exist is missing.
     pub(super) segments: HashMap<SegmentId, SegmentState>,
+    /// Long uploads that may be finished, or were.
+    pub(super) long_uploads: HashSet<String>,
 }
 
 /// One outcome per upload, in order: an earlier upload of the same call uses up quota before a later one. Pins are made
@@ -57,7 +59,8 @@ pub(super) fn decide(drafts: &[Draft<'_>], mut known: Known, now: UnixMicros) ->
 
 fn judge(draft: &Draft<'_>, known: &mut Known) -> Committed {
     let readable = |id| known.segments.get(id).is_some_and(|state| *state != SegmentState::Lost);
-    if !draft.upload.segments.iter().all(readable) {
+    let is_recorded = |upload| known.long_uploads.contains(upload);
+    if !draft.upload.segments.iter().all(readable) || !draft.upload.recorded.iter().all(is_recorded) {
         return Committed::SegmentGone;
     }
     let Some(account) = known.accounts.get_mut(&draft.upload.account) else {

@@ -141,10 +141,50 @@ macro_rules! insert_roots {
     };
 }
 
-/// Inserts the blocks that were stored for accepted uploads.
+/// Records blocks of long uploads that are still in progress.
+macro_rules! insert_parts {
+    ($tx:ident, $parts:expr, $lease:expr) => {
+        const NAME: &str = "INSERT INTO long_uploads (id, due_ms) VALUES ($1, $2)";
+        for part in $parts {
+            if part.is_first {
+                sqlx::query(NAME).bind(&part.upload).bind($lease.0).execute(&mut *$tx).await?;
+            }
+            for blocks in runs(&part.blocks) {
+                let mut query = QueryBuilder::new(
+                    "INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes, upload_id) ",
+                );
+                query.push_values(blocks, |mut row, block: &BlockAt| {
+                    row.push_bind(block.cid.to_string())
+                        .push_bind(block.segment.to_string())
+                        .push_bind(sql(block.offset_bytes))
+                        .push_bind(sql(block.length_bytes))
+                        .push_bind(part.upload.clone());
+                });
+                // When two long uploads brought the block at the same time, neither may take it from the other by failing.
+                query.push(
+                    " ON CONFLICT (cid, segment_id) DO UPDATE SET upload_id = \
+                     CASE WHEN blocks.upload_id = excluded.upload_id THEN blocks.upload_id ELSE NULL END",
+                );
+                query.build().execute(&mut *$tx).await?;
+            }
+        }
+    };
+}
+
+/// Inserts the blocks that were stored for accepted uploads, and lets those be seen that were recorded before.
 macro_rules! insert_blocks {
-    ($tx:ident, $standing:expr) => {
-        let blocks: Vec<&BlockAt> = $standing.iter().flat_map(|draft| draft.upload.blocks.iter()).collect();
+    ($tx:ident, $standing:expr, $now:expr) => {
+        const FINISH: &str = "UPDATE long_uploads SET finished_ms = $2 WHERE id = $1";
+        for upload in $standing.iter().filter_map(|draft| draft.upload.recorded.as_ref()) {
+            sqlx::query(FINISH).bind(upload).bind($now.0).execute(&mut *$tx).await?;
+        }
+        // Two uploads may have brought a block at the same time; one statement takes each row once.
+        let mut brought = HashSet::new();
+        let blocks: Vec<&BlockAt> = $standing
+            .iter()
+            .flat_map(|draft| draft.upload.blocks.iter())
+            .filter(|block| brought.insert((&block.cid, block.segment)))
+            .collect();
         for part in runs(&blocks) {
             let mut query =
                 QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
@@ -154,7 +194,7 @@ macro_rules! insert_blocks {
                     .push_bind(sql(block.offset_bytes))
                     .push_bind(sql(block.length_bytes));
             });
-            query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
+            query.push(" ON CONFLICT (cid, segment_id) DO UPDATE SET upload_id = NULL");
             query.build().execute(&mut *$tx).await?;
         }
     };
@@ -194,4 +234,4 @@ macro_rules! release_lost {
     };
 }
 
-pub(super) use {insert_blocks, insert_pins, insert_roots, insert_segments, release_lost};
+pub(super) use {insert_blocks, insert_parts, insert_pins, insert_roots, insert_segments, release_lost};

@@ -46,6 +46,16 @@ macro_rules! lock_known {
             }
         }
 
+        let long: BTreeSet<&String> =
+            $drafts.iter().filter_map(|draft| draft.upload.recorded.as_ref()).collect();
+        for part in long.into_iter().collect::<Vec<_>>().chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new("SELECT id FROM long_uploads WHERE due_ms > 0 AND id IN ");
+            push_list(&mut query, part);
+            query.push(" ORDER BY id").push($db.for_update());
+            let rows: Vec<(String,)> = query.build_query_as().fetch_all(&mut *$tx).await?;
+            known.long_uploads.extend(rows.into_iter().map(|(id,)| id));
+        }
+
         // A pin has a root, so new roots have none.
         let pinned: Vec<&Draft<'_>> =
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();

@@ -17,9 +17,9 @@ both_engines!(
 
 async fn a_pending_segment_is_collected_when_its_lease_ends(db: Db) {
     account(&db, "a", 100).await;
-    db.commit(&[segment(1), segment(2)], &[], NOW, later(10)).await.expect("commit");
-    db.extend_leases(&[], later(99)).await.expect("nothing to extend");
-    db.extend_leases(&[segment_id(2), segment_id(9)], later(20)).await.expect("extend");
+    db.commit(&[segment(1), segment(2)], &[], &[], NOW, later(10)).await.expect("commit");
+    db.extend_leases(&[], &[], later(99)).await.expect("nothing to extend");
+    db.extend_leases(&[segment_id(2), segment_id(9)], &[], later(20)).await.expect("extend");
     assert!(db.collectable_segments(later(9), 9).await.expect("due").is_empty());
     assert!(!db.collect_segment(segment_id(1), later(9)).await.expect("collect"), "not due");
     assert_eq!(db.collectable_segments(later(10), 9).await.expect("due"), [segment_id(1)]);
@@ -32,7 +32,7 @@ async fn a_pending_segment_is_collected_when_its_lease_ends(db: Db) {
     assert_eq!(db.collectable_segments(later(9999), 9).await.expect("due"), []);
     // A lease moves nothing but pending segments.
     db.unpin("a", &cid(2), later(30)).await.expect("unpin");
-    db.extend_leases(&[segment_id(2)], later(9999)).await.expect("extend");
+    db.extend_leases(&[segment_id(2)], &[], later(9999)).await.expect("extend");
     assert_eq!(db.collectable_segments(later(30), 9).await.expect("due"), [segment_id(2)]);
 }
 

@@ -229,7 +229,7 @@ async fn a_failing_commit_changes_nothing(db: Db) {
     account(&db, "a", 100).await;
     store_file(&db, "a", 1, 10, 1).await;
     // A segment's name is drawn once; the second one fails in the middle of the transaction.
-    let twice = db.commit(&[segment(2), segment(1)], &[upload("a", 2, 10, &[2])], NOW, later(1)).await;
+    let twice = db.commit(&[segment(2), segment(1)], &[], &[upload("a", 2, 10, &[2])], NOW, later(1)).await;
     twice.expect_err("the segment exists");
     assert_eq!(used(&db, "a").await, 10);
     assert_eq!(state(&db, 2).await, None);

@@ -124,7 +124,7 @@ async fn a_commit_that_is_dropped_midway_is_whole_or_nothing(db: Db) {
     account(&db, "a", 1000).await;
     for round in 0..ROUNDS {
         let (segments, uploads) = ([segment(round)], [upload("a", round, 1, &[round])]);
-        let work = db.commit(&segments, &uploads, NOW, later(1));
+        let work = db.commit(&segments, &[], &uploads, NOW, later(1));
         // Dropped at another point in each round, as when a client hangs up.
         let patience = async {
             for _ in 0..round * round * round {
@@ -158,7 +158,7 @@ async fn the_last_pin_of_a_root_and_a_new_one_do_not_miss_each_other(db: Db) {
         let new = [repeated(&names[1], round, 10, &[round])];
         let root = cid(round);
         let (removed, made) =
-            tokio::join!(db.unpin(&names[0], &root, later(1)), db.commit(&[], &new, NOW, later(3600)));
+            tokio::join!(db.unpin(&names[0], &root, later(1)), db.commit(&[], &[], &new, NOW, later(3600)));
         assert!(removed.expect("unpin"));
         made.expect("commit");
     }
@@ -194,10 +194,12 @@ async fn a_root_that_comes_and_goes_meanwhile_is_still_there(db: Db) {
         let root = cid(round);
         let (short, lasting) = ([upload("a", round, 1, &[round])], [upload("b", round, 1, &[round])]);
         let come_and_go = async {
-            db.commit(&[], &short, NOW, later(1)).await.expect("commit");
+            db.commit(&[], &[], &short, NOW, later(1)).await.expect("commit");
             assert!(db.unpin("a", &root, later(1)).await.expect("unpin"));
         };
-        tokio::join!(come_and_go, async { db.commit(&[], &lasting, NOW, later(1)).await.expect("commit") });
+        tokio::join!(come_and_go, async {
+            db.commit(&[], &[], &lasting, NOW, later(1)).await.expect("commit")
+        });
     }
     assert_whole(&db).await;
     assert_eq!(db.segment_counts().await.expect("counts"), [0, u64::from(ROUNDS), 0, 0]);
@@ -240,7 +242,7 @@ async fn churn(db: &Db, worker: u32, step: u32) {
                     )
                 })
                 .collect();
-            db.commit(&[segment(fresh)], &uploads, NOW, later(1)).await.expect("commit");
+            db.commit(&[segment(fresh)], &[], &uploads, NOW, later(1)).await.expect("commit");
         }
         5..=7 => {
             db.unpin(any_account(1), &cid(pick(2, 8)), later(1)).await.expect("unpin");

@@ -83,6 +83,7 @@ pub(super) fn upload(account: &str, root: u32, size_bytes: u64, segments: &[u32]
             offset_bytes: 100,
             length_bytes: size_bytes,
         }],
+        recorded: None,
         segments,
     }
 }
@@ -107,7 +108,8 @@ pub(super) async fn commit_at(
     uploads: &[UploadMetadata],
     now: UnixMillis,
 ) -> Vec<Committed> {
-    let outcomes = db.commit(segments, uploads, now, now + Duration::from_secs(3600)).await.expect("commit");
+    let outcomes =
+        db.commit(segments, &[], uploads, now, now + Duration::from_secs(3600)).await.expect("commit");
     outcomes.into_iter().map(|outcome| outcome.committed).collect()
 }
 

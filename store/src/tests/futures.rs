@@ -16,8 +16,8 @@ async fn all_futures_are_send() {
     is_send(db.migrate());
     is_send(db.ping());
     is_send(db.close());
-    is_send(db.commit(&[], &[], NOW, NOW));
-    is_send(db.extend_leases(&[], NOW));
+    is_send(db.commit(&[], &[], &[], NOW, NOW));
+    is_send(db.extend_leases(&[], &[], NOW));
     is_send(db.locate(std::slice::from_ref(&root)));
     is_send(db.root_segments(&root));
     is_send(db.pin("", &root));

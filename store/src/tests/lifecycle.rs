@@ -134,7 +134,7 @@ async fn take(db: &Db, model: &mut Model, step: &Step) {
                     upload(ACCOUNTS[*account], *root, size(*root), &segments)
                 })
                 .collect();
-            let outcomes = db.commit(&brought, &sent, NOW, later(1)).await.expect("commit");
+            let outcomes = db.commit(&brought, &[], &sent, NOW, later(1)).await.expect("commit");
             let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.committed).collect();
             assert_eq!(outcomes, model.commit(&new, uploads));
         }

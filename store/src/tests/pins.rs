@@ -24,7 +24,7 @@ async fn pages_walk_through_equal_timestamps(db: Db) {
     let first: Vec<UploadMetadata> = (0..7).map(|root| upload("a", root, 1, &[1])).collect();
     commit(&db, &[segment(1)], &first).await;
     let second: Vec<UploadMetadata> = (7..10).map(|root| repeated("a", root, 1, &[1])).collect();
-    db.commit(&[], &second, later(1), later(2)).await.expect("commit");
+    db.commit(&[], &[], &second, later(1), later(2)).await.expect("commit");
     commit(&db, &[], &[repeated("b", 3, 1, &[1])]).await;
     // Another call in the very same millisecond.
     commit(&db, &[], &[repeated("a", 10, 1, &[1]), repeated("a", 11, 1, &[1])]).await;

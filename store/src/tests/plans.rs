@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Db, Visit, ledger,
+    long_uploads::{DONE, SOME_BLOCKS},
     lookup::{pieces_of, places_of},
     pieces::{HELD_FROM, LOSERS, take_away},
     pins::{DELETE_EXPIRED, DELETE_OF_ROOT, DISCOUNT, EXPIRED, NEWEST, ORPHAN, PAGE, STILL_PINNED, UNLINK},
@@ -37,6 +38,8 @@ fn hot_statements() -> Vec<(&'static str, String)> {
     vec![
         ("find_blocks", text(places_of(&[cid(1), cid(2), cid(3)]))),
         ("segments_info", text(pieces_of(&[segment_id(1), segment_id(2)]))),
+        ("clear_long_upload", DONE.to_string()),
+        ("clear_long_upload: blocks", SOME_BLOCKS.to_string()),
         ("held_pieces", HELD_FROM.to_string()),
         ("claim_visits probe", due(Visit::Probe)),
         ("claim_visits audit", due(Visit::Audit)),

@@ -23,7 +23,7 @@ async fn two_handles_commit_to_one_file_without_errors() {
         let db = handles[number as usize % 2].clone();
         tasks.spawn(async move {
             let upload = upload("a", number, 2, &[number]);
-            db.commit(&[segment(number)], &[upload], NOW, later(1)).await
+            db.commit(&[segment(number)], &[], &[upload], NOW, later(1)).await
         });
     }
     while let Some(done) = tasks.join_next().await {
