@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::store::{Found, Store};
 use crate::car::{self, CarReader};
-use crate::cid::{Cid, Codec, HashFn};
+use crate::cid::{Cid, Codec};
 use crate::unixfs::Target;
 use crate::unixfs::directory::DirectoryBuilder;
 use crate::unixfs::file::import_bytes;
-use crate::unixfs::profile::Profile;
+use crate::unixfs::profile::{Parameters, Profile};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gateway-conformance")
@@ -30,6 +30,11 @@ fn load(path: &Path) -> (Vec<Cid>, Store) {
 fn fixture(name: &str) -> (Cid, Store) {
     let (roots, store) = load(&folder().join(name));
     (roots[0].clone(), store)
+}
+
+fn chunks_of_256(hamt_threshold_bytes: usize) -> Profile {
+    let kubo = Profile::KUBO_V1.parameters();
+    Profile::new(Parameters { chunk_bytes: 256, hamt_threshold_bytes, ..kubo }).unwrap()
 }
 
 fn cid(text: &str) -> Cid {
@@ -94,7 +99,7 @@ fn files_and_directories_come_out_as_kubo_made_them() {
     assert_eq!(entries["multiblock.txt"], multiblock);
 
     // 1026 bytes in leaves of 256.
-    let profile = Profile::new(HashFn::Sha2_256, 256, 174, 256, 1 << 18).unwrap();
+    let profile = chunks_of_256(1 << 18);
     let file = import_bytes(profile, &Bytes::from(store.read(&multiblock.cid).unwrap()));
     assert_eq!((file.target(), file.size_bytes, file.blocks.len()), (multiblock, 1026, 6));
 
@@ -110,7 +115,7 @@ fn files_and_directories_come_out_as_kubo_made_them() {
 fn a_sharded_directory_comes_out_as_kubo_made_it() {
     let (root, store) = fixture("trustless_gateway_car/single-layer-hamt-with-multi-block-files.car");
     let entries = store.entries(&root);
-    let always_sharded = Profile::new(HashFn::Sha2_256, 256, 174, 256, 0).unwrap();
+    let always_sharded = chunks_of_256(0);
     let mut directory = DirectoryBuilder::new(always_sharded);
     for (name, target) in &entries {
         assert_eq!(store.lookup(&root, name), Some(target.clone()));
