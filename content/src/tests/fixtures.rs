@@ -18,6 +18,20 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gateway-conformance")
 }
 
+/// All CARs of the suite.
+pub(crate) fn fixture_cars() -> Vec<PathBuf> {
+    let mut cars = Vec::new();
+    let mut todo = vec![folder()];
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            cars.push(path);
+        }
+    }
+    cars
+}
+
 /// The roots of a CAR and its verified blocks.
 fn load(path: &Path) -> (Vec<Cid>, Store) {
     let bytes = Bytes::from(fs::read(path).unwrap());
@@ -46,12 +60,7 @@ fn every_block_verifies_and_every_tree_walks() {
     let mut cars = 0;
     let mut blocks = 0;
     let mut files = 0;
-    let mut todo = vec![folder()];
-    while let Some(path) = todo.pop() {
-        if path.is_dir() {
-            todo.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
+    for path in fixture_cars() {
         let (roots, store) = load(&path);
         cars += 1;
         blocks += store.len();
