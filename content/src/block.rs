@@ -52,6 +52,12 @@ impl Block {
         Ok(Self { cid, bytes })
     }
 
+    /// The block, if anybody has to store it: `None` when its CID carries it.
+    #[must_use]
+    pub fn to_store(self) -> Option<Self> {
+        (!self.cid.is_identity()).then_some(self)
+    }
+
     /// The block that an identity CID carries within itself; `None` for any other CID.
     #[must_use]
     pub fn from_identity(cid: Cid) -> Option<Self> {
@@ -88,7 +94,9 @@ mod tests {
     #[test]
     fn identity_needs_no_store() {
         let cid = Cid::identity(Codec::Raw, b"tiny").unwrap();
-        assert_eq!(Block::from_identity(cid).unwrap().bytes, "tiny");
+        let carried = Block::from_identity(cid).unwrap();
+        assert_eq!(carried.bytes, "tiny");
+        assert_eq!(carried.to_store(), None);
         assert!(Block::from_identity(Cid::of(Codec::Raw, HashFn::Sha2_256, b"x")).is_none());
     }
 }

@@ -1,16 +1,19 @@
-//! CAR version 1: blocks one after another in a file that explains itself.
+//! CARs: blocks one after another in a file that explains itself.
 //!
-//! `varint(len) header, then for every block varint(len) cid bytes`, where the header is the dag-cbor map
-//! `{"roots": [cid...], "version": 1}`. Writers here only make the bytes that stand before data, so data is
-//! never copied; readers work on whatever slice of the file is at hand. Version 2 is refused. Nothing here does
-//! I/O.
+//! Version 1 is `varint(len) header, then for every block varint(len) cid bytes`, where the header is the dag-cbor map
+//! `{"roots": [cid...], "version": 1}`; version 2 wraps that with an index. Only version 1 is written, and of it only
+//! the bytes that stand before data, so data is never copied. [`CarReader`] reads our own segments, which are in memory and of
+//! version 1; [`CarDecoder`] reads what others send, of either version, as it arrives. Nothing here does I/O.
 
+mod decoder;
 mod header;
 #[cfg(test)]
 mod tests;
+mod v2;
 
 use bytes::Bytes;
 
+pub use self::decoder::CarDecoder;
 pub use self::header::{HEADER_LEN_ONE_ROOT, decode_header, header, header_as_written};
 use crate::block::{BLOCK_MAX, Block, BlockError};
 use crate::cid::{CID_BYTES_MAX, Cid, CidError};
@@ -42,9 +45,29 @@ pub enum CarError {
     /// The header is longer than [`HEADER_MAX`].
     #[error("a car header of {0} bytes is longer than 1 MiB")]
     HeaderTooLong(u64),
-    /// Another version than 1.
+    /// Another version than can be read: 1, and for a [`CarDecoder`] 2 around 1.
     #[error("car version {0} is not supported")]
     Version(u64),
+    /// The header of version 2 places data or index where they cannot be.
+    #[error(
+        "the header of the car is impossible: {data_len} bytes of data at offset {data_at}, an index at {index_at}"
+    )]
+    Layout {
+        /// Where the data is said to begin.
+        data_at: u64,
+        /// How long it is said to be.
+        data_len: u64,
+        /// Where the index is said to begin; 0 for none.
+        index_at: u64,
+    },
+    /// The data goes on beyond the end that the header of version 2 states.
+    #[error("what begins at offset {offset} of the car does not end with its data at {end}")]
+    Overrun {
+        /// Where the header or section begins.
+        offset: u64,
+        /// Where the data ends.
+        end: u64,
+    },
     /// A section cannot hold a block: it is empty or longer than the largest block.
     #[error("the car has a section of {len} bytes at offset {offset}")]
     SectionLength {

@@ -2,8 +2,8 @@
 //!
 //! A [`Cid`] is always version 1 inside. Version 0 (`Qm...`) is read everywhere and becomes its version 1
 //! twin, so two names of one block compare equal. That it was written as version 0 is remembered beside the
-//! name, for answers that must repeat what was asked or linked ([`Cid::as_written`]); nothing else writes
-//! version 0. Next in the flow: [`crate::block`].
+//! name, for answers that must repeat what was asked or linked and for imports under old profiles
+//! ([`Cid::as_written`]); nothing else writes version 0. Next in the flow: [`crate::block`].
 
 mod binary;
 mod hash;
@@ -260,9 +260,9 @@ impl Cid {
         }
     }
 
-    /// Remembers that it was written as version 0.
+    /// Has it written as version 0, which only dag-pb under sha2-256 can be.
     #[inline]
-    fn written_v0(mut self) -> Self {
+    pub(crate) fn written_v0(mut self) -> Self {
         if let Repr::Inline { len, .. } = &mut self.0 {
             *len |= WRITTEN_V0;
         }

@@ -25,7 +25,7 @@ const LINK_TSIZE: u32 = 3;
 /// A link to another block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link<'a> {
-    /// What is linked. A version 0 CID in the block appears as its version 1 twin.
+    /// What is linked. A version 0 CID in the block appears as its version 1 twin, and is written as it was.
     pub cid: Cid,
     /// Name of a directory entry. Chunks of a file have an empty one or none.
     pub name: Option<&'a str>,
@@ -204,7 +204,7 @@ impl Link<'_> {
     /// Appends the link as a field of a node.
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         protobuf::push_head(out, NODE_LINKS, self.inner_len());
-        protobuf::push_bytes(out, LINK_HASH, self.cid.as_bytes());
+        protobuf::push_bytes(out, LINK_HASH, self.cid.as_written().bytes());
         if let Some(name) = self.name {
             protobuf::push_bytes(out, LINK_NAME, name.as_bytes());
         }
@@ -219,7 +219,7 @@ impl Link<'_> {
     }
 
     fn inner_len(&self) -> usize {
-        protobuf::bytes_len(self.cid.as_bytes().len())
+        protobuf::bytes_len(self.cid.as_written().bytes().len())
             + self.name.map_or(0, |name| protobuf::bytes_len(name.len()))
             + self.tsize.map_or(0, protobuf::varint_len)
     }

@@ -1,7 +1,7 @@
 //! Content addressing: the rules by which bytes get their public name and a name finds its bytes.
 //!
 //! [`Cid`] names a [`Block`]; [`dagpb`] and [`unixfs`] turn files and directories into blocks and back;
-//! [`car`] lays blocks one after another in a file. Everything here is a pure function of its arguments:
+//! [`car`] lays blocks one after another in a file, and [`dag_index`] tells which of them are still missing. Everything here is a pure function of its arguments:
 //! this crate never does I/O, reads no clock, draws no randomness and spawns nothing. Whoever calls it
 //! fetches, stores and hashes in parallel as it likes.
 //!
@@ -11,6 +11,7 @@
 pub mod block;
 pub mod car;
 pub mod cid;
+pub mod dag_index;
 pub mod dagpb;
 pub mod ipld;
 mod protobuf;

@@ -1,5 +1,7 @@
 //! CARs written and read back, cut at every byte, and damaged.
 
+mod decoder;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

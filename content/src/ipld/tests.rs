@@ -1,5 +1,7 @@
 //! Data with links: paths, links, and bytes that nobody should have written.
 
+mod damage;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

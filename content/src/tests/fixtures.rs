@@ -8,14 +8,28 @@ use bytes::Bytes;
 
 use super::store::{Found, Store};
 use crate::car::{self, CarReader};
-use crate::cid::{Cid, Codec, HashFn};
+use crate::cid::{Cid, Codec};
 use crate::unixfs::Target;
 use crate::unixfs::directory::DirectoryBuilder;
 use crate::unixfs::file::import_bytes;
-use crate::unixfs::profile::Profile;
+use crate::unixfs::profile::{Parameters, Profile};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gateway-conformance")
+}
+
+/// All CARs of the suite.
+pub(crate) fn fixture_cars() -> Vec<PathBuf> {
+    let mut cars = Vec::new();
+    let mut todo = vec![folder()];
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            cars.push(path);
+        }
+    }
+    cars
 }
 
 /// The roots of a CAR and its verified blocks.
@@ -32,6 +46,11 @@ fn fixture(name: &str) -> (Cid, Store) {
     (roots[0].clone(), store)
 }
 
+fn chunks_of_256(hamt_threshold_bytes: usize) -> Profile {
+    let kubo = Profile::KUBO_V1.parameters();
+    Profile::new(Parameters { chunk_bytes: 256, hamt_threshold_bytes, ..kubo }).unwrap()
+}
+
 fn cid(text: &str) -> Cid {
     text.parse().unwrap()
 }
@@ -41,12 +60,7 @@ fn every_block_verifies_and_every_tree_walks() {
     let mut cars = 0;
     let mut blocks = 0;
     let mut files = 0;
-    let mut todo = vec![folder()];
-    while let Some(path) = todo.pop() {
-        if path.is_dir() {
-            todo.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
+    for path in fixture_cars() {
         let (roots, store) = load(&path);
         cars += 1;
         blocks += store.len();
@@ -94,7 +108,7 @@ fn files_and_directories_come_out_as_kubo_made_them() {
     assert_eq!(entries["multiblock.txt"], multiblock);
 
     // 1026 bytes in leaves of 256.
-    let profile = Profile::new(HashFn::Sha2_256, 256, 174, 256, 1 << 18).unwrap();
+    let profile = chunks_of_256(1 << 18);
     let file = import_bytes(profile, &Bytes::from(store.read(&multiblock.cid).unwrap()));
     assert_eq!((file.target(), file.size_bytes, file.blocks.len()), (multiblock, 1026, 6));
 
@@ -110,7 +124,7 @@ fn files_and_directories_come_out_as_kubo_made_them() {
 fn a_sharded_directory_comes_out_as_kubo_made_it() {
     let (root, store) = fixture("trustless_gateway_car/single-layer-hamt-with-multi-block-files.car");
     let entries = store.entries(&root);
-    let always_sharded = Profile::new(HashFn::Sha2_256, 256, 174, 256, 0).unwrap();
+    let always_sharded = chunks_of_256(0);
     let mut directory = DirectoryBuilder::new(always_sharded);
     for (name, target) in &entries {
         assert_eq!(store.lookup(&root, name), Some(target.clone()));

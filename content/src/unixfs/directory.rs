@@ -1,14 +1,14 @@
 //! Builds one directory: names with what they point at become one block, or a trie of shards.
 //!
-//! Whether a directory is sharded depends only on the length its single block would have, so the same entries
-//! give the same CID in whatever order they come. Many files under paths are [`super::tree`].
+//! Whether a directory is sharded depends only on the sum of its entries' sizes, so the same entries give the same
+//! CID in whatever order they come. Blocks that their own CID carries are not among those to store. Many files under paths are [`super::tree`].
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::hamt::{self, Fanout, MURMUR3_X64_64};
-use super::profile::Profile;
+use super::profile::{Measure, Profile};
 use super::{Data, DataType, Target};
 use crate::block::Block;
 use crate::cid::Codec;
@@ -29,8 +29,8 @@ const BASIC_DATA_LEN: usize = 4;
 pub struct DirectoryBuilder {
     profile: Profile,
     entries: BTreeMap<String, Target>,
-    /// Length of the single block with the entries so far.
-    block_len: usize,
+    /// Size of the directory with the entries so far, as the profile measures it.
+    measured: usize,
 }
 
 /// A directory that is complete.
@@ -38,7 +38,7 @@ pub struct DirectoryBuilder {
 pub struct FinishedDirectory {
     /// The directory as something to link to.
     pub root: Target,
-    /// All its blocks, children before parents, the root last.
+    /// All its blocks that have to be stored, children before parents, the root last.
     pub blocks: Vec<Block>,
 }
 
@@ -92,14 +92,18 @@ pub fn symlink(profile: Profile, target: &str) -> Option<Block> {
     }
     let data = Data { data: Some(target.as_bytes()), ..Data::new(DataType::Symlink) }.encode();
     let node = Node { links: Vec::new(), data: Some(&data) };
-    Some(Block::of(Codec::DagPb, profile.hash_fn(), Bytes::from(node.encode())))
+    Some(profile.block(Codec::DagPb, Bytes::from(node.encode())))
 }
 
 impl DirectoryBuilder {
     /// An empty directory.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self { profile, entries: BTreeMap::new(), block_len: BASIC_DATA_LEN }
+        let measured = match profile.parameters().hamt_measure {
+            Measure::Block => BASIC_DATA_LEN,
+            Measure::Links => 0,
+        };
+        Self { profile, entries: BTreeMap::new(), measured }
     }
 
     /// Adds an entry.
@@ -108,7 +112,10 @@ impl DirectoryBuilder {
         if self.entries.contains_key(name) {
             return Err(DirectoryError::Duplicate(name.to_owned()));
         }
-        self.block_len += link(name, &target).encoded_len();
+        self.measured += match self.profile.parameters().hamt_measure {
+            Measure::Block => link(name, &target).encoded_len(),
+            Measure::Links => name.len() + target.cid.as_written().bytes().len(),
+        };
         self.entries.insert(name.to_owned(), target);
         Ok(())
     }
@@ -116,7 +123,7 @@ impl DirectoryBuilder {
     /// Makes the blocks.
     pub fn finish(self) -> Result<FinishedDirectory, DirectoryError> {
         let mut out = Output { profile: self.profile, blocks: Vec::new() };
-        let root = if self.block_len > self.profile.hamt_threshold_bytes() {
+        let root = if self.measured > self.profile.parameters().hamt_threshold_bytes {
             out.sharded(&self.entries)?
         } else {
             out.basic(&self.entries)
@@ -161,7 +168,7 @@ impl Output {
     /// Builds the shard of entries whose hashes agree in their first `spent` bits. Recursion ends with the
     /// bits: at most 21 levels at the smallest fanout.
     fn shard(&mut self, entries: &[Hashed<'_>], spent: u32) -> Result<Target, DirectoryError> {
-        let fanout: Fanout = self.profile.hamt_fanout();
+        let fanout: Fanout = self.profile.parameters().hamt_fanout;
         let bucket_of = |entry: &Hashed<'_>| hamt::bucket(entry.hash, spent, fanout);
         let mut children: Vec<(usize, String, Target)> = Vec::new();
         for run in entries.chunk_by(|a, b| bucket_of(a) == bucket_of(b)) {
@@ -191,9 +198,9 @@ impl Output {
         let bytes = node.encode();
         let under = node.links.iter().filter_map(|link| link.tsize).fold(0_u64, u64::saturating_add);
         let dag_size_bytes = under.saturating_add(bytes.len() as u64);
-        let block = Block::of(Codec::DagPb, self.profile.hash_fn(), Bytes::from(bytes));
+        let block = self.profile.block(Codec::DagPb, Bytes::from(bytes));
         let cid = block.cid.clone();
-        self.blocks.push(block);
+        self.blocks.extend(block.to_store());
         Target { cid, dag_size_bytes }
     }
 }

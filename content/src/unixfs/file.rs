@@ -1,25 +1,35 @@
 //! Builds the tree over a file's leaves: bytes in order become one root CID.
 //!
-//! The layout is the balanced one: every leaf at the same depth, every node but the last of its level full. The
-//! builder sees only CIDs and lengths, because the caller hashes leaves in parallel and stores them itself; it
-//! gives back each inner node as soon as it is full. It holds one unfinished node a level, about 50 KiB each at
-//! 1024 links. Reading a file back is [`super::walk`].
+//! [`leaf`] makes the leaves, which the caller does in parallel; it stores them itself. The builder sees only
+//! their CIDs and lengths, and gives back each inner node as soon as it is complete. It holds one unfinished node a
+//! level, about 50 KiB each at 1024 links. Blocks that their own CID carries are never given back, for
+//! nobody stores them. Reading a file back is [`super::walk`].
+
+mod balanced;
+mod node;
+mod trickle;
 
 use bytes::Bytes;
 
-use super::profile::Profile;
-use super::{BLOCKSIZES, Data, DataType, Target};
+use self::balanced::Balanced;
+use self::trickle::Trickle;
+use super::profile::{Layout, Leaves, Profile};
+use super::{Data, DataType, Target};
 use crate::block::Block;
 use crate::cid::{Cid, Codec};
-use crate::dagpb::{self, Link};
-use crate::protobuf;
+use crate::dagpb;
 
 /// Builds one file.
 #[derive(Debug)]
 pub struct FileBuilder {
     profile: Profile,
-    /// Unfinished nodes, lowest first. The highest is never empty.
-    levels: Vec<Level>,
+    tree: Tree,
+}
+
+#[derive(Debug)]
+enum Tree {
+    Balanced(Balanced),
+    Trickle(Trickle),
 }
 
 /// A file that is complete.
@@ -43,117 +53,80 @@ impl Finished {
     }
 }
 
-/// A finished part of the file: a leaf or a node.
-#[derive(Debug, Clone)]
-struct Part {
-    cid: Cid,
-    size_bytes: u64,
-    dag_size_bytes: u64,
+/// A finished part of a file: a leaf or a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its block.
+    pub cid: Cid,
+    /// Bytes of the file under it.
+    pub size_bytes: u64,
+    /// Bytes of all blocks under it, its own among them.
+    pub dag_size_bytes: u64,
 }
 
-/// A node that is being filled. It keeps links and block sizes encoded, which takes a third of the memory and
-/// makes finishing it a copy.
-#[derive(Debug, Default)]
-struct Level {
-    links: Vec<u8>,
-    blocksizes: Vec<u8>,
-    count: usize,
-    size_bytes: u64,
-    dag_size_bytes: u64,
-    last: Option<Part>,
+/// Makes the leaf that holds `bytes`, at most [`Profile::chunk_bytes`] of them. It must be stored unless
+/// [`Block::to_store`] says otherwise.
+#[must_use]
+pub fn leaf(profile: &Profile, bytes: Bytes) -> (Block, Part) {
+    let size_bytes = bytes.len() as u64;
+    let parameters = profile.parameters();
+    let block = match parameters.leaves {
+        Leaves::Raw => profile.block(Codec::Raw, bytes),
+        Leaves::DagPb => {
+            // The leaves of Kubo's balanced trees once got the wrong type, and kept it.
+            let data_type = match parameters.layout {
+                Layout::Balanced => DataType::File,
+                Layout::Trickle => DataType::Raw,
+            };
+            let data = (!bytes.is_empty()).then_some(&bytes[..]);
+            let message = Data { data, filesize: Some(size_bytes), ..Data::new(data_type) }.encode();
+            let mut node = Vec::with_capacity(message.len() + 8);
+            dagpb::push_data(&mut node, &message);
+            profile.block(Codec::DagPb, Bytes::from(node))
+        }
+    };
+    let part = Part { cid: block.cid.clone(), size_bytes, dag_size_bytes: block.bytes.len() as u64 };
+    (block, part)
 }
 
 impl FileBuilder {
     /// An empty file.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self { profile, levels: Vec::new() }
+        let tree = match profile.parameters().layout {
+            Layout::Balanced => Tree::Balanced(Balanced::default()),
+            Layout::Trickle => Tree::Trickle(Trickle::default()),
+        };
+        Self { profile, tree }
     }
 
-    /// Appends a raw leaf of `len` bytes. Returns the inner nodes this completed, children before parents:
-    /// none for most leaves, at most one a level.
+    /// Appends a leaf that [`leaf`] made under the same profile. Returns the inner nodes this completed, children
+    /// before parents: none for most leaves, at most one a level.
     #[must_use = "a finished node that is dropped here is never made again"]
-    pub fn push_leaf(&mut self, cid: Cid, len: u64) -> Vec<Block> {
+    pub fn push_leaf(&mut self, leaf: Part) -> Vec<Block> {
         let mut blocks = Vec::new();
-        let mut part = Part { cid, size_bytes: len, dag_size_bytes: len };
-        for i in 0.. {
-            let (links_max, level) = (self.profile.links_max(), self.level(i));
-            level.push(part);
-            if level.count < links_max {
-                break;
-            }
-            let (block, parent) = self.levels[i].seal(&self.profile);
-            blocks.push(block);
-            part = parent;
+        match &mut self.tree {
+            Tree::Balanced(tree) => tree.push(&self.profile, leaf, &mut blocks),
+            Tree::Trickle(tree) => tree.push(&self.profile, &leaf, &mut blocks),
         }
         blocks
     }
 
-    /// Ends the file. A file of one leaf is that leaf; a file without leaves is the empty raw block, which is
-    /// then among the blocks returned.
+    /// Ends the file. In the balanced layout a file of one leaf is that leaf, and a file without leaves is an empty
+    /// leaf, which is then among the blocks returned.
     #[must_use]
-    pub fn finish(mut self) -> Finished {
-        if self.levels.is_empty() {
-            let empty = Block::of(Codec::Raw, self.profile.hash_fn(), Bytes::new());
-            return Finished {
-                root: empty.cid.clone(),
-                size_bytes: 0,
-                dag_size_bytes: 0,
-                blocks: vec![empty],
-            };
-        }
+    pub fn finish(self) -> Finished {
         let mut blocks = Vec::new();
-        let mut i = 0;
-        loop {
-            let is_top = i + 1 == self.levels.len();
-            let level = &mut self.levels[i];
-            if is_top
-                && level.count == 1
-                && let Some(Part { cid: root, size_bytes, dag_size_bytes }) = level.last.take()
-            {
-                return Finished { root, size_bytes, dag_size_bytes, blocks };
-            }
-            i += 1;
-            if level.count > 0 {
-                let (block, parent) = level.seal(&self.profile);
-                blocks.push(block);
-                self.level(i).push(parent);
-            }
-        }
-    }
-
-    fn level(&mut self, i: usize) -> &mut Level {
-        if i == self.levels.len() {
-            self.levels.push(Level::default());
-        }
-        &mut self.levels[i]
-    }
-}
-
-impl Level {
-    fn push(&mut self, part: Part) {
-        // The empty name is written, not left out: the published CIDs have it so.
-        let link = Link { cid: part.cid.clone(), name: Some(""), tsize: Some(part.dag_size_bytes) };
-        link.push(&mut self.links);
-        protobuf::push_varint(&mut self.blocksizes, BLOCKSIZES, part.size_bytes);
-        self.count += 1;
-        // 2^64 bytes cannot be pushed in anyone's lifetime; a caller that lies about lengths gets a wrong sum.
-        self.size_bytes = self.size_bytes.saturating_add(part.size_bytes);
-        self.dag_size_bytes = self.dag_size_bytes.saturating_add(part.dag_size_bytes);
-        self.last = Some(part);
-    }
-
-    /// Makes the block of this node and leaves the level empty.
-    fn seal(&mut self, profile: &Profile) -> (Block, Part) {
-        let mut data = Data { filesize: Some(self.size_bytes), ..Data::new(DataType::File) }.encode();
-        data.append(&mut self.blocksizes);
-        let mut bytes = std::mem::take(&mut self.links);
-        dagpb::push_data(&mut bytes, &data);
-        let dag_size_bytes = self.dag_size_bytes.saturating_add(bytes.len() as u64);
-        let block = Block::of(Codec::DagPb, profile.hash_fn(), Bytes::from(bytes));
-        let part = Part { cid: block.cid.clone(), size_bytes: self.size_bytes, dag_size_bytes };
-        (self.count, self.size_bytes, self.dag_size_bytes) = (0, 0, 0);
-        (block, part)
+        let root = match self.tree {
+            Tree::Balanced(tree) => tree.finish(&self.profile, &mut blocks),
+            Tree::Trickle(tree) => Some(tree.finish(&self.profile, &mut blocks)),
+        };
+        let Part { cid: root, size_bytes, dag_size_bytes } = root.unwrap_or_else(|| {
+            let (block, part) = leaf(&self.profile, Bytes::new());
+            blocks.extend(block.to_store());
+            part
+        });
+        Finished { root, size_bytes, dag_size_bytes, blocks }
     }
 }
 
@@ -166,10 +139,9 @@ pub fn import_bytes(profile: Profile, bytes: &Bytes) -> Finished {
     let mut start = 0;
     while start < bytes.len() {
         let end = bytes.len().min(start + profile.chunk_bytes());
-        let leaf = Block::of(Codec::Raw, profile.hash_fn(), bytes.slice(start..end));
-        let (cid, len) = (leaf.cid.clone(), leaf.bytes.len() as u64);
-        blocks.push(leaf);
-        blocks.extend(builder.push_leaf(cid, len));
+        let (block, part) = leaf(&profile, bytes.slice(start..end));
+        blocks.extend(block.to_store());
+        blocks.extend(builder.push_leaf(part));
         start = end;
     }
     let mut finished = builder.finish();

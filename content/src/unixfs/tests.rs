@@ -1,5 +1,6 @@
 //! `UnixFS` against slow references, its own reader, and bytes from nowhere.
 
+mod damage;
 mod data;
 mod directory;
 mod file;

@@ -88,11 +88,12 @@ impl TreeBuilder {
         let block = symlink(self.profile, target)
             .ok_or_else(|| TreeError::SymlinkTooLong { path: path.to_owned(), len: target.len() })?;
         self.add(path, Target { cid: block.cid.clone(), dag_size_bytes: block.bytes.len() as u64 })?;
-        self.symlinks.push(block);
+        self.symlinks.extend(block.to_store());
         Ok(())
     }
 
-    /// Makes the blocks of all directories and symbolic links; the root is the last of them.
+    /// Makes the blocks of all directories and symbolic links; the root is the last of them, unless its CID carries
+    /// it.
     pub fn finish(self) -> Result<FinishedDirectory, DirectoryError> {
         let mut blocks = self.symlinks;
         let root = finish(self.profile, self.root, &mut blocks)?;

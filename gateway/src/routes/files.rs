@@ -5,7 +5,10 @@ use axum::{
     extract::{Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
 };
-use content::{Cid, HashFn, unixfs::profile::Profile};
+use content::{
+    Cid, HashFn,
+    unixfs::profile::{Parameters, Profile},
+};
 use protocol::{
     api::{FileInfo, FileList},
     time::{UnixMicros, UnixMillis},
@@ -90,7 +93,8 @@ fn options(query: &UploadQuery, now: UnixMillis) -> Result<(Profile, Option<Unix
         let hash_fn: HashFn = hash
             .parse()
             .map_err(|_| UploadError::BadParameter(format!("hash: {hash:?} is not a known hash function")))?;
-        profile = profile.with_hash_fn(hash_fn);
+        profile = Profile::new(Parameters { hash_fn, ..profile.parameters() })
+            .map_err(|error| UploadError::BadParameter(format!("hash: {error}")))?;
     }
     let expires = match &query.expires {
         None => None,

@@ -4,7 +4,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use content::{
     HashFn,
-    unixfs::{Target, file::import_bytes, profile::Profile, tree::TreeBuilder},
+    unixfs::{
+        Target,
+        file::import_bytes,
+        profile::{Parameters, Profile},
+        tree::TreeBuilder,
+    },
 };
 use futures_util::stream;
 
@@ -63,7 +68,8 @@ async fn other_hash_functions() {
     for (name, hash_fn) in [("blake3", HashFn::Blake3), ("sha2-512", HashFn::Sha2_512)] {
         let bytes = patterned(2, MIB + 5);
         let file = world.upload(&format!("?hash={name}"), bytes.clone()).await.file();
-        let profile = Profile::UNIXFS_V1_2025.with_hash_fn(hash_fn);
+        let parameters = Parameters { hash_fn, ..Profile::UNIXFS_V1_2025.parameters() };
+        let profile = Profile::new(parameters).unwrap();
         assert_eq!(file.cid, cid_of(profile, &bytes).cid.to_string());
         world.assert_reads(&file.cid, &bytes).await;
     }

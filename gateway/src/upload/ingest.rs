@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use content::{
-    Block, Codec,
+    Block,
     unixfs::{
-        file::{FileBuilder, Finished},
+        file::{FileBuilder, Finished, Part, leaf},
         profile::Profile,
     },
 };
@@ -51,7 +51,7 @@ pub(crate) struct Ingest<'u> {
     is_long: bool,
     /// Whether the last leaf took its client long.
     is_slow: bool,
-    hashing: FuturesOrdered<JoinHandle<(Block, OwnedSemaphorePermit)>>,
+    hashing: FuturesOrdered<JoinHandle<((Block, Part), OwnedSemaphorePermit)>>,
 }
 
 /// A leaf being filled.
@@ -155,12 +155,11 @@ impl<'u> Ingest<'u> {
             Some(room) => room,
             None => self.room(bytes.len()).await?,
         };
-        let hash_fn = self.profile.hash_fn();
+        let profile = self.profile;
         if bytes.len() <= INLINE_HASH_BYTES && self.hashing.is_empty() {
-            return self.place(Block::of(Codec::Raw, hash_fn, bytes), room).await;
+            return self.place(leaf(&profile, bytes), room).await;
         }
-        self.hashing
-            .push_back(tokio::task::spawn_blocking(move || (Block::of(Codec::Raw, hash_fn, bytes), room)));
+        self.hashing.push_back(tokio::task::spawn_blocking(move || (leaf(&profile, bytes), room)));
         while self.hashing.len() >= HASHING_MAX {
             self.place_leaf().await?;
         }
@@ -182,14 +181,20 @@ impl<'u> Ingest<'u> {
 
     async fn place_leaf(&mut self) -> Result<(), UploadError> {
         let Some(hashed) = self.hashing.next().await else { return Ok(()) };
-        let (block, room) = hashed.map_err(|error| UploadError::NotStored(error.to_string()))?;
-        self.place(block, room).await
+        let (leaf, room) = hashed.map_err(|error| UploadError::NotStored(error.to_string()))?;
+        self.place(leaf, room).await
     }
 
     /// Hands a leaf to the packer, and the nodes above it that it completes.
-    async fn place(&mut self, leaf: Block, room: OwnedSemaphorePermit) -> Result<(), UploadError> {
-        let nodes = self.builder.push_leaf(leaf.cid.clone(), leaf.bytes.len() as u64);
-        self.upload.add(leaf, Some(room)).await?;
+    async fn place(
+        &mut self,
+        (leaf, part): (Block, Part),
+        room: OwnedSemaphorePermit,
+    ) -> Result<(), UploadError> {
+        let nodes = self.builder.push_leaf(part);
+        if let Some(leaf) = leaf.to_store() {
+            self.upload.add(leaf, Some(room)).await?;
+        }
         for node in nodes {
             self.upload.add(node, None).await?;
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use content::Block;
+use content::{
+    Block,
+    unixfs::profile::{Parameters, Profile},
+};
 use futures_util::{StreamExt as _, future::join_all};
 use testing::Mode;
 
@@ -51,10 +54,9 @@ async fn a_block_larger_than_the_budget_is_fetched_alone() {
 
 /// A file of `leaves` leaves of 256 KiB.
 fn store_file(world: &World, seed: u32, leaves: usize) -> (Block, Vec<u8>) {
-    let profile =
-        content::unixfs::profile::Profile::new(content::HashFn::Sha2_256, 256 * KIB, 1024, 256, 1 << 18);
+    let parameters = Parameters { chunk_bytes: 256 * KIB, ..Profile::default().parameters() };
     let bytes = patterned(seed, leaves * 256 * KIB);
-    let file = content::unixfs::file::import_bytes(profile.unwrap(), &bytes.clone().into());
+    let file = content::unixfs::file::import_bytes(Profile::new(parameters).unwrap(), &bytes.clone().into());
     world.store(&file.blocks);
     (file.blocks.last().unwrap().clone(), bytes)
 }

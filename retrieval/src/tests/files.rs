@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use content::{
-    Block, HashFn,
-    unixfs::{file::import_bytes, profile::Profile},
+    Block,
+    unixfs::{
+        file::import_bytes,
+        profile::{Parameters, Profile},
+    },
 };
 use futures_util::StreamExt as _;
 use proptest::prelude::*;
@@ -16,7 +19,8 @@ use crate::{Blocks, ReadError, stream_file};
 
 /// Small chunks and few links make deep trees of little data.
 fn import(bytes: &[u8], chunk: usize, links: usize) -> (Block, Vec<Block>) {
-    let profile = Profile::new(HashFn::Sha2_256, chunk, links, 256, 1 << 18).unwrap();
+    let parameters = Parameters { chunk_bytes: chunk, links_max: links, ..Profile::default().parameters() };
+    let profile = Profile::new(parameters).unwrap();
     let file = import_bytes(profile, &Bytes::copy_from_slice(bytes));
     let root = file.blocks.iter().find(|block| block.cid == file.root).unwrap().clone();
     (root, file.blocks)

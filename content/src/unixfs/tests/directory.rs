@@ -12,8 +12,8 @@ use crate::tests::store::Store;
 use crate::unixfs::directory::{
     DirectoryBuilder, DirectoryError, FinishedDirectory, NAME_MAX, NameError, SYMLINK_MAX, symlink,
 };
-use crate::unixfs::hamt::{MURMUR3_X64_64, ShardError};
-use crate::unixfs::profile::Profile;
+use crate::unixfs::hamt::{Fanout, MURMUR3_X64_64, ShardError};
+use crate::unixfs::profile::{Parameters, Profile};
 use crate::unixfs::walk::{self, Kind, NameLookup, Reason, Step};
 use crate::unixfs::{Data, DataType, Target};
 
@@ -22,7 +22,12 @@ fn target(i: u64) -> Target {
 }
 
 fn build(fanout: u64, threshold: usize, entries: &BTreeMap<String, Target>) -> FinishedDirectory {
-    let profile = Profile::new(HashFn::Sha2_256, 1, 2, fanout, threshold).unwrap();
+    let parameters = Parameters {
+        hamt_fanout: Fanout::new(fanout).unwrap(),
+        hamt_threshold_bytes: threshold,
+        ..Profile::default().parameters()
+    };
+    let profile = Profile::new(parameters).unwrap();
     let mut builder = DirectoryBuilder::new(profile);
     // Order of insertion must not matter.
     for (name, target) in entries.iter().rev() {

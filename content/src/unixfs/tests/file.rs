@@ -7,13 +7,14 @@ use crate::block::Block;
 use crate::cid::{Cid, Codec, HashFn};
 use crate::dagpb::{Link, Node};
 use crate::tests::store::Store;
-use crate::unixfs::file::{FileBuilder, Finished, import_bytes};
-use crate::unixfs::profile::Profile;
+use crate::unixfs::file::{FileBuilder, Finished, Part, import_bytes};
+use crate::unixfs::profile::{Layout, Parameters, Profile};
 use crate::unixfs::walk::{self, Kind, Reason};
 use crate::unixfs::{Data, DataType};
 
 fn profile(chunk: usize, links: usize) -> Profile {
-    Profile::new(HashFn::Sha2_256, chunk, links, 256, 1 << 18).unwrap()
+    Profile::new(Parameters { chunk_bytes: chunk, links_max: links, ..Profile::default().parameters() })
+        .unwrap()
 }
 
 /// The balanced tree built level by level from all leaves: root, cumulative size, and inner blocks sorted.
@@ -59,7 +60,7 @@ fn build(leaves: &[(Cid, u64)], links: usize) -> (Finished, Vec<Block>) {
     let mut builder = FileBuilder::new(profile(1024, links));
     let mut blocks = Vec::new();
     for (cid, len) in leaves {
-        let done = builder.push_leaf(cid.clone(), *len);
+        let done = builder.push_leaf(Part { cid: cid.clone(), size_bytes: *len, dag_size_bytes: *len });
         assert!(done.len() <= 64, "at most one a level");
         blocks.extend(done);
     }
@@ -81,6 +82,75 @@ fn powers_and_their_neighbours() {
             assert_eq!(blocks.last().map_or(&root, |block| &block.cid), &root, "the root comes last");
             blocks.sort_by(|a, b| a.cid.cmp(&b.cid));
             assert_eq!(blocks, expected);
+        }
+    }
+}
+
+/// The trickle tree built from the top by recursion: what is left of `leaves` after it, and the node. No `depth` means
+/// without end.
+fn trickle_reference<'a>(
+    leaves: &'a [Part],
+    links: usize,
+    depth: Option<usize>,
+    blocks: &mut Vec<Block>,
+) -> (&'a [Part], Part) {
+    let (own, mut rest) = leaves.split_at(leaves.len().min(links));
+    let mut parts = own.to_vec();
+    for level in 1.. {
+        if rest.is_empty() || depth.is_some_and(|depth| level >= depth) {
+            break;
+        }
+        for _ in 0..4 {
+            if !rest.is_empty() {
+                let (left, part) = trickle_reference(rest, links, Some(level), blocks);
+                rest = left;
+                parts.push(part);
+            }
+        }
+    }
+    let data = Data {
+        filesize: Some(parts.iter().map(|part| part.size_bytes).sum()),
+        blocksizes: parts.iter().map(|part| part.size_bytes).collect(),
+        ..Data::new(DataType::File)
+    };
+    let links: Vec<_> = parts
+        .iter()
+        .map(|part| Link { cid: part.cid.clone(), name: Some(""), tsize: Some(part.dag_size_bytes) })
+        .collect();
+    let block = node(&links, &data);
+    let under: u64 = parts.iter().map(|part| part.dag_size_bytes).sum();
+    let part = Part {
+        cid: block.cid.clone(),
+        size_bytes: data.filesize.unwrap(),
+        dag_size_bytes: under + block.bytes.len() as u64,
+    };
+    blocks.push(block);
+    (rest, part)
+}
+
+#[test]
+fn trickle_trees_of_every_length() {
+    for links in [2, 3, 5] {
+        let small = profile(1, links).parameters();
+        let trickle = Profile::new(Parameters { layout: Layout::Trickle, ..small }).unwrap();
+        for count in (0..150).chain([999, 1000, 5000]) {
+            let part = |i| Part { cid: leaf(i), size_bytes: 10 + i, dag_size_bytes: 12 + i };
+            let leaves: Vec<_> = (0..count).map(part).collect();
+            let mut expected = Vec::new();
+            let (rest, root) = trickle_reference(&leaves, links, None, &mut expected);
+            assert!(rest.is_empty());
+
+            let mut builder = FileBuilder::new(trickle);
+            let mut blocks = Vec::new();
+            for part in leaves {
+                blocks.extend(builder.push_leaf(part));
+            }
+            let mut finished = builder.finish();
+            blocks.append(&mut finished.blocks);
+            // Children before parents, in the order in which they are complete: the same blocks in the same order.
+            assert_eq!(blocks, expected, "{count} leaves, {links} links");
+            let Finished { root: cid, size_bytes, dag_size_bytes, .. } = finished;
+            assert_eq!(Part { cid, size_bytes, dag_size_bytes }, root);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::cid::{Cid, Codec, HashFn};
 use crate::tests::store::{Found, Store};
 use crate::unixfs::Target;
 use crate::unixfs::directory::NameError;
-use crate::unixfs::profile::Profile;
+use crate::unixfs::profile::{Parameters, Profile};
 use crate::unixfs::tree::{DEPTH_MAX, TreeBuilder, TreeError};
 
 /// A file whose content is in its CID, so that no store needs to hold it.
@@ -75,9 +75,11 @@ fn paths_stay_inside() {
 proptest! {
     #[test]
     fn order_does_not_matter(paths in proptest::collection::btree_set("[a-c]{1,2}(/[a-c]{1,2}){0,3}", 1..30)) {
-        let mut forward = TreeBuilder::new(Profile::default().with_hash_fn(HashFn::Blake3));
+        let parameters = Parameters { hash_fn: HashFn::Blake3, ..Profile::default().parameters() };
+        let blake3 = Profile::new(parameters).unwrap();
+        let mut forward = TreeBuilder::new(blake3);
         let accepted: Vec<_> = paths.iter().filter(|path| forward.add(path, file(path)).is_ok()).collect();
-        let mut backward = TreeBuilder::new(Profile::default().with_hash_fn(HashFn::Blake3));
+        let mut backward = TreeBuilder::new(blake3);
         for path in accepted.iter().rev() {
             backward.add(path, file(path)).unwrap();
         }

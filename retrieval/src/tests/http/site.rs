@@ -2,7 +2,12 @@
 
 use content::{
     Block, Cid,
-    unixfs::{Target, file::import_bytes, profile::Profile, tree::TreeBuilder},
+    unixfs::{
+        Target,
+        file::import_bytes,
+        profile::{Parameters, Profile},
+        tree::TreeBuilder,
+    },
 };
 
 use crate::{Blocks, tests::world::World};
@@ -36,7 +41,13 @@ impl Site {
 
 /// Small chunks, so that files are trees; directories of more than 2 KiB are sharded.
 pub(super) fn profile() -> Profile {
-    Profile::new(content::HashFn::Sha2_256, 1000, 8, 256, 2048).unwrap()
+    let small = Parameters {
+        chunk_bytes: 1000,
+        links_max: 8,
+        hamt_threshold_bytes: 2048,
+        ..Profile::default().parameters()
+    };
+    Profile::new(small).unwrap()
 }
 
 /// Stores files under their paths.
