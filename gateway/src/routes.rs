@@ -3,7 +3,6 @@
 mod admin;
 mod content;
 mod files;
-mod form;
 mod health;
 mod nodes;
 mod origins;

@@ -1,6 +1,7 @@
 //! The gateway's routes over SQLite and twenty nodes in memory.
 
 mod accounts;
+mod archives;
 mod crowd;
 mod files;
 mod gone;

@@ -26,7 +26,7 @@ pub(crate) use packer::{Packer, UploadHandle};
 pub(crate) use packing::InHand;
 pub(crate) use room::Room;
 pub(crate) use seal::Sealer;
-pub(crate) use slots::UploadSlots;
+pub(crate) use slots::{UploadSlot, UploadSlots};
 
 /// What an upload becomes when it is finished.
 #[derive(Clone, Debug)]
@@ -51,6 +51,12 @@ pub(crate) enum UploadError {
     /// Not a form, or a form without files.
     #[error("{0}")]
     BadForm(String),
+    /// An archive that cannot be unpacked.
+    #[error("{0}")]
+    BadArchive(String),
+    /// More entries than allowed.
+    #[error("more than {0} files in one upload")]
+    TooManyFiles(usize),
     /// A file name that cannot stand in a directory.
     #[error("{0}")]
     BadPath(String),
@@ -86,6 +92,8 @@ impl From<UploadError> for ApiError {
             UploadError::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
             UploadError::BodyIncomplete(_) => (StatusCode::BAD_REQUEST, "body_incomplete", None),
             UploadError::BadForm(_) => (StatusCode::BAD_REQUEST, "bad_form", None),
+            UploadError::BadArchive(_) => (StatusCode::BAD_REQUEST, "bad_archive", None),
+            UploadError::TooManyFiles(_) => (StatusCode::BAD_REQUEST, "too_many_files", None),
             UploadError::BadPath(_) => (StatusCode::BAD_REQUEST, "bad_path", None),
             UploadError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", None),
             UploadError::QuotaExceeded => (StatusCode::FORBIDDEN, "quota_exceeded", None),

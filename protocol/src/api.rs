@@ -7,6 +7,10 @@ use crate::{
     time::UnixMillis,
 };
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Name of the header that carries an order.
 pub const ORDER_HEADER: &str = "pinstripe-order";
 
@@ -34,6 +38,9 @@ pub struct FileInfo {
     /// Set when the account had this pin already: nothing was stored or counted again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
+    /// Entries of an archive that were left out because their names begin with a dot.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: usize,
 }
 
 /// `GET /v1/files`.

@@ -18,13 +18,13 @@ use service::http::error::ApiError;
 use store::{Committed, Outcome, Pin, PinCursor};
 
 use super::{
-    form,
     refusals::store_failed,
     time_text::{parse_rfc3339, rfc3339},
 };
 use crate::{
     app::Gateway,
     auth::Scope,
+    intake::{Intake, Packed, Shape},
     upload::{PinRequest, UploadError},
 };
 
@@ -41,6 +41,9 @@ pub(super) struct UploadQuery {
     name: Option<String>,
     hash: Option<String>,
     expires: Option<String>,
+    unpack: Option<String>,
+    wrap: Option<bool>,
+    hidden: Option<bool>,
 }
 
 /// `POST /v1/files`: takes a file or a directory in and answers when it is durable.
@@ -51,11 +54,10 @@ pub(super) async fn upload(
 ) -> Result<(StatusCode, Json<FileInfo>), ApiError> {
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
     let (profile, expires) = options(&query, gateway.clock.now())?;
+    let shape = shape(&query)?;
     refuse_early(&gateway, &account, request.headers()).await?;
-    let _slot = gateway.uploads.take(&account)?;
-
-    let upload = gateway.packer.begin().await?;
-    let uploaded = form::take(&gateway, &upload, profile, request).await?;
+    let mut intake = Intake::begin(&gateway, &account, profile).await?;
+    let uploaded = intake.request(request, &shape).await?;
     let name = query.name.unwrap_or(uploaded.name);
     let pin = PinRequest {
         account: account.clone(),
@@ -66,13 +68,14 @@ pub(super) async fn upload(
         dag_size_bytes: uploaded.root.dag_size_bytes,
         expires,
     };
-    let outcome = upload.finish(pin.clone()).await?;
+    let outcome = intake.finish(pin.clone()).await?;
     gateway.known_roots.invalidate(&pin.root);
     metrics::counter!("uploads_total").increment(1);
     metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
     let duplicate = outcome.committed == Committed::AlreadyPinned;
     let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, outcome) };
-    Ok((StatusCode::CREATED, Json(FileInfo { duplicate, ..file_info(&gateway, pin) })))
+    let left_out = uploaded.left_out;
+    Ok((StatusCode::CREATED, Json(FileInfo { duplicate, left_out, ..file_info(&gateway, pin) })))
 }
 
 /// A pin that was just made.
@@ -106,6 +109,17 @@ fn options(query: &UploadQuery, now: UnixMillis) -> Result<(Profile, Option<Unix
         return Err(UploadError::BadParameter("expires: that time is over already".into()));
     }
     Ok((profile, expires))
+}
+
+fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
+    let unpack = match query.unpack.as_deref() {
+        None => None,
+        Some("tar") => Some(Packed::Tar),
+        Some(other) => {
+            return Err(UploadError::BadParameter(format!("unpack: {other:?} is not tar")));
+        }
+    };
+    Ok(Shape { unpack, wrap: query.wrap.unwrap_or(false), hidden: query.hidden })
 }
 
 /// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
@@ -215,5 +229,6 @@ fn file_info(gateway: &Gateway, pin: Pin) -> FileInfo {
         created: rfc3339(pin.created.millis()),
         expires: pin.expires.map(rfc3339),
         duplicate: false,
+        left_out: 0,
     }
 }

@@ -1,0 +1,177 @@
+//! Taking an upload in, whatever surface it came by: bytes are counted and waited for in time (`pace`), files become blocks,
+//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`.
+
+mod folder;
+mod form;
+mod pace;
+mod tar;
+
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::{FromRequest as _, Multipart, Request},
+    http::header,
+};
+use bytes::Bytes;
+use content::unixfs::{Target, directory::FinishedDirectory, file::Finished, profile::Profile};
+use futures_util::TryStreamExt as _;
+use store::Outcome;
+
+use crate::{
+    app::Gateway,
+    upload::{Ingest, PinRequest, UploadError, UploadHandle, UploadSlot},
+};
+use folder::{Entry, Folder};
+use pace::Pace;
+
+/// One upload on its way in. Dropping it gives it up.
+pub(crate) struct Intake {
+    gateway: Gateway,
+    upload: UploadHandle,
+    profile: Profile,
+    pace: Pace,
+    /// Files and other entries so far.
+    entries: usize,
+    _slot: UploadSlot,
+}
+
+/// What a request's body is, and what is to become of the names in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// The body is an archive of files.
+    pub(crate) unpack: Option<Packed>,
+    /// Keep a directory around what was sent, even around one file.
+    pub(crate) wrap: bool,
+    /// Whether names that begin with a dot are kept. When nothing is asked for, those of forms are, as the client chose
+    /// them one by one, and those of archives are not, as the import profile has it.
+    pub(crate) hidden: Option<bool>,
+}
+
+/// Archives that are unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packed {
+    /// POSIX ustar or pax, or GNU tar, not compressed.
+    Tar,
+}
+
+/// What was uploaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Uploaded {
+    /// Its root.
+    pub(crate) root: Target,
+    /// Bytes of the files in it.
+    pub(crate) size_bytes: u64,
+    /// The name that it brought with it.
+    pub(crate) name: String,
+    /// Entries that were left out because their names begin with a dot.
+    pub(crate) left_out: usize,
+}
+
+/// Where the bytes of one file come from.
+pub(crate) trait Source: Send {
+    /// The next bytes; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, UploadError>> + Send;
+}
+
+impl Source for BodyDataStream {
+    async fn next(&mut self) -> Result<Option<Bytes>, UploadError> {
+        self.try_next().await.map_err(|error| UploadError::BodyIncomplete(error.to_string()))
+    }
+}
+
+impl Intake {
+    /// Takes a place among the uploads.
+    pub(crate) async fn begin(
+        gateway: &Gateway,
+        account: &str,
+        profile: Profile,
+    ) -> Result<Self, UploadError> {
+        let slot = gateway.uploads.take(account)?;
+        let upload = gateway.packer.begin().await?;
+        let pace = Pace::new(&gateway.config.uploads);
+        Ok(Self { gateway: gateway.clone(), upload, profile, pace, entries: 0, _slot: slot })
+    }
+
+    /// Takes the whole body of a request in.
+    pub(crate) async fn request(&mut self, request: Request, shape: &Shape) -> Result<Uploaded, UploadError> {
+        let form = is_form(&request);
+        match shape.unpack {
+            Some(_) if form => Err(UploadError::BadParameter("unpack: a form is no archive".into())),
+            Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
+            None if form => {
+                let form = Multipart::from_request(request, &()).await;
+                let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+                self.form(form, shape).await
+            }
+            None => self.body(request.into_body()).await,
+        }
+    }
+
+    /// One file that is the whole body.
+    async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
+        let file = self.file(&mut body.into_data_stream()).await?;
+        let (root, size_bytes) = (file.target(), file.size_bytes);
+        Ok(Uploaded { root, size_bytes, name: String::new(), left_out: 0 })
+    }
+
+    /// One file.
+    pub(crate) async fn file(&mut self, source: &mut impl Source) -> Result<Finished, UploadError> {
+        let mut ingest = Ingest::new(&self.upload, self.gateway.ingest.clone(), self.profile);
+        while let Some(bytes) = self.pace.wait(ingest.wait(source.next())).await?? {
+            self.pace.count(bytes.len())?;
+            ingest.write(bytes).await?;
+        }
+        ingest.finish().await
+    }
+
+    /// Reads what nobody needs.
+    async fn skip(&mut self, source: &mut impl Source) -> Result<(), UploadError> {
+        while let Some(bytes) = self.pace.wait(source.next()).await?? {
+            self.pace.count(bytes.len())?;
+        }
+        Ok(())
+    }
+
+    /// A text of at most so many bytes.
+    async fn text(&mut self, source: &mut impl Source, max: usize) -> Result<String, UploadError> {
+        let mut text = Vec::new();
+        while let Some(bytes) = self.pace.wait(source.next()).await?? {
+            self.pace.count(bytes.len())?;
+            if text.len() + bytes.len() > max {
+                return Err(UploadError::BadPath(format!("a symbolic link of more than {max} bytes")));
+            }
+            text.extend_from_slice(&bytes);
+        }
+        String::from_utf8(text).map_err(|_| UploadError::BadPath("a symbolic link that is not UTF-8".into()))
+    }
+
+    /// Counts an entry before it is taken in.
+    fn count_entry(&mut self) -> Result<(), UploadError> {
+        self.entries += 1;
+        let max = self.gateway.config.uploads.files_max;
+        if self.entries > max { Err(UploadError::TooManyFiles(max)) } else { Ok(()) }
+    }
+
+    /// Makes the directory of all entries.
+    async fn directory(&mut self, folder: Folder) -> Result<Target, UploadError> {
+        let profile = self.profile;
+        // Hashing the shards of a large directory takes a second.
+        let built = tokio::task::spawn_blocking(move || folder.build(profile)).await;
+        let FinishedDirectory { root, blocks } =
+            built.map_err(|error| UploadError::NotStored(error.to_string()))??;
+        for block in blocks {
+            self.upload.add(block, None).await?;
+        }
+        Ok(root)
+    }
+
+    /// Waits until everything is durable and the pin is recorded.
+    pub(crate) async fn finish(self, pin: PinRequest) -> Result<Outcome, UploadError> {
+        self.upload.finish(pin).await
+    }
+}
+
+fn is_form(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
+}
