@@ -7,10 +7,6 @@ use crate::{
     time::UnixMillis,
 };
 
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
 /// Name of the header that carries an order.
 pub const ORDER_HEADER: &str = "pinstripe-order";
 
@@ -39,8 +35,8 @@ pub struct FileInfo {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
     /// Entries of an archive that were left out because their names begin with a dot.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub left_out: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
 }
 
 /// `GET /v1/files`.

@@ -74,7 +74,7 @@ pub(super) async fn upload(
     metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
     let duplicate = outcome.committed == Committed::AlreadyPinned;
     let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, outcome) };
-    let left_out = uploaded.left_out;
+    let left_out = Some(uploaded.left_out).filter(|left_out| *left_out > 0);
     Ok((StatusCode::CREATED, Json(FileInfo { duplicate, left_out, ..file_info(&gateway, pin) })))
 }
 
@@ -229,6 +229,6 @@ fn file_info(gateway: &Gateway, pin: Pin) -> FileInfo {
         created: rfc3339(pin.created.millis()),
         expires: pin.expires.map(rfc3339),
         duplicate: false,
-        left_out: 0,
+        left_out: None,
     }
 }
