@@ -231,6 +231,20 @@ impl DagIndex {
         }
     }
 
+    /// Whether no file under `root` says that it is shorter than its parts are. Blocks may say what they like of their
+    /// own lengths: who charges for bytes asks this before believing [`DagIndex::size_bytes`].
+    #[must_use]
+    pub fn sizes_add_up(&self, root: DagRoot) -> bool {
+        let file_bytes = |id: &u32| match self.nodes.get(*id) {
+            node if node.content == Content::File => node.size_bytes,
+            _ => 0,
+        };
+        self.walk(root).filter(|id| self.nodes.get(*id).content == Content::File).all(|id| {
+            let parts = self.links_of(id).iter().map(file_bytes).fold(0_u64, u64::saturating_add);
+            parts <= self.nodes.get(id).size_bytes
+        })
+    }
+
     /// Each node under `root` once.
     fn walk(&self, root: DagRoot) -> Walk<'_> {
         let mut seen = Bitmap::new(self.nodes.len());

@@ -134,6 +134,7 @@ impl Gateway {
         let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
         let ingest = IngestParts {
             pool: Pool::new(config.uploads.ingest_bytes / 2),
+            dag_room: Arc::new(Semaphore::new(config.uploads.dag_nodes_max as usize)),
             room: Arc::new(Semaphore::new(
                 config.uploads.ingest_bytes.max(Profile::UNIXFS_V1_2025.chunk_bytes()),
             )),

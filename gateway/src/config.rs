@@ -76,6 +76,8 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
+    /// Blocks of CARs in progress and links between them, over all uploads, at most: each takes up to 160 bytes of memory.
+    pub dag_nodes_max: u32,
     /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
     /// durable.
     pub blocks_remembered: usize,
@@ -210,6 +212,7 @@ impl Default for UploadsConfig {
             uploads_max: 256,
             account_uploads_max: 128,
             files_max: 200_000,
+            dag_nodes_max: 1_000_000,
             blocks_remembered: 2_048,
             segment_bytes: 16 << 20,
             linger: Duration::from_millis(5),

@@ -1,6 +1,8 @@
 //! Taking an upload in, whatever surface it came by: bytes are counted and waited for in time (`pace`), files become blocks,
-//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`.
+//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`,
+//! `car`.
 
+mod car;
 mod folder;
 mod form;
 mod pace;
@@ -51,6 +53,8 @@ pub(crate) struct Shape {
 pub(crate) enum Packed {
     /// POSIX ustar or pax, or GNU tar, not compressed.
     Tar,
+    /// A CAR of version 1 or 2 with one root, which is pinned.
+    Car,
 }
 
 /// What was uploaded.
@@ -97,6 +101,7 @@ impl Intake {
         match shape.unpack {
             Some(_) if form => Err(UploadError::BadParameter("unpack: a form is no archive".into())),
             Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
+            Some(Packed::Car) => self.car(request.into_body()).await,
             None if form => {
                 let form = Multipart::from_request(request, &()).await;
                 let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;

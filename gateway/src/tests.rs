@@ -2,6 +2,7 @@
 
 mod accounts;
 mod archives;
+mod cars;
 mod crowd;
 mod files;
 mod gone;

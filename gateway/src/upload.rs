@@ -54,6 +54,12 @@ pub(crate) enum UploadError {
     /// An archive that cannot be unpacked.
     #[error("{0}")]
     BadArchive(String),
+    /// A CAR with a root of which blocks are missing, here too.
+    #[error("{0}")]
+    IncompleteDag(String),
+    /// A CAR of more blocks and links than allowed.
+    #[error("more than {0} blocks and links in CARs at once; try a smaller one, or later")]
+    TooManyBlocks(u32),
     /// More entries than allowed.
     #[error("more than {0} files in one upload")]
     TooManyFiles(usize),
@@ -93,6 +99,8 @@ impl From<UploadError> for ApiError {
             UploadError::BodyIncomplete(_) => (StatusCode::BAD_REQUEST, "body_incomplete", None),
             UploadError::BadForm(_) => (StatusCode::BAD_REQUEST, "bad_form", None),
             UploadError::BadArchive(_) => (StatusCode::BAD_REQUEST, "bad_archive", None),
+            UploadError::IncompleteDag(_) => (StatusCode::UNPROCESSABLE_ENTITY, "incomplete_dag", None),
+            UploadError::TooManyBlocks(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_blocks", Some(30)),
             UploadError::TooManyFiles(_) => (StatusCode::BAD_REQUEST, "too_many_files", None),
             UploadError::BadPath(_) => (StatusCode::BAD_REQUEST, "bad_path", None),
             UploadError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", None),

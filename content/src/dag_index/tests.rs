@@ -155,10 +155,13 @@ fn what_is_missing_can_be_gone_through_while_more_is_named() {
     let mut found = index(&[]);
     found.root(&top.cid).unwrap();
     let (mut met, mut next) = (Vec::new(), 0);
-    while let Some((number, cid)) = found.missing_from(next).next() {
-        (met, next) = ([met, vec![cid.clone()]].concat(), number + 1);
-        let known = [&top, &low].into_iter().find(|block| block.cid == met[met.len() - 1]);
+    loop {
+        let first = found.missing_from(next).next().map(|(number, cid)| (number, cid.clone()));
+        let Some((number, cid)) = first else { break };
+        let known = [&top, &low].into_iter().find(|block| block.cid == cid);
         known.iter().for_each(|block| found.insert(block).unwrap());
+        met.push(cid);
+        next = number + 1;
     }
     let order = [&top, &leaves[0], &low, &leaves[1], &leaves[2], &leaves[3]];
     assert_eq!(met, order.map(|block| block.cid.clone()));

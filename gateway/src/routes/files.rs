@@ -115,8 +115,9 @@ fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
     let unpack = match query.unpack.as_deref() {
         None => None,
         Some("tar") => Some(Packed::Tar),
+        Some("car") => Some(Packed::Car),
         Some(other) => {
-            return Err(UploadError::BadParameter(format!("unpack: {other:?} is not tar")));
+            return Err(UploadError::BadParameter(format!("unpack: {other:?} is neither tar nor car")));
         }
     };
     Ok(Shape { unpack, wrap: query.wrap.unwrap_or(false), hidden: query.hidden })

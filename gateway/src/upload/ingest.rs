@@ -34,6 +34,8 @@ const FILL_TIME: Duration = Duration::from_millis(250);
 pub(crate) struct IngestParts {
     /// Leaf buffers.
     pub(crate) pool: Pool,
+    /// Blocks and links of CARs in progress, over all uploads.
+    pub(crate) dag_room: Arc<Semaphore>,
     /// Bytes of leaves that are being filled by clients that are not slow, are being hashed or wait to be packed, over all
     /// uploads.
     pub(crate) room: Arc<Semaphore>,

@@ -7,6 +7,7 @@ use std::sync::{
 };
 
 use content::Block;
+use protocol::ids::SegmentId;
 use service::{clock::Clock, dice::Dice};
 use store::{Db, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -25,6 +26,7 @@ const COMMITS_WAITING_MAX: usize = 64;
 pub(super) enum Message {
     Begin { upload: u64, failure: Arc<OnceLock<UploadError>> },
     Block { upload: u64, block: Block, _room: Option<OwnedSemaphorePermit> },
+    RelyOn { upload: u64, segments: Vec<SegmentId> },
     Finish { upload: u64, pin: PinRequest, reply: Reply },
 }
 
@@ -114,6 +116,11 @@ impl UploadHandle {
             return Err(error.clone());
         }
         self.packer.send(Message::Block { upload: self.upload, block, _room: room }).await
+    }
+
+    /// Makes the pin need these segments too: blocks under its root lie in them that were stored before.
+    pub(crate) async fn rely_on(&self, segments: Vec<SegmentId>) -> Result<(), UploadError> {
+        self.packer.send(Message::RelyOn { upload: self.upload, segments }).await
     }
 
     /// Waits until every block is durable and the pin is recorded.

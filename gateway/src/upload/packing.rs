@@ -206,7 +206,7 @@ impl Packing {
             .iter()
             .filter_map(|message| match message {
                 Message::Block { block, .. } => Some(&block.cid).filter(|cid| !self.placed.contains_key(cid)),
-                Message::Begin { .. } | Message::Finish { .. } => None,
+                Message::Begin { .. } | Message::RelyOn { .. } | Message::Finish { .. } => None,
             })
             .cloned()
             .collect();
@@ -234,6 +234,11 @@ impl Packing {
                     if !self.place(upload, block) {
                         self.backlog.push_front(message);
                         return;
+                    }
+                }
+                Message::RelyOn { upload, segments } => {
+                    if let Some(upload) = self.uploads.get_mut(&upload) {
+                        upload.segments.extend(segments);
                     }
                 }
                 Message::Finish { upload, pin, reply } => self.finish(upload, pin, reply).await,
