@@ -2,6 +2,7 @@
 //! paths, stream files, answer HTTP. It never sends a byte that was not checked against the CID that names it.
 
 mod blocks;
+mod denylist;
 mod disk_cache;
 mod error;
 mod file_stream;
@@ -10,6 +11,7 @@ mod locate;
 mod resolve;
 
 pub use blocks::{Blocks, BlocksConfig};
+pub use denylist::{Denial, Denylist, DenylistConfig, DenylistError, DenylistReload, FormatError};
 pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;
