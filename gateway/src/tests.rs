@@ -2,6 +2,7 @@
 
 mod accounts;
 mod crowd;
+mod denied;
 mod files;
 mod gone;
 mod health;
