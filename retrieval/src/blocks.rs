@@ -101,7 +101,10 @@ struct Inner {
 
 /// A fetch in progress, or one that has ended and is still held by somebody.
 #[derive(Clone)]
-pub(crate) struct Fetch(Shared<BoxFuture<'static, Option<Arc<Batch>>>>);
+pub(crate) struct Fetch {
+    batch: Shared<BoxFuture<'static, Option<Arc<Batch>>>>,
+    denylist: Denylist,
+}
 
 /// Takes fetches off the list when they end, in whatever way.
 struct Entered {
@@ -127,17 +130,22 @@ impl std::fmt::Debug for Blocks {
     }
 }
 
-impl Fetch {
-    fn ended(batch: Arc<Batch>) -> Self {
-        Self(std::future::ready(Some(batch)).boxed().shared())
-    }
+/// Whether a block may be given out.
+fn permit(denylist: &Denylist, cid: &Cid) -> Result<(), ReadError> {
+    denylist.denied(cid).map_or(Ok(()), |denial| Err(ReadError::Denied(cid.clone(), denial)))
+}
 
+impl Fetch {
     /// What came of one block; `None` when it has to be fetched again because others needed the room. Holds the room
     /// for as long as this fetch is kept.
     pub(crate) async fn block(&self, cid: &Cid) -> Option<Result<Block, ReadError>> {
-        let Some(batch) = self.0.clone().await else {
+        let Some(batch) = self.batch.clone().await else {
             return Some(Err(ReadError::Unavailable("fetch ended".into())));
         };
+        // Once more, and last: a reader may take long to come for what was fetched ahead for it.
+        if let Err(error) = permit(&self.denylist, cid) {
+            return Some(Err(error));
+        }
         let bytes = batch.get(cid)?;
         Some(bytes.map(|bytes| Block { cid: cid.clone(), bytes }))
     }
@@ -225,14 +233,9 @@ impl Blocks {
         denial.map_or(Ok(()), |denial| Err(ReadError::Denied(cid.clone(), denial)))
     }
 
-    fn permit_block(&self, cid: &Cid) -> Result<(), ReadError> {
-        let denial = self.shared.denylist.denied(cid);
-        denial.map_or(Ok(()), |denial| Err(ReadError::Denied(cid.clone(), denial)))
-    }
-
     /// A block that is at hand without asking anybody. A denied one never is.
     pub fn at_hand(&self, cid: &Cid) -> Option<Block> {
-        self.permit_block(cid).ok()?;
+        permit(self.denylist(), cid).ok()?;
         self.kept(cid)
     }
 
@@ -247,7 +250,7 @@ impl Blocks {
 
     /// One block.
     pub async fn get(&self, cid: &Cid) -> Result<Block, ReadError> {
-        self.permit_block(cid)?;
+        permit(self.denylist(), cid)?;
         if let Some(block) = self.kept(cid) {
             return Ok(block);
         }
@@ -290,8 +293,8 @@ impl Blocks {
     pub(crate) fn fetch(&self, cids: &[Cid], soon: &[Cid]) -> HashMap<Cid, Fetch> {
         let mut found: HashMap<Cid, Fetch> = HashMap::with_capacity(cids.len());
         for cid in cids {
-            if let Err(error) = self.permit_block(cid) {
-                found.insert(cid.clone(), Fetch::ended(Batch::outcome(cid.clone(), Err(error))));
+            if let Err(error) = permit(self.denylist(), cid) {
+                found.insert(cid.clone(), self.ended(Batch::outcome(cid.clone(), Err(error))));
             }
         }
         // Held until new fetches are entered, so that two readers never start the same.
@@ -306,7 +309,7 @@ impl Blocks {
                 found.insert(cid.clone(), fetch.clone());
             } else if let Some(bytes) = self.shared.memory.get(cid) {
                 // It came in since the caller looked.
-                found.insert(cid.clone(), Fetch::ended(Batch::outcome(cid.clone(), Ok(bytes))));
+                found.insert(cid.clone(), self.ended(Batch::outcome(cid.clone(), Ok(bytes))));
             } else {
                 new.push(cid.clone());
             }
@@ -327,6 +330,11 @@ impl Blocks {
         self.shared.loans.lend(bytes, block_len)
     }
 
+    fn ended(&self, batch: Arc<Batch>) -> Fetch {
+        let batch = std::future::ready(Some(batch)).boxed().shared();
+        Fetch { batch, denylist: self.denylist().clone() }
+    }
+
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
         let inner = self.shared.clone();
@@ -335,7 +343,7 @@ impl Blocks {
             let entered = Entered { inner, cids };
             fetch::fetch(&entered.inner, &entered.cids, &soon).await
         });
-        Fetch(task.map(Result::ok).boxed().shared())
+        Fetch { batch: task.map(Result::ok).boxed().shared(), denylist: self.denylist().clone() }
     }
 
     /// Bytes that connections may still be given.

@@ -4,7 +4,10 @@ use axum::http::{Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::{answer, ask, at_origin, collect, get, send, site};
-use crate::{AnswerRules, Blocks, respond, tests::world::patterned};
+use crate::{
+    AnswerRules, Blocks, respond,
+    tests::world::{patterned, settle},
+};
 
 /// What came of a body until it broke off, and whether it did.
 async fn until_broken(blocks: &Blocks, uri: &str) -> (StatusCode, Vec<u8>, bool) {
@@ -121,6 +124,25 @@ async fn no_byte_of_a_denied_leaf_leaves_in_any_range() {
     }
     site.world.deny(&format!("/ipfs/{}\n", site.leaf(&bytes[..1000])));
     assert_eq!(status(&site.blocks, &uri).await, 410, "known before the first byte");
+}
+
+#[tokio::test]
+async fn what_was_fetched_ahead_is_denied_from_the_reload_on() {
+    let bytes = patterned(7, 20_000);
+    let site = site::file(&bytes);
+    // With a name, so that nothing is read to find out the type.
+    let uri = format!("/ipfs/{}?filename=a.txt", site.root);
+    let response = send(&site.blocks, Method::GET, &uri, &[]).await;
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, bytes[..1000]);
+    // The whole file is on its way to this reader by now.
+    settle().await;
+    assert!(site.blocks.at_hand(&site.leaf(&bytes[2000..3000])).is_some());
+    site.world.deny(&format!("/ipfs/{}\n", site.leaf(&bytes[2000..3000])));
+    let second = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(second, bytes[1000..2000]);
+    assert!(body.frame().await.unwrap().is_err());
 }
 
 #[tokio::test]
