@@ -212,6 +212,18 @@ impl Cid {
         &self.as_bytes()[1 + varint::len(self.parts().0)..]
     }
 
+    /// The multihash in base58, as version 0 writes it: the name that denylists hash.
+    #[must_use]
+    pub fn multihash_base58(&self) -> String {
+        text::base58(self.multihash())
+    }
+
+    /// Reads a bare multihash in base58, of any hash function, as the name of a raw block. Those of sha2-256 look like CIDs
+    /// of version 0, which are dag-pb: use this only where the codec makes no difference.
+    pub fn from_multihash_base58(text: &str) -> Result<Self, CidError> {
+        text::parse_multihash(text)
+    }
+
     /// Whether the CID carries its data itself.
     #[must_use]
     pub fn is_identity(&self) -> bool {

@@ -8,7 +8,7 @@ use client::{NodeClient, Transport};
 use content::unixfs::profile::Profile;
 use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::{AnswerRules, Blocks};
+use retrieval::{AnswerRules, Blocks, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
     telemetry::start_metrics,
@@ -120,7 +120,9 @@ impl Gateway {
         );
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
-        let blocks = Blocks::open(Box::new(locator.clone()), gather, clock.clone(), config.cache.clone());
+        let denylist = Denylist::open(&config.denylist)?;
+        let blocks =
+            Blocks::open(Box::new(locator.clone()), gather, denylist, clock.clone(), config.cache.clone());
         let coding_room = Room::new(config.uploads.coding_bytes);
         let sealer = Sealer {
             nodes: nodes.clone(),
@@ -174,6 +176,11 @@ impl Gateway {
         routes::router(self.clone(), self.metrics.clone())
     }
 
+    /// The job that keeps the denylists fresh.
+    pub fn reload_denylist(&self) -> DenylistReload {
+        DenylistReload::new(self.blocks.denylist().clone())
+    }
+
     /// The job that keeps the view of the nodes fresh.
     pub fn probe_nodes(&self) -> ProbeNodes {
         ProbeNodes { watch: self.nodes.clone() }
@@ -195,6 +202,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let transport = Transport::http(config.timeouts.clone())?;
     let (listen, http) = (config.listen, config.http.clone());
     let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
+    let denylist_every = config.denylist.reload_every;
     let gateway = Gateway::new(Parts {
         db: db.clone(),
         transport,
@@ -213,6 +221,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::default();
     lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
     lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
+    lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
     let (router, stop) = (gateway.router(), lifecycle.stop());
     lifecycle.spawn(server.serve(router, stop));
     let code = lifecycle.run(http.drain * 2).await?;

@@ -9,7 +9,7 @@ use std::{
 use client::Timeouts;
 use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
-use retrieval::{ActiveContent, AnswerRules, BlocksConfig};
+use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
 use serde::{Deserialize, Serialize};
 use service::{
     config::{Validate, rule_problems},
@@ -52,6 +52,8 @@ pub struct Config {
     pub cache: BlocksConfig,
     /// How readers are served.
     pub reads: ReadsConfig,
+    /// What is not served.
+    pub denylist: DenylistConfig,
     /// How nodes are ranked for readers.
     pub ranking: RankingRules,
     /// How nodes are watched and enrolled.
@@ -196,6 +198,7 @@ impl Default for Config {
             gather: GatherConfig::default(),
             cache: BlocksConfig::default(),
             reads: ReadsConfig::default(),
+            denylist: DenylistConfig::default(),
             ranking: RankingRules::default(),
             nodes: NodesConfig::default(),
             reputation: ReputationRules::default(),
@@ -308,6 +311,7 @@ impl Validate for Config {
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems.extend(self.reads.answers().problems());
+        problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());
         problems
     }

@@ -3,11 +3,11 @@
 //! It never decides who serves a reader, never asks anybody over the network and never sees headers: the caller passes
 //! the client's own address. Without a database every answer is "unknown". Next in the flow: `geoip/record.rs`.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
 use protocol::region::Place;
+use service::watched_files::WatchedFiles;
 
 mod config;
 mod database;
@@ -17,11 +17,11 @@ mod record;
 mod reload;
 
 pub use config::GeoIpConfig;
-pub use database::{DatabaseError, LoadError};
+pub use database::DatabaseError;
 pub use dev_database::{DEV_REGIONS_MAX, WriteDatabaseError, dev_ranges, write_dev_database};
-pub use reload::{GeoIpReload, Reload};
+pub use reload::GeoIpReload;
 
-use database::{Database, Seen};
+use database::Database;
 use nearest::NearestRegion;
 
 /// Looks places up by address. A cheap handle: clones share one database and see its replacement at once.
@@ -29,12 +29,10 @@ use nearest::NearestRegion;
 pub struct GeoIp(Arc<Inner>);
 
 struct Inner {
-    path: Option<PathBuf>,
-    bytes_max: u64,
+    // The configured file, or none.
+    file: WatchedFiles,
     // Readers take a snapshot without waiting; a reload swaps the whole database, so nobody sees half of two.
     current: ArcSwapOption<Database>,
-    // What the last reload found at `path`. The lock makes reloads one at a time; lookups never take it.
-    seen: Mutex<Seen>,
     nearest: NearestRegion,
 }
 
@@ -45,10 +43,8 @@ impl GeoIp {
     /// the file up when it appears. Losing the database costs nearness only, so it must not keep a gateway down.
     pub fn open(config: &GeoIpConfig) -> Self {
         let geoip = Self(Arc::new(Inner {
-            path: config.path.clone(),
-            bytes_max: config.bytes_max,
+            file: WatchedFiles::new(config.path.iter().cloned().collect(), config.bytes_max),
             current: ArcSwapOption::empty(),
-            seen: Mutex::new(Seen::Nothing),
             nearest: NearestRegion::new(),
         }));
         geoip.reload_and_report();

@@ -4,6 +4,7 @@ mod accounts;
 mod archives;
 mod cars;
 mod crowd;
+mod denied;
 mod files;
 mod gone;
 mod health;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use client::Timeouts;
-use retrieval::{AnswerRules, BlocksConfig};
+use retrieval::{AnswerRules, BlocksConfig, DenylistConfig};
 use serde::{Deserialize, Serialize};
 use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
 use transfer::GatherConfig;
@@ -53,6 +53,8 @@ pub struct Config {
     pub cache: BlocksConfig,
     /// How content is answered.
     pub reads: AnswerRules,
+    /// What is not served.
+    pub denylist: DenylistConfig,
     /// Reading from other nodes.
     pub gather: GatherConfig,
     /// The HTTP server.
@@ -83,6 +85,7 @@ impl Default for Config {
             // A node's whole idle memory shall stay under 48 MiB, so it caches less than a gateway does.
             cache: BlocksConfig { memory_bytes: 16 << 20, places_max: 10_000, ..BlocksConfig::default() },
             reads: AnswerRules::default(),
+            denylist: DenylistConfig::default(),
             gather: GatherConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
@@ -129,6 +132,7 @@ impl Validate for Config {
             problems.push("cache.in_flight_bytes: must not be zero".into());
         }
         problems.extend(self.reads.problems());
+        problems.extend(self.denylist.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.heartbeat.problems());
         problems.extend(self.usage.problems());

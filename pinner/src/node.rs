@@ -7,7 +7,7 @@ use client::{NodeClient, Transport};
 use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{api::EnrolRequest, ids::NodeId};
-use retrieval::Blocks;
+use retrieval::{Blocks, Denylist, DenylistReload};
 use service::{clock::Clock, dice::Dice, job, lifecycle::Lifecycle};
 use transfer::{Gather, Peers, Pool};
 
@@ -40,6 +40,8 @@ pub struct Parts {
     pub store: Arc<dyn PieceStore>,
     /// Where it counts what it serves.
     pub usage: Usage,
+    /// What it does not serve.
+    pub denylist: Denylist,
     /// The way to gateways and to other nodes.
     pub transport: Transport,
     /// The time.
@@ -93,13 +95,14 @@ impl fmt::Debug for Pinner {
 impl Pinner {
     /// Puts a node together. Nothing runs yet: serve its [`Pinner::router`] and run its jobs.
     pub fn new(parts: Parts, config: Config) -> Self {
-        let Parts { key, network_key, store, usage, transport, clock, dice, own_url, invite } = parts;
+        let Parts { key, network_key, store, usage, denylist, transport, clock, dice, own_url, invite } =
+            parts;
         let (id, key, network) = (node_id(&key), Arc::new(key), Arc::new(network_key));
         let gateways = Gateways::new(&config.gateways, &transport, &clock, key.clone());
         let locator = GatewayLocator::new(gateways.clone(), id, own_url);
         let gather =
             Gather::new(NodeClient::new(transport), Peers::new(clock.clone()), config.gather.clone());
-        let blocks = Blocks::open(Box::new(locator), gather, clock.clone(), config.cache.clone());
+        let blocks = Blocks::open(Box::new(locator), gather, denylist, clock.clone(), config.cache.clone());
         let orders = Orders::new(id, network.clone(), clock.clone(), config.limits.orders_cached_max);
         let load = Load::new(&config.limits);
         let parts = Pool::new(config.limits.idle_bytes);
@@ -168,6 +171,11 @@ impl Pinner {
         Checkpoint::new(self.care())
     }
 
+    /// The job that keeps the denylists fresh.
+    pub fn reload_denylist(&self) -> DenylistReload {
+        DenylistReload::new(self.app.blocks.denylist().clone())
+    }
+
     fn care(&self) -> Care {
         let App { store, load, clock, config, .. } = &*self.app;
         Care { store: store.clone(), load: load.clone(), clock: clock.clone(), config: config.scrub.clone() }
@@ -183,5 +191,6 @@ impl Pinner {
         life.spawn(job::run(self.scrub(), config.scrub.every, life.stop()));
         life.spawn(job::run(self.compact(), config.scrub.every, life.stop()));
         life.spawn(job::run(self.checkpoint(), config.scrub.checkpoint_every, life.stop()));
+        life.spawn(job::run(self.reload_denylist(), config.denylist.reload_every, life.stop()));
     }
 }

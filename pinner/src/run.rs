@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use client::Transport;
+use retrieval::Denylist;
 use service::{clock::Clock, dice::Dice, http::server::Server, lifecycle::Lifecycle, telemetry};
 
 use crate::{
@@ -75,9 +76,10 @@ async fn open(
             free_bytes = stats.free_bytes, dir = %pieces_dir.display(), "piece store is open"
         );
         let usage = Usage::open(&data_dir.join(USAGE_FILE), &config.usage, now)?;
+        let denylist = Denylist::open(&config.denylist)?;
         let invite = invite(&config)?;
         let store: Arc<dyn PieceStore> = Arc::new(store);
-        Ok(Parts { key, network_key, store, usage, transport, clock, dice, own_url, invite })
+        Ok(Parts { key, network_key, store, usage, denylist, transport, clock, dice, own_url, invite })
     })
     .await?
 }

@@ -1,4 +1,5 @@
-//! Blocks by CID: from memory, from disk, or fetched from pieces; each fetched once however many wait for it.
+//! Blocks by CID: from memory, from disk, or fetched from pieces; each fetched once however many wait for it. What is denied
+//! is given to nobody, wherever it is.
 
 mod budget;
 mod fetch;
@@ -28,6 +29,7 @@ use self::{
     loans::Loans,
 };
 use crate::{
+    denylist::Denylist,
     disk_cache::{DiskCache, DiskCacheConfig},
     error::ReadError,
     locate::{Found, Locator},
@@ -86,6 +88,7 @@ pub struct Blocks {
 struct Inner {
     locator: Box<dyn Locator>,
     gather: Gather,
+    denylist: Denylist,
     memory: moka::sync::Cache<Cid, Bytes>,
     disk: Option<DiskCache>,
     places: moka::sync::Cache<Cid, Found>,
@@ -98,7 +101,10 @@ struct Inner {
 
 /// A fetch in progress, or one that has ended and is still held by somebody.
 #[derive(Clone)]
-pub(crate) struct Fetch(Shared<BoxFuture<'static, Option<Arc<Batch>>>>);
+pub(crate) struct Fetch {
+    batch: Shared<BoxFuture<'static, Option<Arc<Batch>>>>,
+    denylist: Denylist,
+}
 
 /// Takes fetches off the list when they end, in whatever way.
 struct Entered {
@@ -124,31 +130,48 @@ impl std::fmt::Debug for Blocks {
     }
 }
 
-impl Fetch {
-    fn ended(batch: Arc<Batch>) -> Self {
-        Self(std::future::ready(Some(batch)).boxed().shared())
-    }
+/// Whether a block may be given out.
+fn permit(denylist: &Denylist, cid: &Cid) -> Result<(), ReadError> {
+    denylist.denied(cid).map_or(Ok(()), |denial| Err(ReadError::Denied(cid.clone(), denial)))
+}
 
+impl Fetch {
     /// What came of one block; `None` when it has to be fetched again because others needed the room. Holds the room
     /// for as long as this fetch is kept.
     pub(crate) async fn block(&self, cid: &Cid) -> Option<Result<Block, ReadError>> {
-        let Some(batch) = self.0.clone().await else {
+        let Some(batch) = self.batch.clone().await else {
             return Some(Err(ReadError::Unavailable("fetch ended".into())));
         };
+        // Once more, and last: a reader may take long to come for what was fetched ahead for it.
+        if let Err(error) = permit(&self.denylist, cid) {
+            return Some(Err(error));
+        }
         let bytes = batch.get(cid)?;
         Some(bytes.map(|bytes| Block { cid: cid.clone(), bytes }))
     }
 }
 
 impl Blocks {
-    /// Reads blocks found by `locator` over `gather`, without a cache on disk.
-    pub fn new(locator: Box<dyn Locator>, gather: Gather, clock: Clock, config: BlocksConfig) -> Self {
-        Self::with_disk(locator, gather, clock, config, None)
+    /// Reads blocks found by `locator` over `gather` unless `denylist` says no, without a cache on disk.
+    pub fn new(
+        locator: Box<dyn Locator>,
+        gather: Gather,
+        denylist: Denylist,
+        clock: Clock,
+        config: BlocksConfig,
+    ) -> Self {
+        Self::with_disk(locator, gather, denylist, clock, config, None)
     }
 
     /// The same with a cache on disk, if the configuration names a place for it. Blocks while that is opened. A disk that
     /// cannot be used is no reason not to start: reads are slower without it, and nothing else.
-    pub fn open(locator: Box<dyn Locator>, gather: Gather, clock: Clock, config: BlocksConfig) -> Self {
+    pub fn open(
+        locator: Box<dyn Locator>,
+        gather: Gather,
+        denylist: Denylist,
+        clock: Clock,
+        config: BlocksConfig,
+    ) -> Self {
         let disk = (!config.disk_dir.as_os_str().is_empty()).then(|| {
             let limits = DiskCacheConfig { bytes_max: config.disk_bytes, ..DiskCacheConfig::default() };
             DiskCache::open(&config.disk_dir, &limits)
@@ -157,12 +180,13 @@ impl Blocks {
             let dir = config.disk_dir.display();
             opened.inspect_err(|error| tracing::error!(%dir, %error, "running without a disk cache")).ok()
         });
-        Self::with_disk(locator, gather, clock, config, disk)
+        Self::with_disk(locator, gather, denylist, clock, config, disk)
     }
 
     fn with_disk(
         locator: Box<dyn Locator>,
         gather: Gather,
+        denylist: Denylist,
         clock: Clock,
         config: BlocksConfig,
         disk: Option<DiskCache>,
@@ -178,7 +202,8 @@ impl Blocks {
         let budget = Budget::new(config.in_flight_bytes, config.hold_max);
         let loans = Loans::new(config.sending_bytes);
         let fetches = Mutex::default();
-        let inner = Inner { locator, gather, memory, disk, places, fetches, budget, loans, clock, config };
+        let inner =
+            Inner { locator, gather, denylist, memory, disk, places, fetches, budget, loans, clock, config };
         Self { shared: Arc::new(inner) }
     }
 
@@ -192,8 +217,29 @@ impl Blocks {
         self.shared.disk.as_ref()
     }
 
-    /// A block that is at hand without asking anybody.
+    /// What is denied.
+    pub fn denylist(&self) -> &Denylist {
+        &self.shared.denylist
+    }
+
+    /// Whether a path (decoded components) below a CID may be read, as far as rules about paths go; without components,
+    /// whether the block may.
+    pub(crate) fn permit<S: AsRef<str>>(
+        &self,
+        cid: &Cid,
+        path: impl IntoIterator<Item = S>,
+    ) -> Result<(), ReadError> {
+        let denial = self.shared.denylist.denied_path(cid, path);
+        denial.map_or(Ok(()), |denial| Err(ReadError::Denied(cid.clone(), denial)))
+    }
+
+    /// A block that is at hand without asking anybody. A denied one never is.
     pub fn at_hand(&self, cid: &Cid) -> Option<Block> {
+        permit(self.denylist(), cid).ok()?;
+        self.kept(cid)
+    }
+
+    fn kept(&self, cid: &Cid) -> Option<Block> {
         if let Some(block) = Block::from_identity(cid.clone()) {
             return Some(block);
         }
@@ -204,7 +250,8 @@ impl Blocks {
 
     /// One block.
     pub async fn get(&self, cid: &Cid) -> Result<Block, ReadError> {
-        if let Some(block) = self.at_hand(cid) {
+        permit(self.denylist(), cid)?;
+        if let Some(block) = self.kept(cid) {
             return Ok(block);
         }
         if cid.hash_fn().is_none() {
@@ -235,26 +282,34 @@ impl Blocks {
         join_all(blocks).await.into_iter().collect()
     }
 
-    /// Whether a block is in memory.
+    /// Whether a block is in memory, denied or not: it need not be fetched.
     pub(crate) fn is_at_hand(&self, cid: &Cid) -> bool {
         cid.is_identity() || self.shared.memory.contains_key(cid)
     }
 
     /// Sees to it that all of `cids` are being fetched, and gives the fetch of each. Those that nobody fetches yet are
     /// fetched together; `soon` names some that will be wanted afterwards. A fetch runs on even when whoever asked for it
-    /// leaves.
+    /// leaves. What is denied is not fetched: its fetch has ended.
     pub(crate) fn fetch(&self, cids: &[Cid], soon: &[Cid]) -> HashMap<Cid, Fetch> {
+        let mut found: HashMap<Cid, Fetch> = HashMap::with_capacity(cids.len());
+        for cid in cids {
+            if let Err(error) = permit(self.denylist(), cid) {
+                found.insert(cid.clone(), self.ended(Batch::outcome(cid.clone(), Err(error))));
+            }
+        }
         // Held until new fetches are entered, so that two readers never start the same.
         let mut fetches = self.shared.fetches.lock();
-        let mut found: HashMap<Cid, Fetch> = HashMap::with_capacity(cids.len());
         let mut seen: HashSet<&Cid> = HashSet::with_capacity(cids.len());
         let mut new: Vec<Cid> = Vec::new();
         for cid in cids.iter().filter(|cid| seen.insert(*cid)) {
+            if found.contains_key(cid) {
+                continue;
+            }
             if let Some(fetch) = fetches.get(cid) {
                 found.insert(cid.clone(), fetch.clone());
             } else if let Some(bytes) = self.shared.memory.get(cid) {
                 // It came in since the caller looked.
-                found.insert(cid.clone(), Fetch::ended(Batch::at_hand(cid.clone(), bytes)));
+                found.insert(cid.clone(), self.ended(Batch::outcome(cid.clone(), Ok(bytes))));
             } else {
                 new.push(cid.clone());
             }
@@ -275,6 +330,11 @@ impl Blocks {
         self.shared.loans.lend(bytes, block_len)
     }
 
+    fn ended(&self, batch: Arc<Batch>) -> Fetch {
+        let batch = std::future::ready(Some(batch)).boxed().shared();
+        Fetch { batch, denylist: self.denylist().clone() }
+    }
+
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
         let inner = self.shared.clone();
@@ -283,7 +343,7 @@ impl Blocks {
             let entered = Entered { inner, cids };
             fetch::fetch(&entered.inner, &entered.cids, &soon).await
         });
-        Fetch(task.map(Result::ok).boxed().shared())
+        Fetch { batch: task.map(Result::ok).boxed().shared(), denylist: self.denylist().clone() }
     }
 
     /// Bytes that connections may still be given.

@@ -2,9 +2,14 @@
 
 use content::{Cid, ipld::IpldError, unixfs::walk::WalkError};
 
+use crate::denylist::Denial;
+
 /// Why something could not be read. Clone, because readers that wait for the same fetch get the same answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
+    /// A rule denies the block, or the path below it.
+    #[error("{0} {1}")]
+    Denied(Cid, Denial),
     /// Nobody stores a block of this name.
     #[error("{0} is not stored here")]
     NotFound(Cid),

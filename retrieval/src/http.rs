@@ -54,19 +54,28 @@ struct Ask<'a> {
 /// Answers a request for content. Never fails: errors are answers too.
 pub async fn respond(blocks: &Blocks, rules: &AnswerRules, request: &ContentRequest) -> Response {
     let ask = Ask { blocks, rules, request };
-    let outcome = match agree(rules, request) {
+    let outcome = match agree(&ask) {
         Ok(negotiated) => tokio::time::timeout(rules.first_byte_timeout, answer(&ask, &negotiated))
             .await
             .unwrap_or_else(|_| Err(ReadError::TooSlow.into())),
         Err(failure) => Err(failure),
     };
-    finish(outcome.unwrap_or_else(|failure| failure.response()), request)
+    match outcome {
+        Ok(response) => finish(response, request),
+        Err(failure) => refuse(&failure, request),
+    }
 }
 
 /// What a request is refused for before anything is looked for, by whoever it comes to first.
-pub fn refusal(rules: &AnswerRules, request: &ContentRequest) -> Option<Response> {
-    let failure = agree(rules, request).err()?;
-    Some(finish(failure.response(), request))
+pub fn refusal(blocks: &Blocks, rules: &AnswerRules, request: &ContentRequest) -> Option<Response> {
+    let failure = agree(&Ask { blocks, rules, request }).err()?;
+    Some(refuse(&failure, request))
+}
+
+/// 410 or 451, when what is asked for is denied by its name alone: before it is said where it is.
+pub fn denied(blocks: &Blocks, request: &ContentRequest) -> Option<Response> {
+    let error = permit(blocks, request).err()?;
+    Some(refuse(&error.into(), request))
 }
 
 /// Whether nothing may be fetched for this request.
@@ -87,10 +96,18 @@ pub async fn is_cached(blocks: &Blocks, cid: &Cid) -> bool {
 
 /// 412: the request must not fetch what is not at hand.
 pub fn not_cached(request: &ContentRequest) -> Response {
-    finish(Failure::NotCached.response(), request)
+    refuse(&Failure::NotCached, request)
 }
 
-fn agree(rules: &AnswerRules, request: &ContentRequest) -> Result<Negotiated, Failure> {
+fn permit(blocks: &Blocks, request: &ContentRequest) -> Result<(), ReadError> {
+    blocks.permit(&request.root, [""; 0])?;
+    blocks.permit(&request.root, &request.path)
+}
+
+fn agree(ask: &Ask<'_>) -> Result<Negotiated, Failure> {
+    let Ask { blocks, rules, request } = *ask;
+    // Before all else: whoever asks for something that is denied hears nothing of how it could be had.
+    permit(blocks, request)?;
     // A script for the whole of a content root would be one for all of /ipfs/.
     let is_service_worker =
         request.header(&HeaderName::from_static("service-worker")).is_some_and(|value| value == "script");
@@ -121,7 +138,7 @@ async fn answer(ask: &Ask<'_>, negotiated: &Negotiated) -> Result<Response, Fail
     if negotiated.varies {
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     }
-    set_roots(&mut response, &resolved.roots);
+    set_roots(&mut response, &resolved.way.roots);
     Ok(response)
 }
 
@@ -151,6 +168,13 @@ async fn absent(ask: &Ask<'_>, format: &Format, failure: Failure) -> Result<Resp
         return Ok(response);
     }
     Err(failure)
+}
+
+fn refuse(failure: &Failure, request: &ContentRequest) -> Response {
+    if let Failure::Read(error) = failure {
+        failure::count_denied(error);
+    }
+    finish(failure.response(), request)
 }
 
 /// What every answer has.

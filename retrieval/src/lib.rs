@@ -1,7 +1,9 @@
 //! Reading by CID, the same on gateways and on nodes: find blocks, fetch what is not at hand, verify, cache, follow
-//! paths, stream files, answer HTTP. It never sends a byte that was not checked against the CID that names it.
+//! paths, stream files, answer HTTP. It never sends a byte that was not checked against the CID that names it, nor one
+//! that a denylist denies.
 
 mod blocks;
+mod denylist;
 mod disk_cache;
 mod error;
 mod file_stream;
@@ -10,15 +12,16 @@ mod locate;
 mod resolve;
 
 pub use blocks::{Blocks, BlocksConfig};
+pub use denylist::{Denial, Denylist, DenylistConfig, DenylistError, DenylistReload, FormatError};
 pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;
 pub use http::{
-    ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, host_name, is_cached,
+    ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, denied, host_name, is_cached,
     is_only_if_cached, not_cached, refusal, respond,
 };
 pub use locate::{Found, LocateError, LocateFuture, Locator};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, Way, resolve};
 
 #[cfg(test)]
 mod tests;

@@ -18,20 +18,43 @@ const PATH_BYTES_MAX: usize = 8192;
 pub struct Resolved {
     /// Its block.
     pub block: Block,
-    /// The CIDs of the path's components, the root first: the `X-Ipfs-Roots` header.
-    pub roots: Vec<Cid>,
+    /// How the path led there.
+    pub way: Way,
     /// The blocks that the way led through, in order and without the last: with them anybody can check the path.
     pub trail: Vec<Cid>,
 }
 
-/// Follows `path` (decoded components) from `root`.
+/// The CIDs that a path led through.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Those of the path's components, the root first: the `X-Ipfs-Roots` header.
+    pub roots: Vec<Cid>,
+    /// How many components of `path` lead to each of them.
+    used: Vec<usize>,
+    path: Vec<String>,
+}
+
+impl Way {
+    /// Whether what lies under `below` at the end of this way may be read: no CID on the way may deny the rest of the path.
+    pub(crate) fn permit(&self, blocks: &Blocks, below: &str) -> Result<(), ReadError> {
+        for (cid, used) in self.roots.iter().zip(&self.used) {
+            let rest = self.path[*used..].iter().map(String::as_str);
+            blocks.permit(cid, rest.chain(below.split('/')))?;
+        }
+        Ok(())
+    }
+}
+
+/// Follows `path` (decoded components) from `root`. A rule about a path holds for each CID on the way: whoever puts a
+/// directory into another one does not get around it.
 pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Resolved, ReadError> {
     let bytes: usize = path.iter().map(String::len).sum();
     if path.len() > COMPONENTS_MAX || bytes > PATH_BYTES_MAX {
         return Err(ReadError::TooLarge("path is too long"));
     }
-    let mut block = named_block(blocks, root).await?;
-    let mut roots = vec![root.clone()];
+    blocks.permit(root, path)?;
+    let mut block = blocks.get(root).await?;
+    let mut way = Way { roots: vec![root.clone()], used: vec![0], path: path.to_vec() };
     let mut trail = Vec::new();
     let mut rest = path;
     while let [name, ..] = rest {
@@ -42,17 +65,13 @@ pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Res
                 link(&block, rest)?
             }
         };
-        block = named_block(blocks, &cid).await?;
-        roots.push(cid);
         rest = &rest[used..];
+        blocks.permit(&cid, rest)?;
+        block = blocks.get(&cid).await?;
+        way.roots.push(cid);
+        way.used.push(path.len() - rest.len());
     }
-    Ok(Resolved { block, roots, trail })
-}
-
-/// The block of a CID that a request names, itself or by a path: whatever is to be said about CIDs before anything is
-/// read, from whichever cache or node, is said here.
-pub(crate) async fn named_block(blocks: &Blocks, cid: &Cid) -> Result<Block, ReadError> {
-    blocks.get(cid).await
+    Ok(Resolved { block, way, trail })
 }
 
 /// The first link on a path through the data of a block, and how many components lead to it.

@@ -1,5 +1,5 @@
 //! What every process of the network shares: configuration, time and randomness, process life, the one job loop,
-//! the HTTP server with its limits and error body, logs and metrics. It knows nothing of pieces or CIDs.
+//! the HTTP server with its limits and error body, logs and metrics, files that change under it. It knows nothing of pieces or CIDs.
 
 pub mod clock;
 pub mod config;
@@ -9,3 +9,4 @@ pub mod job;
 pub mod lifecycle;
 pub mod signer;
 pub mod telemetry;
+pub mod watched_files;

@@ -22,6 +22,7 @@ use protocol::{
     ids::{NodeId, PieceHash},
     time::UnixMillis,
 };
+use retrieval::Denylist;
 use service::{
     clock::Clock,
     dice::Dice,
@@ -216,6 +217,7 @@ impl Common {
                 network_key,
                 store: Arc::new(node.store.clone()),
                 usage,
+                denylist: Denylist::default(),
                 transport: self.transport(party),
                 clock: self.clock.clone(),
                 dice: self.dice(party, node.restarts),

@@ -50,6 +50,23 @@ fn the_version_it_was_written_in_is_remembered_and_makes_no_difference() {
 }
 
 #[test]
+fn multihashes_have_a_name_of_their_own() {
+    let v0: Cid = EMPTY_DIR_V0.parse().unwrap();
+    assert_eq!(v0.multihash_base58(), EMPTY_DIR_V0);
+    let bare = Cid::from_multihash_base58(EMPTY_DIR_V0).unwrap();
+    assert_eq!((bare.multihash(), bare.codec()), (v0.multihash(), Codec::Raw));
+    for hash_fn in [HashFn::Sha2_256, HashFn::Sha2_512, HashFn::Blake3] {
+        let cid = Cid::of(Codec::DagPb, hash_fn, b"x");
+        let back = Cid::from_multihash_base58(&cid.multihash_base58()).unwrap();
+        assert_eq!(back.multihash(), cid.multihash());
+    }
+    let long = "1".repeat(10_000);
+    for wrong in ["", "Qm", "0", EMPTY_DIR_V1, &EMPTY_DIR_V0[..45], &long] {
+        assert!(Cid::from_multihash_base58(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn labels_of_domain_names_have_63_characters_at_most() {
     let short = Cid::of(Codec::Raw, HashFn::Sha2_256, b"x");
     assert_eq!(short.dns_label(), Some(short.to_string()));

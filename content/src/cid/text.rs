@@ -22,6 +22,9 @@ const TEXT_MAX: usize = 1 + CID_BYTES_MAX * 8;
 const V0_PREFIX: &str = "Qm";
 const V0_LEN: usize = 46;
 
+/// What stands before the multihash in a CID of a raw block: version and codec.
+const RAW_V1_HEAD: [u8; 2] = [0x01, 0x55];
+
 /// Marks a byte that is no character of the alphabet.
 const INVALID: u8 = 0xff;
 
@@ -120,6 +123,17 @@ pub(super) fn parse(text: &str) -> Result<Cid, CidError> {
     }
     let (_, bytes) = multibase::decode(text).map_err(|_| CidError::Base)?;
     // Version 0 has no multibase form, so here bytes must say version 1.
+    Cid::from_v1_bytes(&bytes)
+}
+
+/// Reads a bare multihash in base58 as the name of a raw block.
+pub(super) fn parse_multihash(text: &str) -> Result<Cid, CidError> {
+    if text.is_empty() || text.len() > TEXT_MAX {
+        return Err(CidError::Length(text.len()));
+    }
+    let multihash = Base::Base58Btc.decode(text).map_err(|_| CidError::Base)?;
+    let mut bytes = RAW_V1_HEAD.to_vec();
+    bytes.extend_from_slice(&multihash);
     Cid::from_v1_bytes(&bytes)
 }
 

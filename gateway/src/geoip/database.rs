@@ -1,14 +1,6 @@
-//! A GeoIP database in memory, and the file it is read from.
-//!
-//! The file is read whole instead of mapped: overwriting a mapped file in place changes, or kills, the process that maps it.
+//! A GeoIP database in memory: what makes bytes one, and looking places up in it. It never reads files.
 
-use std::{
-    fs::{self, File, Metadata},
-    io::{self, Read as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use protocol::region::Place;
@@ -32,139 +24,9 @@ pub enum DatabaseError {
     NoPlaces,
 }
 
-/// Why a file was not taken as the database.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// There is no file.
-    #[error("geoip database {0} is missing")]
-    Missing(PathBuf),
-    /// The file, or what bears its name, cannot be read.
-    #[error("geoip database {path} cannot be read: {cause}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The file is larger than the configuration allows.
-    #[error("geoip database {path} has {size_bytes} bytes, more than geoip.bytes_max = {bytes_max}")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        size_bytes: u64,
-        /// The bound.
-        bytes_max: u64,
-    },
-    /// The file holds no usable database.
-    #[error("geoip database {path}: {cause}")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: DatabaseError,
-    },
-}
-
-/// What stood at the database's path when it was looked at; equal when nothing has changed since.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Nobody has looked yet.
-    Nothing,
-    /// No file, or none that can be read.
-    Unavailable(io::ErrorKind),
-    /// A file of this identity.
-    File(Fingerprint),
-}
-
-/// What tells one file, or one content of it, from the next. The change time is there because copying tools set the
-/// modification time back to that of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size_bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// A readable database, held in memory.
 #[derive(Debug)]
 pub(super) struct Database(Reader<Vec<u8>>);
-
-impl Seen {
-    /// What stands at `path` now.
-    pub(super) fn at(path: &Path) -> Self {
-        // A link is followed: what it points to is what would be read.
-        match fs::metadata(path) {
-            Ok(metadata) => Self::File(Fingerprint::of(&metadata)),
-            Err(error) => Self::Unavailable(error.kind()),
-        }
-    }
-}
-
-impl LoadError {
-    /// What to remember after this error, when `now` stood at the path: a bad file until it changes, and a failure to
-    /// read without the file, so that the same file is tried again.
-    pub(super) fn seen(&self, now: Seen) -> Seen {
-        match self {
-            Self::Missing(_) => Seen::Unavailable(io::ErrorKind::NotFound),
-            Self::Unreadable { cause, .. } => Seen::Unavailable(cause.kind()),
-            Self::TooLarge { .. } | Self::Unusable { .. } => now,
-        }
-    }
-}
-
-impl Fingerprint {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size_bytes: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-/// Reads and checks the database at `path`, of at most `bytes_max` bytes, and says which file it was.
-///
-/// `None` when the file changed under the reader: what was read may be half of two versions.
-pub(super) fn load(path: &Path, bytes_max: u64) -> Result<Option<(Fingerprint, Database)>, LoadError> {
-    let unreadable = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotFound => LoadError::Missing(path.to_owned()),
-        _ => LoadError::Unreadable { path: path.to_owned(), cause },
-    };
-    // Asked before opening, as opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("not a regular file")));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let fingerprint = |file: &File| file.metadata().map(|metadata| Fingerprint::of(&metadata));
-    let before = fingerprint(&file).map_err(unreadable)?;
-    if before.size_bytes > bytes_max {
-        let size_bytes = before.size_bytes;
-        return Err(LoadError::TooLarge { path: path.to_owned(), size_bytes, bytes_max });
-    }
-    let bytes = read_exactly(&file, before.size_bytes).map_err(unreadable)?;
-    match bytes {
-        Some(bytes) if fingerprint(&file).map_err(unreadable)? == before => {
-            let unusable = |cause| LoadError::Unusable { path: path.to_owned(), cause };
-            Ok(Some((before, Database::from_bytes(bytes).map_err(unusable)?)))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The whole file, or `None` when it no longer has the size that was seen.
-pub(super) fn read_exactly(file: &File, size_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-    let len = usize::try_from(size_bytes).map_err(io::Error::other)?;
-    let mut bytes = Vec::new();
-    // Room for one byte more, so that reading finds the end without growing.
-    bytes.try_reserve_exact(len.saturating_add(1))?;
-    file.take(size_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() == len).then_some(bytes))
-}
 
 impl Database {
     /// Takes a database's bytes if they are one that says where addresses are.

@@ -4,53 +4,26 @@
 
 use std::sync::Arc;
 
-use service::job::{Job, Progress};
+use service::{
+    job::{Job, Progress},
+    watched_files::{LoadError, Reload},
+};
 
 use super::{
     GeoIp,
-    database::{self, LoadError, Seen},
+    database::{Database, DatabaseError},
 };
-
-/// What [`GeoIp::reload_if_changed`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// The file is what it was, or no file is configured.
-    Unchanged,
-    /// The file is being written; it is looked at again next time.
-    Postponed,
-    /// The new database is in use.
-    Loaded,
-}
 
 impl GeoIp {
     /// Loads the database's file if it is another than last time, blocking while it is read; lookups go on meanwhile.
     ///
-    /// On an error the old database stays in use. An error is given once; after that it is [`Reload::Unchanged`] until
-    /// the file changes. A file that could not be read, rather than used, is tried again each time.
-    pub fn reload_if_changed(&self) -> Result<Reload, LoadError> {
-        let Some(path) = &self.0.path else { return Ok(Reload::Unchanged) };
-        let mut seen = self.0.seen.lock();
-        // Looked at before it is read: a change in between differs from what is noted here, and is found next time.
-        let now = Seen::at(path);
-        if *seen == now {
-            return Ok(Reload::Unchanged);
-        }
-        match database::load(path, self.0.bytes_max) {
-            Ok(Some((fingerprint, database))) => {
-                *seen = Seen::File(fingerprint);
-                self.0.current.store(Some(Arc::new(database)));
-                Ok(Reload::Loaded)
-            }
-            Ok(None) => Ok(Reload::Postponed),
-            Err(error) => {
-                let after = error.seen(now);
-                if *seen == after {
-                    return Ok(Reload::Unchanged);
-                }
-                *seen = after;
-                Err(error)
-            }
-        }
+    /// On an error the old database stays in use: see [`WatchedFiles::reload`](service::watched_files::WatchedFiles::reload).
+    pub fn reload_if_changed(&self) -> Result<Reload, LoadError<DatabaseError>> {
+        let current = &self.0.current;
+        self.0.file.reload(
+            |_, bytes| Database::from_bytes(bytes),
+            |mut databases| current.store(databases.pop().map(Arc::new)),
+        )
     }
 
     /// Reloads, and tells log and metrics what came of it.
@@ -75,7 +48,7 @@ impl GeoIp {
         let Some(database) = self.0.current.load_full() else { return };
         // Lets an operator alert on a database that nobody renews.
         metrics::gauge!("geoip_database_built_seconds").set(database.built_seconds() as f64);
-        let path = self.0.path.as_deref().map(std::path::Path::display).map(tracing::field::display);
+        let path = self.0.file.paths().first().map(|path| tracing::field::display(path.display()));
         tracing::info!(
             path,
             kind = database.kind(),

@@ -9,7 +9,9 @@ use axum::{
 use content::Cid;
 use http_body_util::BodyExt as _;
 use protocol::api::TICKET_PARAMETER;
-use retrieval::{ContentRequest, add_cors, is_cached, is_only_if_cached, not_cached, refusal, respond};
+use retrieval::{
+    ContentRequest, add_cors, denied, is_cached, is_only_if_cached, not_cached, refusal, respond,
+};
 use service::http::client_address::{PeerAddr, client_ip};
 
 use crate::{app::Gateway, config::ReadMode};
@@ -29,7 +31,7 @@ pub(super) async fn not_this_method() -> Response {
 }
 
 /// `GET /ipfs/?uri=ipfs://{cid}/path`: where browsers send people who follow a link of the `ipfs` scheme.
-pub(super) async fn by_uri(uri: Uri) -> Response {
+pub(super) async fn by_uri(State(gateway): State<Gateway>, uri: Uri) -> Response {
     let mut query = uri.query().unwrap_or_default().split('&');
     let Some(value) = query.find_map(|pair| pair.strip_prefix("uri=")) else {
         return plain(StatusCode::BAD_REQUEST, &format!("invalid path {:?}: no CID", uri.path()));
@@ -37,10 +39,11 @@ pub(super) async fn by_uri(uri: Uri) -> Response {
     let address = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     let path = address.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("ipfs"));
     let target: Option<Uri> = path.and_then(|(_, path)| format!("/ipfs/{path}").parse().ok());
-    let is_content = |target: &Uri| ContentRequest::parse(&Method::GET, target, HeaderMap::new()).is_ok();
-    let target = target.filter(is_content);
-    match target {
-        Some(target) => moved(&target.to_string()),
+    let read = |target: &Uri| ContentRequest::parse(&Method::GET, target, HeaderMap::new()).ok();
+    match target.and_then(|target| Some((read(&target)?, target))) {
+        Some((wanted, target)) => {
+            denied(&gateway.blocks, &wanted).unwrap_or_else(|| moved(&target.to_string()))
+        }
         None => plain(StatusCode::BAD_REQUEST, &format!("invalid uri {address:?}: use ipfs://CID/path")),
     }
 }
@@ -80,7 +83,7 @@ pub(super) async fn read(State(gateway): State<Gateway>, request: Request) -> Re
 /// Sends the reader to a node, or says that there is nothing to read; `None` when it is to be served here.
 async fn send_on(gateway: &Gateway, wanted: &ContentRequest, parts: &Parts) -> Option<Response> {
     // What is answered here is refused there: only whoever would be sent on in vain is told now.
-    if let Some(refusal) = refusal(&gateway.answers, wanted) {
+    if let Some(refusal) = refusal(&gateway.blocks, &gateway.answers, wanted) {
         return Some(refusal);
     }
     let only_if_cached = is_only_if_cached(wanted);

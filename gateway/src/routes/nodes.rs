@@ -247,7 +247,10 @@ pub(super) async fn locate(
     }
     let cids: Result<Vec<Cid>, ApiError> =
         request.cids.iter().map(|cid| super::files::parse_cid(cid)).collect();
-    let answer = gateway.locator.answer(&cids?).await;
+    let mut cids = cids?;
+    // A node without this list of its own cannot be asked for what it denies instead.
+    cids.retain(|cid| gateway.blocks.denylist().denied(cid).is_none());
+    let answer = gateway.locator.answer(&cids).await;
     Ok(Json(answer.map_err(|error| ApiError::unavailable("store_unavailable", error, 5))?))
 }
 

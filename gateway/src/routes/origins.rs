@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use content::Cid;
-use retrieval::{ContentRequest, host_name};
+use retrieval::{ContentRequest, denied, host_name};
 use service::http::client_address::PeerAddr;
 
 use super::content::{moved, not_this_method, options, plain, serve};
@@ -96,12 +96,16 @@ fn classify<'h>(host: &'h str, gateways: &[String]) -> Host<'h> {
     Host::Other
 }
 
-/// 301 from `/ipfs/{cid}/path` to the CID's host. Nothing but the CID is looked at: the rest is for the host to judge.
+/// 301 from `/ipfs/{cid}/path` to the CID's host, unless it is denied. Of the rest nothing but the CID is looked at: that is
+/// for the host to judge.
 fn to_its_host(gateway: &Gateway, parts: &Parts, here: &str) -> Response {
     let wanted = match ContentRequest::parse(&parts.method, &parts.uri, HeaderMap::new()) {
         Ok(wanted) => wanted,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if let Some(refusal) = denied(&gateway.blocks, &wanted) {
+        return refusal;
+    }
     match wanted.root.dns_label() {
         Some(label) => {
             let query = wanted.query.as_deref().map_or_else(String::new, |query| format!("?{query}"));
@@ -143,21 +147,24 @@ async fn at_its_host(gateway: &Gateway, parts: Parts, label: &str, here: &str) -
         }
     };
     let Some(usual) = cid.dns_label() else { return too_long() };
-    if !usual.eq_ignore_ascii_case(label) {
-        // One CID has one origin, however it is written.
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        return moved(&format!("{}://{usual}.ipfs.{here}{path}", scheme(gateway, &parts, here)));
-    }
     match parts.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return options().await,
         _ => return not_this_method().await,
     }
-    let here = here.to_string();
-    match ContentRequest::at_origin(&parts.method, &parts.uri, parts.headers, cid, here) {
-        Ok(wanted) => serve(gateway, &wanted).await,
-        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    let scheme = scheme(gateway, &parts, here);
+    let wanted = ContentRequest::at_origin(&parts.method, &parts.uri, parts.headers, cid, here.to_string());
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if usual.eq_ignore_ascii_case(label) {
+        return serve(gateway, &wanted).await;
     }
+    // One CID has one origin, however it is written.
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    denied(&gateway.blocks, &wanted)
+        .unwrap_or_else(|| moved(&format!("{scheme}://{usual}.ipfs.{here}{path}")))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use testing::Mode;
 use super::world::{Answer, World, json_request, patterned, until};
 
 /// A request signed by a node.
-async fn signed(world: &World, key: &SigningKey, path: &str, body: &impl Serialize) -> Answer {
+pub(super) async fn signed(world: &World, key: &SigningKey, path: &str, body: &impl Serialize) -> Answer {
     let body = serde_json::to_value(body).unwrap();
     let proof = prove(key, "POST", path, world.gateway.clock.now(), body.to_string().as_bytes());
     let mut request = json_request(Method::POST, path, None, &body);

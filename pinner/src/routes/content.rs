@@ -31,7 +31,7 @@ pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Re
         Ok(request) => request,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
     };
-    if let Some(refusal) = refusal(&app.config.reads, &request) {
+    if let Some(refusal) = refusal(&app.blocks, &app.config.reads, &request) {
         return refusal;
     }
     let charge = match charge(&app, &request) {

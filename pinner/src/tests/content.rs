@@ -245,6 +245,44 @@ async fn a_node_may_insist_on_tickets() {
 }
 
 #[tokio::test]
+async fn what_is_denied_is_not_served_though_it_is_cached_and_paid_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list.deny");
+    std::fs::write(&list, "").unwrap();
+    let library = library(|config| config.denylist.files = vec![list.clone()]).await;
+    let deny = async |rules: String| {
+        let aside = dir.path().join("aside");
+        std::fs::write(&aside, rules).unwrap();
+        std::fs::rename(&aside, &list).unwrap();
+        library.reader.pinner.reload_denylist().step().await.unwrap();
+    };
+    let ticket = library.ticket(&library.reader, &library.root, 1 << 40);
+    let query = format!("?ticket={ticket}");
+    assert_eq!(library.bytes(&query, None).await.0, 200);
+    let paid = library.paid(&library.reader);
+    deny(format!("/ipfs/{}\n", library.root)).await;
+    for query in [query.clone(), "?format=raw".into(), "?format=car".into(), "?ticket=nonsense".into()] {
+        for range in [None, Some("bytes=0-9")] {
+            assert_eq!(library.bytes(&query, range).await.0, 410, "{query} {range:?}");
+        }
+    }
+    let head = Request::head(format!("/ipfs/{}", library.root)).body(Body::empty()).unwrap();
+    assert_eq!(library.reader.ask(head).await.status(), 410);
+    assert_eq!(library.paid(&library.reader), paid, "a refusal earns nothing");
+    // The second leaf of four.
+    let leaf = Cid::of(Codec::Raw, HashFn::Sha2_256, &library.file[1 << 20..2 << 20]);
+    deny(format!("/ipfs/{leaf} status:451\n")).await;
+    assert_eq!(library.bytes(&query, Some("bytes=0-1048575")).await.0, 206);
+    assert_eq!(library.bytes(&query, Some("bytes=1048576-1048577")).await.0, 451);
+    assert_eq!(library.bytes(&query, Some("bytes=2097152-")).await.0, 206);
+    let whole = library.read(&query, None).await;
+    assert_eq!(whole.status(), 200, "its beginning may be read");
+    assert!(axum::body::to_bytes(whole.into_body(), 64 << 20).await.is_err(), "and is broken off");
+    deny(String::new()).await;
+    assert!(library.bytes(&query, None).await.1 == library.file);
+}
+
+#[tokio::test]
 async fn readers_beyond_the_limit_are_sent_away() {
     let library = library(|config| config.limits.content_max = 1).await;
     let held = library.read("", None).await;

@@ -16,6 +16,7 @@ use protocol::{
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
+use retrieval::Denylist;
 use service::{clock::Clock, dice::Dice, http::error::ErrorBody, signer::Signer};
 use tower::ServiceExt as _;
 
@@ -118,6 +119,7 @@ impl World {
             network_key,
             store: Arc::new(store.clone()),
             usage: usage.clone(),
+            denylist: Denylist::open(&config.denylist).unwrap(),
             transport: self.wires.transport(),
             clock: self.clock.clone(),
             dice: Dice::seeded(number.into()),

@@ -30,9 +30,9 @@ struct Loaded {
 }
 
 impl Batch {
-    /// A block that takes no room, for it is kept elsewhere.
-    pub(super) fn at_hand(cid: Cid, bytes: Bytes) -> Arc<Self> {
-        let blocks = HashMap::from([(cid, Ok(bytes))]);
+    /// What is known of a block without a fetch. It takes no room: its bytes, if there are any, are kept elsewhere.
+    pub(super) fn outcome(cid: Cid, outcome: Result<Bytes, ReadError>) -> Arc<Self> {
+        let blocks = HashMap::from([(cid, outcome)]);
         Arc::new(Self(Mutex::new(Some(Loaded { blocks, room: None }))))
     }
 

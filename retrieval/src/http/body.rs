@@ -7,6 +7,7 @@ use bytes::Bytes;
 use content::Block;
 use futures_util::{Stream, StreamExt as _, stream};
 
+use super::failure::count_denied;
 use crate::{blocks::Blocks, error::ReadError, file_stream::stream_file};
 
 /// A part of a block's bytes.
@@ -44,6 +45,7 @@ where
         if let Err(error) = &next {
             tracing::warn!(%error, "content became unreadable while it was sent");
             metrics::counter!("truncated_responses_total").increment(1);
+            count_denied(error);
         }
         let ended = next.is_err();
         Some((next, (rest, ended)))

@@ -8,7 +8,7 @@ use axum::{
 use content::Cid;
 
 use super::{format::FormatError, headers::set, redirects::RedirectsError};
-use crate::error::ReadError;
+use crate::{denylist::Denial, error::ReadError};
 
 /// Seconds after which a reader may try again when blocks cannot be had.
 const RETRY_AFTER_SECS: u32 = 5;
@@ -41,6 +41,8 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::Read(error) => match error {
+                ReadError::Denied(_, Denial::Gone) => StatusCode::GONE,
+                ReadError::Denied(_, Denial::Legal) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
                 ReadError::NotFound(_) | ReadError::NoLink { .. } | ReadError::NotADirectory(_) => {
                     StatusCode::NOT_FOUND
                 }
@@ -85,6 +87,16 @@ impl Failure {
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Read(ReadError::NoLink { .. } | ReadError::NotADirectory(_)))
     }
+}
+
+/// Counts a request that ends because something is denied.
+pub(super) fn count_denied(error: &ReadError) {
+    let status = match error {
+        ReadError::Denied(_, Denial::Gone) => "410",
+        ReadError::Denied(_, Denial::Legal) => "451",
+        _ => return,
+    };
+    metrics::counter!("denied_requests_total", "status" => status).increment(1);
 }
 
 /// A plain-text answer that nobody caches.

@@ -5,7 +5,7 @@ mod rule;
 
 use axum::{
     body::Body,
-    http::{StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::Response,
 };
 use content::{
@@ -20,7 +20,7 @@ use super::{Ask, failure::Failure, headers::set, request::ContentRequest, unixfs
 use crate::{
     error::ReadError,
     file_stream::stream_file,
-    resolve::{lookup, named_block, resolve},
+    resolve::{lookup, resolve},
 };
 
 /// Longest file of rules in bytes.
@@ -37,6 +37,7 @@ pub(super) async fn answer(ask: &Ask<'_>) -> Result<Option<Response>, Failure> {
         return Ok(None);
     };
     if rule.is_redirect() {
+        permit(ask, &target)?;
         return Ok(Some(moved(ask.request, rule, &target)));
     }
     page(ask, rule, &target).await.map(Some)
@@ -44,7 +45,7 @@ pub(super) async fn answer(ask: &Ask<'_>) -> Result<Option<Response>, Failure> {
 
 /// The text of the file, if the root is a directory that has one.
 async fn file(ask: &Ask<'_>) -> Result<Option<String>, Failure> {
-    let root = named_block(ask.blocks, &ask.request.root).await?;
+    let root = ask.blocks.get(&ask.request.root).await?;
     if !matches!(kind(&root), Ok(Kind::Directory | Kind::HamtShard)) {
         return Ok(None);
     }
@@ -53,7 +54,8 @@ async fn file(ask: &Ask<'_>) -> Result<Option<String>, Failure> {
         Err(ReadError::NoLink { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let block = named_block(ask.blocks, &cid).await?;
+    ask.blocks.permit(&root.cid, [FILE_NAME])?;
+    let block = ask.blocks.get(&cid).await?;
     let size = file_size(&block).ok_or(RedirectsError::NoFile)?;
     if size > FILE_MAX {
         return Err(RedirectsError::TooLarge.into());
@@ -71,6 +73,19 @@ fn file_size(block: &Block) -> Option<u64> {
         Ok(Kind::Raw { size_bytes } | Kind::File { size_bytes }) => Some(size_bytes),
         _ => None,
     }
+}
+
+/// Whether readers may be sent to a place on this host. Whatever lies elsewhere is for others to say.
+fn permit(ask: &Ask<'_>, target: &str) -> Result<(), Failure> {
+    let Ok(uri) = target.parse::<Uri>() else { return Ok(()) };
+    if uri.authority().is_some() || target.starts_with("//") {
+        return Ok(());
+    }
+    let (root, host) = (ask.request.root.clone(), String::new());
+    if let Ok(there) = ContentRequest::at_origin(&Method::GET, &uri, HeaderMap::new(), root, host) {
+        ask.blocks.permit(&there.root, &there.path)?;
+    }
+    Ok(())
 }
 
 /// Another status with another place; the request's query goes along and wins over that of the rule.
@@ -107,6 +122,6 @@ async fn page(ask: &Ask<'_>, rule: &Rule, target: &str) -> Result<Response, Fail
     if rule.status() != StatusCode::OK && response.status() == StatusCode::OK {
         *response.status_mut() = rule.status();
     }
-    super::headers::set_roots(&mut response, &resolved.roots);
+    super::headers::set_roots(&mut response, &resolved.way.roots);
     Ok(response)
 }

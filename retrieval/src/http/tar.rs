@@ -32,7 +32,7 @@ pub(super) async fn answer(ask: &Ask<'_>, resolved: &Resolved) -> Result<Respons
         return Ok(not_modified(&caching));
     }
     // Made, and its first entries read, before the head is sent: what cannot be an archive is refused with a status.
-    let mut stream = TarStream::new(ask.blocks.clone(), &resolved.block, &root)?;
+    let mut stream = TarStream::new(ask.blocks.clone(), resolved, &root)?;
     let body = if ask.request.head {
         Body::empty()
     } else {

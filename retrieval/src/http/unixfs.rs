@@ -26,9 +26,11 @@ use super::{
 use crate::{
     error::ReadError,
     file_stream::stream_file,
-    resolve::{Resolved, lookup, named_block},
+    resolve::{Resolved, lookup},
 };
 
+/// The file that stands for its directory.
+const INDEX: &str = "index.html";
 /// Kinds of content that can run scripts when a browser shows them.
 const ACTIVE: [&str; 5] =
     ["text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml"];
@@ -45,7 +47,7 @@ pub(super) async fn answer(ask: &Ask<'_>, resolved: &Resolved, html: bool) -> Re
         Kind::Raw { size_bytes } | Kind::File { size_bytes } => {
             file(ask, block, size_bytes, &block.cid, &ask.request.file_name()).await
         }
-        Kind::Directory | Kind::HamtShard => directory(ask, block).await,
+        Kind::Directory | Kind::HamtShard => directory(ask, resolved).await,
         Kind::Symlink(target) => symlink(ask, &block.cid, target),
     }
 }
@@ -55,17 +57,18 @@ pub(super) fn is_unixfs(block: &Block) -> bool {
     matches!(block.cid.codec(), Codec::Raw | Codec::DagPb)
 }
 
-async fn directory(ask: &Ask<'_>, block: &Block) -> Result<Response, Failure> {
-    let request = ask.request;
+async fn directory(ask: &Ask<'_>, resolved: &Resolved) -> Result<Response, Failure> {
+    let (request, block) = (ask.request, &resolved.block);
     if !request.trailing_slash {
         return Ok(to_slash(ask));
     }
-    match lookup(ask.blocks, block, "index.html", &mut Vec::new()).await {
+    match lookup(ask.blocks, block, INDEX, &mut Vec::new()).await {
         Ok(cid) => {
-            let index = named_block(ask.blocks, &cid).await?;
+            resolved.way.permit(ask.blocks, INDEX)?;
+            let index = ask.blocks.get(&cid).await?;
             if let Ok(Kind::Raw { size_bytes } | Kind::File { size_bytes }) = kind(&index) {
                 // Under the directory's CID: the page is what this path stands for.
-                return file(ask, &index, size_bytes, &block.cid, "index.html").await;
+                return file(ask, &index, size_bytes, &block.cid, INDEX).await;
             }
         }
         Err(ReadError::NoLink { .. }) => {}

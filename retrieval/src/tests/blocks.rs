@@ -196,7 +196,13 @@ async fn the_disk_keeps_blocks_over_a_restart() {
     world.config = BlocksConfig { disk_dir: dir.path().into(), disk_bytes: 64 << 20, ..world.config };
     let open = || {
         let locator = Box::new(world.locator.clone());
-        Blocks::open(locator, world.gather(), world.clock.clone(), world.config.clone())
+        Blocks::open(
+            locator,
+            world.gather(),
+            world.denylist.clone(),
+            world.clock.clone(),
+            world.config.clone(),
+        )
     };
     let stored: Vec<Block> = (0..5).map(|seed| world.store_raw(patterned(seed, 50_000))).collect();
     let cids: Vec<Cid> = stored.iter().map(|block| block.cid.clone()).collect();

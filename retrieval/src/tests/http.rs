@@ -4,6 +4,7 @@ mod caching;
 mod cars;
 mod conditional;
 mod data;
+mod denied;
 mod directories;
 mod errors;
 mod fixtures;

@@ -14,11 +14,14 @@ use content::{Block, Cid, car};
 use erasure::{Codec, Scheme};
 use parking_lot::Mutex;
 use protocol::{ids::SegmentId, time::UnixMillis};
-use service::clock::Clock;
+use service::{clock::Clock, watched_files::Reload};
+use tempfile::TempDir;
 use testing::FakeNetwork;
 use transfer::{Gather, GatherConfig, Peers, PieceSource, Pool, SegmentSource, code_segment};
 
-use crate::{Blocks, BlocksConfig, Found, LocateError, LocateFuture, Locator};
+use crate::{Blocks, BlocksConfig, Denylist, DenylistConfig, Found, LocateError, LocateFuture, Locator};
+
+const DENYLIST: &str = "list.deny";
 
 pub(super) struct World {
     pub(super) network: FakeNetwork,
@@ -26,6 +29,8 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) gather: GatherConfig,
     pub(super) config: BlocksConfig,
+    pub(super) denylist: Denylist,
+    deny_dir: TempDir,
 }
 
 /// Knows every block of a [`World`]; cheap to clone.
@@ -93,6 +98,10 @@ impl Locator for FakeLocator {
 impl World {
     pub(super) fn new() -> Self {
         let clock = Clock::sim(UnixMillis(1_700_000_000_000));
+        let deny_dir = tempfile::tempdir().unwrap();
+        let list = deny_dir.path().join(DENYLIST);
+        std::fs::write(&list, "").unwrap();
+        let denylist = DenylistConfig { files: vec![list], ..DenylistConfig::default() };
         Self {
             network: FakeNetwork::new(20, clock.clone()),
             locator: FakeLocator::default(),
@@ -100,6 +109,8 @@ impl World {
             // So long that nobody is thought slow because the machine is.
             gather: GatherConfig { hedge_after: Duration::from_mins(1), ..GatherConfig::default() },
             config: BlocksConfig::default(),
+            denylist: Denylist::open(&denylist).unwrap(),
+            deny_dir,
         }
     }
 
@@ -147,11 +158,20 @@ impl World {
 
     pub(super) fn blocks(&self) -> Blocks {
         let locator = Box::new(self.locator.clone());
-        Blocks::new(locator, self.gather(), self.clock.clone(), self.config.clone())
+        Blocks::new(locator, self.gather(), self.denylist.clone(), self.clock.clone(), self.config.clone())
     }
 
     pub(super) fn gather(&self) -> Gather {
         Gather::new(self.network.client(), Peers::default(), self.gather.clone())
+    }
+
+    /// Denies what these rules say, and nothing else any more.
+    pub(super) fn deny(&self, rules: &str) {
+        // Another file each time, however soon after the last one.
+        let aside = self.deny_dir.path().join("aside");
+        std::fs::write(&aside, rules).unwrap();
+        std::fs::rename(&aside, self.deny_dir.path().join(DENYLIST)).unwrap();
+        assert_eq!(self.denylist.reload_if_changed().unwrap(), Reload::Loaded);
     }
 
     /// How often pieces were asked for.

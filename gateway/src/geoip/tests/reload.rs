@@ -7,13 +7,13 @@ use std::{
     thread,
 };
 
-use service::job::{Job as _, Progress};
+use service::{
+    job::{Job as _, Progress},
+    watched_files::{LoadError, Reload},
+};
 use tempfile::TempDir;
 
-use super::{
-    super::{GeoIpReload, LoadError, Reload, database::read_exactly},
-    *,
-};
+use super::{super::GeoIpReload, *};
 
 const READER: &str = "127.1.0.9";
 
@@ -224,14 +224,4 @@ fn a_file_overwritten_in_place_during_reloads_is_never_seen_torn() {
         reload_under_lookups(&geoip, places, |_| {});
         done.store(true, Ordering::Relaxed);
     });
-}
-
-#[test]
-fn a_file_that_grew_or_shrank_while_it_was_read_is_not_taken() {
-    let (_dir, path) = in_germany();
-    let size = fs::metadata(&path).unwrap().len();
-    let read = |size_bytes| read_exactly(&File::open(&path).unwrap(), size_bytes).unwrap();
-    assert_eq!(read(size), Some(fs::read(&path).unwrap()));
-    assert_eq!(read(size - 1), None, "it grew");
-    assert_eq!(read(size + 1), None, "it shrank");
 }

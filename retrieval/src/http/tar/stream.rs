@@ -23,7 +23,12 @@ use super::{
     },
     header::{END, EntryKind, header, padding},
 };
-use crate::{blocks::Blocks, error::ReadError, file_stream::stream_file};
+use crate::{
+    blocks::Blocks,
+    error::ReadError,
+    file_stream::stream_file,
+    resolve::{Resolved, Way},
+};
 
 /// Longest path in an archive, `PATH_MAX` of Linux.
 const PATH_MAX: usize = 4096;
@@ -48,6 +53,8 @@ impl Waiting for Entry {
 
 pub(super) struct TarStream {
     ahead: Ahead,
+    /// How the root was reached.
+    way: Way,
     descent: Descent<Entry, Entry>,
     /// What is sent before anything else.
     ready: Option<Bytes>,
@@ -57,10 +64,12 @@ pub(super) struct TarStream {
 }
 
 impl TarStream {
-    /// An archive of what `root` names, under this name.
-    pub(super) fn new(blocks: Blocks, root: &Block, name: &str) -> Result<Self, ReadError> {
+    /// An archive of what a path leads to, under this name.
+    pub(super) fn new(blocks: Blocks, resolved: &Resolved, name: &str) -> Result<Self, ReadError> {
+        let root = &resolved.block;
         let mut tar = Self {
             ahead: Ahead::new(blocks),
+            way: resolved.way.clone(),
             descent: Descent::new(),
             ready: None,
             file: None,
@@ -114,6 +123,9 @@ impl TarStream {
 
     /// Begins an entry.
     fn put(&mut self, entry: &Entry, block: &Block) -> Result<(), ReadError> {
+        if let Some((_, below)) = entry.path.split_once('/').filter(|_| !entry.is_shard) {
+            self.way.permit(&self.ahead.blocks, below)?;
+        }
         let (mode, mtime) = times(block);
         let mut head = |kind| self.ready = Some(header(&entry.path, kind, mode, mtime).into());
         match kind(block)? {

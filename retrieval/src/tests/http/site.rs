@@ -28,6 +28,12 @@ impl Site {
         Self { world, root, blocks, stored }
     }
 
+    /// The block of a file's part or of a small file, by its bytes.
+    #[track_caller]
+    pub(super) fn leaf(&self, bytes: &[u8]) -> Cid {
+        self.stored.iter().find(|block| block.bytes == bytes).expect("a leaf of these bytes").cid.clone()
+    }
+
     /// How many different blocks there are.
     pub(super) fn stored_distinct(&self) -> usize {
         self.stored.iter().map(|block| &block.cid).collect::<std::collections::HashSet<_>>().len()
