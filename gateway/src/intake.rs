@@ -171,6 +171,9 @@ impl Intake {
 
     /// Waits until everything is durable and the pin is recorded.
     pub(crate) async fn finish(self, pin: PinRequest) -> Result<Outcome, UploadError> {
+        if self.gateway.blocks.denylist().denied(&pin.root).is_some() {
+            return Err(UploadError::Denied(pin.root));
+        }
         self.upload.finish(pin).await
     }
 }

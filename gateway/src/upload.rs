@@ -69,6 +69,9 @@ pub(crate) enum UploadError {
     /// A parameter that is not understood.
     #[error("{0}")]
     BadParameter(String),
+    /// The root is on a denylist.
+    #[error("{0} is on a denylist here and is not taken")]
+    Denied(Cid),
     /// The account's quota is used up.
     #[error("the account's quota does not allow this upload")]
     QuotaExceeded,
@@ -104,6 +107,7 @@ impl From<UploadError> for ApiError {
             UploadError::TooManyFiles(_) => (StatusCode::BAD_REQUEST, "too_many_files", None),
             UploadError::BadPath(_) => (StatusCode::BAD_REQUEST, "bad_path", None),
             UploadError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter", None),
+            UploadError::Denied(_) => (StatusCode::FORBIDDEN, "denied", None),
             UploadError::QuotaExceeded => (StatusCode::FORBIDDEN, "quota_exceeded", None),
             UploadError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(1)),
             UploadError::TooFewNodes { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_few_nodes", Some(30)),

@@ -142,12 +142,9 @@ async fn cars_that_lie_or_end_early() {
     assert_eq!(refuse(car(&[root(&blocks), blocks[0].cid.clone()], &blocks)).await, bad);
     assert_eq!(refuse(patterned(1, 5_000)).await, bad);
     // A section of three million bytes and some, as a CAR begins it.
-    let large = [
-        &car::header(&[root(&blocks)])[..],
-        &[0xc0, 0x8d, 0xb7, 0x01],
-        root(&blocks).as_bytes(),
-        &[0; 99_999],
-    ];
+    let name = root(&blocks);
+    let large =
+        [&car::header(&[root(&blocks)])[..], &[0xc0, 0x8d, 0xb7, 0x01], name.as_bytes(), &[0; 99_999]];
     assert_eq!(refuse(large.concat()).await, bad, "a block of more than 2 MiB");
     assert_eq!(world.used_bytes().await, 0);
 }

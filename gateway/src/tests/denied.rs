@@ -145,3 +145,15 @@ fn base36(bytes: &[u8]) -> String {
     let chars = digits.iter().rev().map(|digit| char::from_digit((*digit).into(), 36).unwrap());
     std::iter::once('k').chain(chars).collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_denied_is_not_taken() {
+    let list = List::new();
+    let world = World::with(20, |config| list.configure(config)).await;
+    let file = world.upload("", "bad").await.file();
+    world.delete(&format!("/v1/files/{}", file.cid)).await;
+    list.deny(&world, &format!("/ipfs/{}\n", file.cid)).await;
+    assert_eq!(world.upload("", "bad").await.error(), (403, "denied".into()));
+    assert_eq!(world.used_bytes().await, 0);
+    world.upload("", "good").await.file();
+}
