@@ -41,6 +41,10 @@ fn car(roots: &[Cid], blocks: &[Block]) -> Vec<u8> {
     car
 }
 
+fn one(root: &Cid, blocks: &[Block]) -> Vec<u8> {
+    car(std::slice::from_ref(root), blocks)
+}
+
 /// The same as a CAR of version 2 without an index.
 fn version_2(car: &[u8]) -> Vec<u8> {
     let mut out = vec![0x0a, 0xa1, 0x67];
@@ -96,7 +100,7 @@ async fn what_is_stored_already_need_not_come() {
     let over_leaf = node(&leaf_cid, MIB as u64, 2 * MIB as u64);
     let over_file = node(&stored, bytes.len() as u64, 2 * bytes.len() as u64);
     for top in [&over_leaf, &over_file] {
-        let car = car(&[top.cid.clone()], std::slice::from_ref(top));
+        let car = one(&top.cid, std::slice::from_ref(top));
         world.upload("?unpack=car", car).await.file();
     }
     // They are kept when the file is not.
@@ -144,7 +148,7 @@ async fn cars_that_lie_or_end_early() {
     // A section of three million bytes and some, as a CAR begins it.
     let name = root(&blocks);
     let large =
-        [&car::header(&[root(&blocks)])[..], &[0xc0, 0x8d, 0xb7, 0x01], name.as_bytes(), &[0; 99_999]];
+        [&car::header(&[root(&blocks)])[..], &[0xc0, 0x8d, 0xb7, 0x01], name.as_bytes(), &vec![0; 99_999]];
     assert_eq!(refuse(large.concat()).await, bad, "a block of more than 2 MiB");
     assert_eq!(world.used_bytes().await, 0);
 }
@@ -154,16 +158,15 @@ async fn nobody_stores_for_less_than_it_takes() {
     let world = World::new().await;
     let (small, big) = (raw(b"small"), file(1, MIB).1.remove(0));
     // Blocks that the root does not need are kept with it.
-    let uploaded =
-        world.upload("?unpack=car", car(&[small.cid.clone()], &[big.clone(), small.clone()])).await.file();
+    let uploaded = world.upload("?unpack=car", one(&small.cid, &[big.clone(), small.clone()])).await.file();
     assert_eq!(uploaded.size_bytes, MIB as u64 + 5);
     // A middle node says that its parts are shorter than they are.
     let honest = node(&big.cid, MIB as u64, 2 * MIB as u64);
     let lying = node(&honest.cid, 1, 2);
     let blocks = [big.clone(), honest.clone(), lying.clone()];
-    let uploaded = world.upload("?unpack=car", car(&[lying.cid.clone()], &blocks)).await.file();
+    let uploaded = world.upload("?unpack=car", one(&lying.cid, &blocks)).await.file();
     assert!(uploaded.size_bytes > MIB as u64, "{uploaded:?}");
-    let uploaded = world.upload("?unpack=car", car(&[honest.cid.clone()], &blocks[..2])).await.file();
+    let uploaded = world.upload("?unpack=car", one(&honest.cid, &blocks[..2])).await.file();
     assert_eq!(uploaded.size_bytes, 2 * MIB as u64, "as the same file by another way");
 }
 
