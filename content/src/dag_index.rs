@@ -59,6 +59,17 @@ pub enum DagError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DagRoot(u32);
 
+/// What an index knows of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// No block links it, and it did not come.
+    Unknown,
+    /// It is linked, or asked about, and did not come.
+    Missing,
+    /// It came.
+    Here,
+}
+
 /// The blocks and their links.
 #[derive(Debug)]
 pub struct DagIndex {
@@ -88,6 +99,22 @@ impl DagIndex {
         self.blocks
     }
 
+    /// How many distinct blocks came or were named: what it has when nothing is missing any more.
+    #[must_use]
+    pub fn named(&self) -> u32 {
+        saturate(self.nodes.len())
+    }
+
+    /// What is known of a block. Asking changes nothing.
+    #[must_use]
+    pub fn presence(&self, cid: &Cid) -> Presence {
+        match self.nodes.find(cid) {
+            None => Presence::Unknown,
+            Some(id) if self.nodes.get(id).content == Content::Missing => Presence::Missing,
+            Some(_) => Presence::Here,
+        }
+    }
+
     /// Makes a block something to ask about, before or after it came.
     pub fn root(&mut self, cid: &Cid) -> Result<DagRoot, DagError> {
         self.check_room_for(1)?;
@@ -98,14 +125,7 @@ impl DagIndex {
     /// Takes in a block; one that is there already changes nothing. Blocks of dag-pb, dag-cbor and dag-json have
     /// links. Those of other codecs have none that are known.
     pub fn insert(&mut self, block: &Block) -> Result<(), DagError> {
-        let id = self.node(&block.cid)?.0;
-        if self.nodes.get(id).content != Content::Missing {
-            return Ok(());
-        }
-        if self.blocks >= self.limits.blocks_max {
-            return Err(DagError::TooManyBlocks(self.limits.blocks_max));
-        }
-        self.blocks += 1;
+        let Some(id) = self.begin(&block.cid)? else { return Ok(()) };
         let links = links_of(block)?;
         self.check_room_for(links.len())?;
         let children: Vec<u32> = links.iter().map(|link| self.name(link)).collect::<Result<_, _>>()?;
@@ -120,6 +140,36 @@ impl DagIndex {
         node.block_bytes = if block.cid.is_identity() { 0 } else { saturate(block.bytes.len()) };
         (node.links_at, node.links_len) = (links_at, saturate(children.len()));
         Ok(())
+    }
+
+    /// Takes in a block that is kept elsewhere and has no links, by its length alone. False, and nothing is changed, when
+    /// its codec may have links ([`Codec::may_link`]).
+    pub fn insert_leaf(&mut self, cid: &Cid, len_bytes: u32) -> Result<bool, DagError> {
+        if cid.codec().may_link() {
+            return Ok(false);
+        }
+        let Some(id) = self.begin(cid)? else { return Ok(true) };
+        self.missing.remove(&id);
+        let node = self.nodes.get_mut(id);
+        (node.content, node.size_bytes) = match cid.codec() {
+            Codec::Raw => (Content::File, u64::from(len_bytes)),
+            _ => (Content::Other, 0),
+        };
+        node.block_bytes = if cid.is_identity() { 0 } else { len_bytes };
+        Ok(true)
+    }
+
+    /// The node of a block that comes; `None` when it was there already.
+    fn begin(&mut self, cid: &Cid) -> Result<Option<u32>, DagError> {
+        let id = self.node(cid)?.0;
+        if self.nodes.get(id).content != Content::Missing {
+            return Ok(None);
+        }
+        if self.blocks >= self.limits.blocks_max {
+            return Err(DagError::TooManyBlocks(self.limits.blocks_max));
+        }
+        self.blocks += 1;
+        Ok(Some(id))
     }
 
     /// The node of a block that is linked or asked about. A block that its CID carries comes with it, and may link

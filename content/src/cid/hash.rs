@@ -43,6 +43,12 @@ impl Codec {
             Self::Other(code) => code,
         }
     }
+
+    /// Whether blocks of this codec can have links that are known here. Those of all others are leaves.
+    #[must_use]
+    pub const fn may_link(self) -> bool {
+        matches!(self, Self::DagPb | Self::DagCbor | Self::DagJson)
+    }
 }
 
 impl From<u64> for Codec {

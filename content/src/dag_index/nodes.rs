@@ -61,13 +61,15 @@ impl Nodes {
         &mut self.all[id as usize]
     }
 
+    /// The number of a node, if there is one.
+    pub(super) fn find(&self, cid: &Cid) -> Option<u32> {
+        let found = self.table[self.place(self.key_of(cid))];
+        (found != EMPTY).then_some(found)
+    }
+
     /// The number of a node, and whether it is new. `None` when there are no more numbers.
     pub(super) fn find_or_add(&mut self, cid: &Cid) -> Option<(u32, bool)> {
-        let hash = blake3::keyed_hash(&self.key, cid.as_bytes());
-        let key = std::array::from_fn(|i| {
-            let word = hash.as_bytes()[4 * i..].first_chunk::<4>();
-            u32::from_le_bytes(*word.expect("a hash of 32 bytes has eight words"))
-        });
+        let key = self.key_of(cid);
         let place = self.place(key);
         let found = self.table[place];
         if found != EMPTY {
@@ -81,6 +83,14 @@ impl Nodes {
             self.grow();
         }
         Some((id, true))
+    }
+
+    fn key_of(&self, cid: &Cid) -> [u32; 4] {
+        let hash = blake3::keyed_hash(&self.key, cid.as_bytes());
+        std::array::from_fn(|i| {
+            let word = hash.as_bytes()[4 * i..].first_chunk::<4>();
+            u32::from_le_bytes(*word.expect("a hash of 32 bytes has eight words"))
+        })
     }
 
     /// Where a key is in the table, or would be.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{DagError, DagIndex, DagLimits};
+use super::{DagError, DagIndex, DagLimits, Presence};
 use crate::block::Block;
 use crate::car::CarReader;
 use crate::cid::{Cid, Codec, HashFn};
@@ -107,6 +107,44 @@ fn sizes_are_those_of_the_tree() {
         assert_eq!(dag_size(&mut found, &done.root.cid), distinct.values().sum::<usize>() as u64);
         assert_eq!(missing(&mut found, &done.root.cid), BTreeSet::new());
     }
+}
+
+#[test]
+fn a_leaf_is_as_good_as_its_length() {
+    let profile = Profile::new(Parameters { chunk_bytes: 10, ..Profile::default().parameters() }).unwrap();
+    let file = import_bytes(profile, &Bytes::from_static(b"of these bytes only the lengths are told"));
+    let whole = index(&file.blocks);
+    let mut told = index(&[]);
+    for block in &file.blocks {
+        let len = u32::try_from(block.bytes.len()).unwrap();
+        let is_leaf = block.cid.codec() == Codec::Raw;
+        assert_eq!(told.insert_leaf(&block.cid, len), Ok(is_leaf));
+        // A second time changes nothing, and of a node the links must be known.
+        assert_eq!(told.insert_leaf(&block.cid, len + 1), Ok(is_leaf));
+    }
+    assert_eq!(missing(&mut told, &file.root), BTreeSet::from([file.root.clone()]));
+    told.insert(file.blocks.last().unwrap()).unwrap();
+    assert_eq!((told.blocks(), told.named()), (whole.blocks(), whole.named()));
+    assert_eq!(missing(&mut told, &file.root), BTreeSet::new());
+    assert_eq!(size(&mut told, &file.root), Some(file.size_bytes));
+    let bytes: usize = file.blocks.iter().map(|block| block.bytes.len()).sum();
+    assert_eq!(dag_size(&mut told, &file.root), bytes as u64);
+    let mut tight = DagIndex::new(DagLimits { blocks_max: 1, links_max: 9 }, KEY);
+    tight.insert_leaf(&raw("a").cid, 1).unwrap();
+    assert_eq!(tight.insert_leaf(&raw("b").cid, 1), Err(DagError::TooManyBlocks(1)));
+}
+
+#[test]
+fn what_came_and_what_is_missing_are_told_apart() {
+    let (leaf, other) = (raw("leaf"), raw("other"));
+    let parent = node(std::slice::from_ref(&leaf.cid), b"");
+    let mut found = index(std::slice::from_ref(&parent));
+    assert_eq!(found.presence(&parent.cid), Presence::Here);
+    assert_eq!(found.presence(&leaf.cid), Presence::Missing);
+    assert_eq!(found.presence(&other.cid), Presence::Unknown);
+    assert_eq!((found.blocks(), found.named()), (1, 2), "asking names nothing");
+    found.insert(&leaf).unwrap();
+    assert_eq!(found.presence(&leaf.cid), Presence::Here);
 }
 
 #[test]
