@@ -206,6 +206,12 @@ impl DagIndex {
         self.walk(root).filter_map(|id| self.missing.get(&id)).filter(move |cid| !known(cid))
     }
 
+    /// What was named and has not come, under whatever root, in the order in which it was named, each with its number.
+    /// Numbers only grow: from the last one on there is what was named after it.
+    pub fn missing_from(&self, number: u32) -> impl Iterator<Item = (u32, &Cid)> {
+        self.missing.range(number..).map(|(&number, cid)| (number, cid))
+    }
+
     /// Bytes of all distinct blocks under `root` that have come, its own among them. Those that CIDs carry count
     /// nothing.
     #[must_use]

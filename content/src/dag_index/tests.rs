@@ -148,6 +148,31 @@ fn what_came_and_what_is_missing_are_told_apart() {
 }
 
 #[test]
+fn what_is_missing_can_be_gone_through_while_more_is_named() {
+    let leaves: Vec<_> = (0..4).map(|i| raw(&i.to_string())).collect();
+    let low = node(&[leaves[2].cid.clone(), leaves[0].cid.clone(), leaves[3].cid.clone()], b"");
+    let top = node(&[leaves[0].cid.clone(), low.cid.clone(), leaves[1].cid.clone()], b"");
+    let mut found = index(&[]);
+    found.root(&top.cid).unwrap();
+    let (mut met, mut next) = (Vec::new(), 0);
+    loop {
+        let first = found.missing_from(next).next();
+        let Some((number, cid)) = first.map(|(number, cid)| (number, cid.clone())) else {
+            break;
+        };
+        next = number + 1;
+        if let Some(block) = [&top, &low].into_iter().find(|block| block.cid == cid) {
+            found.insert(block).unwrap();
+        }
+        met.push(cid);
+    }
+    let order = [&top, &leaves[0], &low, &leaves[1], &leaves[2], &leaves[3]];
+    assert_eq!(met, order.map(|block| block.cid.clone()));
+    let left: Vec<_> = found.missing_from(0).map(|(_, cid)| cid.clone()).collect();
+    assert_eq!(left, [0, 1, 2, 3].map(|i: usize| leaves[i].cid.clone()), "what came is not among them");
+}
+
+#[test]
 fn a_bomb_is_only_as_large_as_its_blocks() {
     let file = import_bytes(Profile::default(), &Bytes::from_static(b"ten bytes!"));
     let mut blocks = file.blocks.clone();
