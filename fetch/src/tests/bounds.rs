@@ -108,14 +108,19 @@ async fn a_car_without_end_is_left() {
     let (order, _) = in_order(&by_cid(&file.blocks), &file.root);
     let begin = car_of(&file.root, &order[..5]);
     // A header of version 2 whose data begins far away.
-    let far = [&b"\x0a\xa1\x67version\x02"[..], &[0; 16], &u64::MAX.to_le_bytes()[..7], &[0; 17]].concat();
+    let numbers = [u64::MAX >> 8, 1, 0].map(u64::to_le_bytes).concat();
+    let far = [&b"\x0a\xa1\x67version\x02"[..], &[0; 16], &numbers].concat();
     let identity = Block::from_identity(Cid::identity(content::Codec::Raw, b"").unwrap()).unwrap();
-    for (begin, again) in [
-        (begin.clone(), Bytes::from(section(&order[2]))),
-        (begin.clone(), Bytes::from(section(&identity))),
-        (begin, Bytes::from(vec![0])),
-        (Bytes::from(far), Bytes::from(vec![0; 4096])),
-        (Bytes::from(header(&[])), Bytes::from(section(&raw("nobody asked for this")))),
+    // Bytes that bring nothing new are counted, and where there are no blocks at all the time is.
+    let by_bytes =
+        FetchConfig { repeats_bytes_max: 100_000, block_timeout: Duration::from_hours(1), ..config(&[]) };
+    let by_time = FetchConfig { block_timeout: Duration::from_millis(500), ..config(&[]) };
+    for (limits, begin, again) in [
+        (&by_bytes, begin.clone(), Bytes::from(section(&order[2]))),
+        (&by_bytes, begin.clone(), Bytes::from(section(&identity))),
+        (&by_bytes, begin, Bytes::from(vec![0])),
+        (&by_bytes, Bytes::from(header(&[])), Bytes::from(section(&raw("nobody asked for this")))),
+        (&by_time, Bytes::from(far), Bytes::from(vec![0; 4096])),
     ] {
         let all = by_cid(&file.blocks);
         let server = Server::start(move |asked| {
@@ -123,11 +128,7 @@ async fn a_car_without_end_is_left() {
             std::future::ready(if asked.is_car { car } else { serve(&all, &asked) })
         })
         .await;
-        let limits = FetchConfig {
-            block_timeout: Duration::from_millis(500),
-            repeats_bytes_max: 100_000,
-            ..config(&[&server])
-        };
+        let limits = FetchConfig { ports: vec![server.port], ..limits.clone() };
         let (outcome, memory) = fetch(limits, &file.root, &[&server]).await;
         assert_eq!(outcome.unwrap().bytes, bytes_of(&file.blocks));
         assert_eq!(memory.cids(), cids(&file.blocks));

@@ -1,8 +1,11 @@
 //! Sources that fail or lie, and what is said of them.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use bytes::Bytes;
 use content::{Cid, Codec, dag_index::DagError};
+use parking_lot::Mutex;
 
 use super::{
     config,
@@ -36,6 +39,20 @@ async fn who_lies_about_a_block_is_not_asked_again() {
     let lies = liar.blocks_asked().into_iter().filter(|cid| cid.codec() == Codec::Raw);
     assert_eq!(lies.count(), 1);
 
+    // Not even when the other one fails on each block at first.
+    let (all, seen) = (by_cid(&blocks), Arc::new(Mutex::new(BTreeSet::new())));
+    let flaky = Server::start(move |asked| {
+        let is_second = !seen.lock().insert(asked.cid.clone());
+        std::future::ready(if is_second && !asked.is_car { serve(&all, &asked) } else { status(500) })
+    })
+    .await;
+    let before = liar.asked().len();
+    let limits = FetchConfig { at_once: 1, ..config(&[&liar, &flaky]) };
+    let (outcome, _) = fetch(limits, &root, &[&liar, &flaky]).await;
+    assert_eq!(outcome.unwrap().bytes, bytes_of(&blocks));
+    let lies = liar.asked()[before..].iter().filter(|asked| asked.cid.codec() == Codec::Raw).count();
+    assert_eq!(lies, 1);
+
     // Alone it is not enough, and the reason names it.
     let (outcome, memory) = fetch(one_at_a_time, &root, &[&liar]).await;
     let failure = outcome.unwrap_err();
@@ -45,6 +62,21 @@ async fn who_lies_about_a_block_is_not_asked_again() {
     );
     assert!(failure.to_string().ends_with(": 127.0.0.1 gave wrong bytes"), "{failure}");
     assert!(memory.put.iter().all(|block| block.cid.verify(&block.bytes).is_ok()));
+}
+
+/// Who fails, or has nothing, comes after those who do better.
+#[tokio::test]
+async fn who_does_well_is_asked_first() {
+    let (blocks, root) = directory(6);
+    let empty = Server::whole(&[]).await;
+    let failing = Server::start(async |_| status(500)).await;
+    let good = Server::without_cars(&blocks).await;
+    let sources = [&failing, &empty, &good];
+    let limits = FetchConfig { at_once: 1, ..config(&sources) };
+    let (outcome, _) = fetch(limits, &root, &sources).await;
+    assert_eq!(outcome.unwrap().bytes, bytes_of(&blocks));
+    // The root, and in vain a CAR of it.
+    assert_eq!((failing.asked().len(), empty.asked().len()), (2, 2));
 }
 
 #[tokio::test]
