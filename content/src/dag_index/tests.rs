@@ -156,14 +156,15 @@ fn what_is_missing_can_be_gone_through_while_more_is_named() {
     found.root(&top.cid).unwrap();
     let (mut met, mut next) = (Vec::new(), 0);
     loop {
-        let first = found.missing_from(next).next().map(|(number, cid)| (number, cid.clone()));
-        let Some((number, cid)) = first else { break };
-        let known = [&top, &low].into_iter().find(|block| block.cid == cid);
-        if let Some(block) = known {
+        let first = found.missing_from(next).next();
+        let Some((number, cid)) = first.map(|(number, cid)| (number, cid.clone())) else {
+            break;
+        };
+        next = number + 1;
+        if let Some(block) = [&top, &low].into_iter().find(|block| block.cid == cid) {
             found.insert(block).unwrap();
         }
         met.push(cid);
-        next = number + 1;
     }
     let order = [&top, &leaves[0], &low, &leaves[1], &leaves[2], &leaves[3]];
     assert_eq!(met, order.map(|block| block.cid.clone()));
