@@ -16,11 +16,10 @@ use axum::{
 use bytes::Bytes;
 use content::unixfs::{Target, directory::FinishedDirectory, file::Finished, profile::Profile};
 use futures_util::TryStreamExt as _;
-use store::Outcome;
 
 use crate::{
     app::Gateway,
-    upload::{Ingest, PinRequest, UploadError, UploadHandle, UploadSlot},
+    upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
 use folder::{Entry, Folder};
 use pace::Pace;
@@ -53,17 +52,24 @@ pub(crate) struct Shape {
 pub(crate) enum Packed {
     /// POSIX ustar or pax, or GNU tar, not compressed.
     Tar,
-    /// A CAR of version 1 or 2 with one root, which is pinned.
+    /// A CAR of version 1 or 2, whose roots are pinned.
     Car,
+}
+
+/// Something that is pinned.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    /// It, as something to link to.
+    pub(crate) target: Target,
+    /// Bytes of the files in it.
+    pub(crate) size_bytes: u64,
 }
 
 /// What was uploaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Uploaded {
-    /// Its root.
-    pub(crate) root: Target,
-    /// Bytes of the files in it.
-    pub(crate) size_bytes: u64,
+    /// What is to be pinned: one root, or all those of a CAR.
+    pub(crate) roots: Vec<Root>,
     /// The name that it brought with it.
     pub(crate) name: String,
     /// Entries that were left out because their names begin with a dot.
@@ -114,8 +120,8 @@ impl Intake {
     /// One file that is the whole body.
     async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
         let file = self.file(&mut body.into_data_stream()).await?;
-        let (root, size_bytes) = (file.target(), file.size_bytes);
-        Ok(Uploaded { root, size_bytes, name: String::new(), left_out: 0 })
+        let root = Root { target: file.target(), size_bytes: file.size_bytes };
+        Ok(Uploaded { roots: vec![root], name: String::new(), left_out: 0 })
     }
 
     /// One file.
@@ -169,12 +175,13 @@ impl Intake {
         Ok(root)
     }
 
-    /// Waits until everything is durable and the pin is recorded.
-    pub(crate) async fn finish(self, pin: PinRequest) -> Result<Outcome, UploadError> {
-        if self.gateway.blocks.denylist().denied(&pin.root).is_some() {
-            return Err(UploadError::Denied(pin.root));
+    /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.
+    pub(crate) async fn finish(self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+        let denylist = self.gateway.blocks.denylist();
+        if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
+            return Err(UploadError::Denied(pin.root.clone()));
         }
-        self.upload.finish(pin).await
+        self.upload.finish(pins).await
     }
 }
 

@@ -20,6 +20,7 @@ use content::Cid;
 use protocol::time::UnixMillis;
 use service::http::error::ApiError;
 
+pub(crate) use commit::Outcomes;
 pub(crate) use ingest::{Ingest, IngestParts};
 pub(crate) use packer::{Packer, UploadHandle};
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct FileInfo {
     /// Entries of an archive that were left out because their names begin with a dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<usize>,
+    /// Further roots of an uploaded CAR, which are pinned too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<FileInfo>,
 }
 
 /// `GET /v1/files`.

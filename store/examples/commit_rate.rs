@@ -136,7 +136,7 @@ fn upload(batch: u64, index: u64) -> UploadMetadata {
         size_bytes: 1024,
         dag_size_bytes: 1024,
         expires: None,
-        blocks: vec![BlockAt { cid, segment, offset_bytes: index * 1100, length_bytes: 1024 }],
+        blocks: [BlockAt { cid, segment, offset_bytes: index * 1100, length_bytes: 1024 }].into(),
         recorded: None,
         segments: vec![segment],
     }

@@ -10,6 +10,7 @@ mod lock;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     pin::Pin,
+    sync::Arc,
 };
 
 use content::Cid;
@@ -64,7 +65,7 @@ pub struct BlockAt {
     pub length_bytes: u64,
 }
 
-/// A finished upload: all its blocks are in durable segments.
+/// A finished upload: all its blocks are in durable segments. One that has several roots is given once for each.
 #[derive(Clone, Debug)]
 pub struct UploadMetadata {
     /// Name of the pin in the network, if it becomes a new one; drawn once.
@@ -82,7 +83,7 @@ pub struct UploadMetadata {
     /// When the pin ends by itself.
     pub expires: Option<UnixMillis>,
     /// Blocks that were stored for this upload, but for those that were recorded before.
-    pub blocks: Vec<BlockAt>,
+    pub blocks: Arc<[BlockAt]>,
     /// The long upload under which blocks of it were recorded before.
     pub recorded: Option<String>,
     /// Every segment that holds a block of it, earlier ones included.

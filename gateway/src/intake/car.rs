@@ -1,5 +1,5 @@
-//! CARs: blocks as they are, checked against their CIDs while they arrive. The root is pinned when every block under it has
-//! come or is stored here already.
+//! CARs: blocks as they are, checked against their CIDs while they arrive. The roots are pinned when every block under them
+//! has come or is stored here already.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Intake, Source, Uploaded};
+use super::{Intake, Root, Source, Uploaded};
 use crate::upload::UploadError;
 
 /// Blocks of one CAR that may be hashed at the same time.
@@ -30,6 +30,8 @@ const INLINE_HASH_BYTES: usize = 16 << 10;
 const LOOKED_UP_MAX: usize = 512;
 /// Stored blocks read at once, to see what they link.
 const READS_MAX: usize = 8;
+/// Roots of one CAR, at most.
+const ROOTS_MAX: usize = 64;
 /// By how much the room of an index grows.
 const ROOM_STEP: u32 = 1_024;
 
@@ -49,7 +51,7 @@ struct Index {
 type Checked = Result<(Block, OwnedSemaphorePermit), BlockError>;
 
 impl Intake {
-    /// The root of a CAR.
+    /// The roots of a CAR.
     pub(super) async fn car(&mut self, body: Body) -> Result<Uploaded, UploadError> {
         let mut body = body.into_data_stream();
         let mut decoder = CarDecoder::new();
@@ -66,14 +68,23 @@ impl Intake {
         while !checking.is_empty() {
             self.take_checked(&mut checking, &mut index).await?;
         }
-        let root = match decoder.roots() {
-            Some([root]) => root.clone(),
-            other => {
-                let count = other.map_or(0, <[Cid]>::len);
-                return Err(UploadError::BadArchive(format!("the CAR names {count} roots instead of one")));
-            }
-        };
-        self.complete(root, index).await
+        let mut names = decoder.roots().unwrap_or_default().to_vec();
+        names.sort();
+        names.dedup();
+        if names.is_empty() || names.len() > ROOTS_MAX {
+            let count = names.len();
+            return Err(UploadError::BadArchive(format!(
+                "the CAR names {count} roots, not 1 to {ROOTS_MAX}"
+            )));
+        }
+        let mut roots = Vec::new();
+        for name in names {
+            roots.push(self.complete(name, &mut index).await?);
+        }
+        // Blocks that came beside the roots are kept with them, so they count.
+        let under_roots: u64 = roots.iter().map(|root| root.target.dag_size_bytes).sum();
+        roots[0].size_bytes += (index.brought_bytes + index.stored_bytes).saturating_sub(under_roots);
+        Ok(Uploaded { roots, name: String::new(), left_out: 0 })
     }
 
     fn index(&self) -> Index {
@@ -165,14 +176,14 @@ impl Intake {
     }
 
     /// Finds what the CAR does not have among the blocks that are stored.
-    async fn complete(&mut self, root: Cid, mut index: Index) -> Result<Uploaded, UploadError> {
+    async fn complete(&mut self, root: Cid, index: &mut Index) -> Result<Root, UploadError> {
         let top = index.dag.root(&root).map_err(|error| index.refused(&error))?;
         loop {
             let missing: Vec<Cid> = index.dag.missing(top, |_| false).take(LOOKED_UP_MAX).cloned().collect();
             if missing.is_empty() {
-                return Ok(index.uploaded(root, top));
+                return Ok(index.root(root, top));
             }
-            self.find_stored(&missing, &mut index).await?;
+            self.find_stored(&missing, index).await?;
         }
     }
 
@@ -220,14 +231,12 @@ impl Index {
         }
     }
 
-    /// What a complete root is. What it says of its size is believed as far as its parts agree, and blocks that came beside
-    /// it are kept with it, so they count.
-    fn uploaded(&self, root: Cid, top: DagRoot) -> Uploaded {
+    /// What a complete root is. What it says of its size is believed as far as its parts agree.
+    fn root(&self, cid: Cid, top: DagRoot) -> Root {
         let dag_size_bytes = self.dag.dag_size_bytes(top);
         let claimed = self.dag.size_bytes(top).filter(|_| self.dag.sizes_add_up(top));
-        let beside = (self.brought_bytes + self.stored_bytes).saturating_sub(dag_size_bytes);
-        let size_bytes = claimed.unwrap_or(dag_size_bytes).saturating_add(beside);
-        Uploaded { root: Target { cid: root, dag_size_bytes }, size_bytes, name: String::new(), left_out: 0 }
+        let size_bytes = claimed.unwrap_or(dag_size_bytes);
+        Root { target: Target { cid, dag_size_bytes }, size_bytes }
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{
 use bytes::Bytes;
 use content::unixfs::directory::SYMLINK_MAX;
 
-use super::{Entry, Folder, Intake, Shape, Source, Uploaded, folder::is_hidden};
+use super::{Entry, Folder, Intake, Root, Shape, Source, Uploaded, folder::is_hidden};
 use crate::upload::UploadError;
 
 /// Parts of this type are empty directories, as Kubo's API has it.
@@ -58,11 +58,12 @@ impl Intake {
             return Err(UploadError::BadForm("the form has no field named 'file'".into()));
         }
         if let Some((name, root)) = folder.single_file().filter(|_| !shape.wrap) {
-            return Ok(Uploaded { root: root.clone(), size_bytes, name: name.to_string(), left_out });
+            let (root, name) = (Root { target: root.clone(), size_bytes }, name.to_string());
+            return Ok(Uploaded { roots: vec![root], name, left_out });
         }
         let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = self.directory(folder).await?;
-        Ok(Uploaded { root, size_bytes, name: name.unwrap_or_default(), left_out })
+        let root = Root { target: self.directory(folder).await?, size_bytes };
+        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, EntryType};
 use tokio_util::io::StreamReader;
 
-use super::{Entry, Folder, Intake, Shape, Source, Uploaded, folder::is_hidden};
+use super::{Entry, Folder, Intake, Root, Shape, Source, Uploaded, folder::is_hidden};
 use crate::upload::UploadError;
 
 /// Bytes of names and attributes in front of one entry, at most: the reader of archives keeps them in memory.
@@ -161,8 +161,8 @@ impl Intake {
             self.skip(&mut EntrySource { entry: &mut padding, left: 0, buffer: BytesMut::new() }).await?;
         }
         let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = self.directory(folder).await?;
-        Ok(Uploaded { root, size_bytes, name: name.unwrap_or_default(), left_out })
+        let root = Root { target: self.directory(folder).await?, size_bytes };
+        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Intake, Packed, Shape},
+    intake::{Intake, Packed, Root, Shape},
     upload::{PinRequest, UploadError},
 };
 
@@ -58,24 +58,38 @@ pub(super) async fn upload(
     refuse_early(&gateway, &account, request.headers()).await?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let uploaded = intake.request(request, &shape).await?;
+    // What the database does not take is left out here already, so that the answer is what is stored.
     let name = query.name.unwrap_or(uploaded.name);
-    let pin = PinRequest {
+    let name: String = name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect();
+    let pin = |Root { target, size_bytes }: Root| PinRequest {
         account: account.clone(),
-        // What the database does not take is left out here already, so that the answer is what is stored.
-        name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
-        root: uploaded.root.cid,
-        size_bytes: uploaded.size_bytes,
-        dag_size_bytes: uploaded.root.dag_size_bytes,
+        name: name.clone(),
+        root: target.cid,
+        size_bytes,
+        dag_size_bytes: target.dag_size_bytes,
         expires,
     };
-    let outcome = intake.finish(pin.clone()).await?;
-    gateway.known_roots.invalidate(&pin.root);
+    let pins: Vec<PinRequest> = uploaded.roots.into_iter().map(pin).collect();
+    let outcomes = intake.finish(pins.clone()).await?;
     metrics::counter!("uploads_total").increment(1);
+    let mut files = Vec::new();
+    for (pin, outcome) in pins.into_iter().zip(outcomes) {
+        files.push(pinned(&gateway, pin, outcome?).await?);
+    }
+    let left_out = Some(uploaded.left_out).filter(|left_out| *left_out > 0);
+    let mut files = files.into_iter();
+    let first = files.next().ok_or_else(|| ApiError::from(UploadError::TryAgain))?;
+    let also = files.collect();
+    Ok((StatusCode::CREATED, Json(FileInfo { left_out, also, ..first })))
+}
+
+/// What is said of a pin that an upload has become.
+async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<FileInfo, ApiError> {
+    gateway.known_roots.invalidate(&pin.root);
     metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
     let duplicate = outcome.committed == Committed::AlreadyPinned;
-    let pin = if duplicate { pinned_before(&gateway, &pin).await? } else { new_pin(pin, outcome) };
-    let left_out = Some(uploaded.left_out).filter(|left_out| *left_out > 0);
-    Ok((StatusCode::CREATED, Json(FileInfo { duplicate, left_out, ..file_info(&gateway, pin) })))
+    let pin = if duplicate { pinned_before(gateway, &pin).await? } else { new_pin(pin, outcome) };
+    Ok(FileInfo { duplicate, ..file_info(gateway, pin) })
 }
 
 /// A pin that was just made.
@@ -231,5 +245,6 @@ fn file_info(gateway: &Gateway, pin: Pin) -> FileInfo {
         expires: pin.expires.map(rfc3339),
         duplicate: false,
         left_out: None,
+        also: Vec::new(),
     }
 }

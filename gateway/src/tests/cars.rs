@@ -91,6 +91,25 @@ async fn a_car_is_the_same_upload_as_the_file_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_root_of_a_car_is_pinned() {
+    let world = World::new().await;
+    let ((first, a), (second, b)) = (file(1, MIB + 5), file(2, 100));
+    let blocks = [&a[..], &b].concat();
+    let uploaded = world.upload("?unpack=car", car(&[root(&a), root(&b), root(&a)], &blocks)).await.file();
+    let mut pinned = vec![uploaded.clone()];
+    pinned.extend(uploaded.also);
+    pinned.sort_by_key(|file| std::cmp::Reverse(file.size_bytes));
+    let sizes = pinned.iter().map(|file| (file.cid.clone(), file.size_bytes));
+    let expected = [(root(&a).to_string(), first.len() as u64), (root(&b).to_string(), second.len() as u64)];
+    assert_eq!(sizes.collect::<Vec<_>>(), expected);
+    assert_eq!(world.used_bytes().await, (first.len() + second.len()) as u64);
+    // Each is a pin of its own.
+    assert_eq!(world.delete(&format!("/v1/files/{}", root(&a))).await.status, StatusCode::NO_CONTENT);
+    world.assert_reads(&root(&b).to_string(), &second).await;
+    assert_eq!(world.used_bytes().await, second.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_already_need_not_come() {
     let world = World::new().await;
     let (bytes, blocks) = file(1, 3 * MIB + 5);
@@ -143,7 +162,8 @@ async fn cars_that_lie_or_end_early() {
         assert_eq!(refuse(flipped).await.0, 400, "flipped at {at}");
     }
     assert_eq!(refuse(car(&[], &blocks)).await, bad);
-    assert_eq!(refuse(car(&[root(&blocks), blocks[0].cid.clone()], &blocks)).await, bad);
+    let many: Vec<Cid> = (0..65).map(|seed| file(seed, 10).1.remove(0).cid).collect();
+    assert_eq!(refuse(car(&many, &blocks)).await, bad, "more roots than one CAR may have");
     assert_eq!(refuse(patterned(1, 5_000)).await, bad);
     // A section of three million bytes and some, as a CAR begins it.
     let name = root(&blocks);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use content::{Block, Codec, HashFn};
 
 use super::{
-    packing::{block, pin},
+    packing::{block, finish},
     world::{World, patterned, until},
 };
 use crate::upload::{InHand, UploadHandle};
@@ -44,7 +44,7 @@ async fn blocks_are_recorded_as_they_come_and_read_when_all_is_there() {
     // Until its segment is known from the database alone.
     world.gateway.packer.until(|in_hand| in_hand.segments == 0).await;
     upload.add(first.clone(), None).await.unwrap();
-    upload.finish(pin(&large(11))).await.unwrap();
+    finish(upload, &large(11)).await.unwrap();
     for seed in 0..12 {
         world.assert_reads(&large(seed).cid.to_string(), &large(seed).bytes).await;
     }
@@ -65,7 +65,7 @@ async fn nothing_is_read_of_a_long_upload_that_was_given_up() {
     let other = world.gateway.packer.begin().await.unwrap();
     let small = Block::of(Codec::Raw, HashFn::Sha2_256, Bytes::from_static(b"small"));
     other.add(small.clone(), None).await.unwrap();
-    other.finish(pin(&small)).await.unwrap();
+    finish(other, &small).await.unwrap();
     drop(upload);
     world.gateway.packer.until(|in_hand| in_hand.uploads == 0).await;
     world.assert_reads(&small.cid.to_string(), b"small").await;
@@ -75,7 +75,7 @@ async fn nothing_is_read_of_a_long_upload_that_was_given_up() {
     // Nor does another upload rely on its blocks, whose own it would not be able to keep.
     let again = world.gateway.packer.begin().await.unwrap();
     again.add(large(3), None).await.unwrap();
-    again.finish(pin(&large(3))).await.unwrap();
+    finish(again, &large(3)).await.unwrap();
     let later = world.gateway.clock.now() + Duration::from_hours(1);
     while world.db.clear_long_upload(later, 100).await.unwrap() {}
     world.assert_reads(&large(3).cid.to_string(), &large(3).bytes).await;

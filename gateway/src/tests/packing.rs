@@ -8,13 +8,13 @@ use futures_util::{FutureExt as _, future::join_all};
 use testing::Mode;
 
 use super::world::{ACCOUNT, World, patterned, until};
-use crate::upload::{InHand, PinRequest, UploadError};
+use crate::upload::{InHand, PinRequest, UploadError, UploadHandle};
 
 pub(super) fn block(seed: u32, len: usize) -> Block {
     Block::of(Codec::Raw, HashFn::Sha2_256, Bytes::from(patterned(seed, len)))
 }
 
-pub(super) fn pin(block: &Block) -> PinRequest {
+fn pin(block: &Block) -> PinRequest {
     let size_bytes = block.bytes.len() as u64;
     PinRequest {
         account: ACCOUNT.into(),
@@ -31,7 +31,12 @@ async fn store(world: &World, blocks: &[Block]) -> Result<store::Outcome, Upload
     for block in blocks {
         upload.add(block.clone(), None).await?;
     }
-    upload.finish(pin(blocks.last().unwrap())).await
+    finish(upload, blocks.last().unwrap()).await
+}
+
+/// Finishes an upload with one pin.
+pub(super) async fn finish(upload: UploadHandle, root: &Block) -> Result<store::Outcome, UploadError> {
+    upload.finish(vec![pin(root)]).await?.remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +69,7 @@ async fn an_upload_whose_blocks_are_sealed_already_does_not_wait_for_the_open_se
         other.add(block(seed, 600_000), None).await.unwrap();
     }
     until(async || world.segments().await[0] > 0).await;
-    let finished = tokio::time::timeout(Duration::from_secs(20), first.finish(pin(&mine))).await;
+    let finished = tokio::time::timeout(Duration::from_secs(20), finish(first, &mine)).await;
     assert!(finished.unwrap().is_ok());
     drop(other);
 }

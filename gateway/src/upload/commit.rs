@@ -15,14 +15,18 @@ use super::{UploadError, room::Room, seal::Sealed};
 /// Jobs recorded in one transaction, at most.
 const BATCH_MAX: usize = 256;
 
-/// Where the outcome of an upload is awaited.
-pub(super) type Reply = oneshot::Sender<Result<Outcome, UploadError>>;
+/// What became of each pin of an upload.
+pub(crate) type Outcomes = Vec<Result<Outcome, UploadError>>;
+
+/// Where the outcomes of an upload are awaited.
+pub(super) type Reply = oneshot::Sender<Result<Outcomes, UploadError>>;
 
 /// Work for one transaction.
 pub(super) struct CommitJob {
     pub(super) segment: Option<Sealed>,
     pub(super) parts: Vec<UploadPart>,
-    pub(super) uploads: Vec<(UploadMetadata, Reply)>,
+    /// Each with the metadata of every pin that it becomes.
+    pub(super) uploads: Vec<(Vec<UploadMetadata>, Reply)>,
 }
 
 /// What became of segments.
@@ -62,9 +66,9 @@ impl Committer {
                 late.extend(Some(sealed).filter(|sealed| !sealed.rest.is_done()));
             }
             parts.extend(job.parts);
-            for (upload, reply) in job.uploads {
-                uploads.push(upload);
-                replies.push(reply);
+            for (pins, reply) in job.uploads {
+                replies.push((pins.len(), reply));
+                uploads.extend(pins);
             }
         }
         let now = self.clock.now();
@@ -72,13 +76,14 @@ impl Committer {
         let recorded = outcome.is_ok();
         match outcome {
             Ok(outcomes) => {
-                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                let mut outcomes = outcomes.into_iter().map(|outcome| match outcome.committed {
+                    Committed::Created | Committed::AlreadyPinned => Ok(outcome),
+                    Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
+                    Committed::SegmentGone => Err(UploadError::TryAgain),
+                });
+                for (pins, reply) in replies {
                     // A client that has gone away has its upload nevertheless.
-                    let _ = reply.send(match outcome.committed {
-                        Committed::Created | Committed::AlreadyPinned => Ok(outcome),
-                        Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
-                        Committed::SegmentGone => Err(UploadError::TryAgain),
-                    });
+                    let _ = reply.send(Ok(outcomes.by_ref().take(pins).collect()));
                 }
                 for sealed in late {
                     tokio::spawn(finish(self.db.clone(), self.clock.clone(), self.room.clone(), sealed));
@@ -86,7 +91,7 @@ impl Committer {
             }
             Err(error) => {
                 tracing::error!(%error, uploads = replies.len(), "uploads could not be recorded");
-                for reply in replies {
+                for (_, reply) in replies {
                     let _ = reply.send(Err(UploadError::StoreUnavailable));
                 }
             }

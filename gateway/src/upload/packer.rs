@@ -9,12 +9,12 @@ use std::sync::{
 use content::Block;
 use protocol::ids::SegmentId;
 use service::{clock::Clock, dice::Dice};
-use store::{Db, Outcome};
+use store::Db;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
     PinRequest, Sealer, UploadError,
-    commit::{Committer, Reply},
+    commit::{Committer, Outcomes, Reply},
     packing::{InHand, Inboxes, Packing, PackingParts},
 };
 use crate::config::UploadsConfig;
@@ -27,7 +27,7 @@ pub(super) enum Message {
     Begin { upload: u64, failure: Arc<OnceLock<UploadError>> },
     Block { upload: u64, block: Block, _room: Option<OwnedSemaphorePermit> },
     RelyOn { upload: u64, segments: Vec<SegmentId> },
-    Finish { upload: u64, pin: PinRequest, reply: Reply },
+    Finish { upload: u64, pins: Vec<PinRequest>, reply: Reply },
 }
 
 /// The way to the packer; cheap to clone.
@@ -123,12 +123,13 @@ impl UploadHandle {
         self.packer.send(Message::RelyOn { upload: self.upload, segments }).await
     }
 
-    /// Waits until every block is durable and the pin is recorded.
-    pub(crate) async fn finish(mut self, pin: PinRequest) -> Result<Outcome, UploadError> {
-        let (reply, outcome) = oneshot::channel();
-        self.packer.send(Message::Finish { upload: self.upload, pin, reply }).await?;
+    /// Waits until every block is durable and all pins are recorded that may be: one outcome for each, in order. Each of
+    /// them keeps all blocks of the upload.
+    pub(crate) async fn finish(mut self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+        let (reply, outcomes) = oneshot::channel();
+        self.packer.send(Message::Finish { upload: self.upload, pins, reply }).await?;
         self.finished = true;
-        outcome.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
+        outcomes.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
     }
 }
 

@@ -68,7 +68,7 @@ struct Upload {
     segments: BTreeSet<SegmentId>,
     /// Those of them that are not durable yet.
     waiting_for: BTreeSet<SegmentId>,
-    finish: Option<(PinRequest, Reply)>,
+    finish: Option<(Vec<PinRequest>, Reply)>,
 }
 
 /// A segment that is not recorded yet.
@@ -241,7 +241,7 @@ impl Packing {
                         upload.segments.extend(segments);
                     }
                 }
-                Message::Finish { upload, pin, reply } => self.finish(upload, pin, reply).await,
+                Message::Finish { upload, pins, reply } => self.finish(upload, pins, reply).await,
             }
         }
     }
@@ -313,7 +313,7 @@ impl Packing {
         Some(at)
     }
 
-    async fn finish(&mut self, id: u64, pin: PinRequest, reply: Reply) {
+    async fn finish(&mut self, id: u64, pins: Vec<PinRequest>, reply: Reply) {
         let Some(upload) = self.uploads.get_mut(&id) else {
             let _ = reply.send(Err(UploadError::NotStored("upload is not known".into())));
             return;
@@ -324,12 +324,14 @@ impl Packing {
             return;
         }
         if let Some(open) = self.open.as_mut().filter(|open| upload.waiting_for.contains(&open.id)) {
-            let (root, account) = (pin.root.clone(), pin.account.clone());
-            let record = PinRecord { root, account, created: self.clock.now() };
-            open.note_pin(record, self.config.segment_bytes);
+            for pin in &pins {
+                let (root, account) = (pin.root.clone(), pin.account.clone());
+                let record = PinRecord { root, account, created: self.clock.now() };
+                open.note_pin(record, self.config.segment_bytes);
+            }
             self.ripe_at.get_or_insert_with(|| Instant::now() + self.config.linger);
         }
-        upload.finish = Some((pin, reply));
+        upload.finish = Some((pins, reply));
         if upload.waiting_for.is_empty() {
             let uploads = self.ready(&[id]);
             self.hand_on(CommitJob { segment: None, parts: Vec::new(), uploads }).await;
@@ -373,19 +375,20 @@ impl Packing {
     }
 
     /// Takes out those of `ids` that are finished and whose segments are all durable.
-    fn ready(&mut self, ids: &[u64]) -> Vec<(UploadMetadata, Reply)> {
+    fn ready(&mut self, ids: &[u64]) -> Vec<(Vec<UploadMetadata>, Reply)> {
         let is_ready = |upload: &Upload| upload.finish.is_some() && upload.waiting_for.is_empty();
         let mut ready = Vec::new();
         for id in ids {
             if !self.uploads.get(id).is_some_and(is_ready) {
                 continue;
             }
-            let Some(Upload { finish: Some((pin, reply)), blocks, long, segments, .. }) =
+            let Some(Upload { finish: Some((pins, reply)), blocks, long, segments, .. }) =
                 self.uploads.remove(id)
             else {
                 continue;
             };
-            let metadata = UploadMetadata {
+            let blocks: Arc<[BlockAt]> = blocks.into_values().collect();
+            let metadata = |pin: PinRequest| UploadMetadata {
                 pin: new_id(&self.clock, &self.dice),
                 account: pin.account,
                 name: pin.name,
@@ -393,11 +396,11 @@ impl Packing {
                 size_bytes: pin.size_bytes,
                 dag_size_bytes: pin.dag_size_bytes,
                 expires: pin.expires,
-                blocks: blocks.into_values().collect(),
-                recorded: long,
-                segments: segments.into_iter().collect(),
+                blocks: blocks.clone(),
+                recorded: long.clone(),
+                segments: segments.iter().copied().collect(),
             };
-            ready.push((metadata, reply));
+            ready.push((pins.into_iter().map(metadata).collect(), reply));
         }
         ready
     }

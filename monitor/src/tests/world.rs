@@ -172,7 +172,7 @@ impl World {
             size_bytes: segment.length_bytes,
             dag_size_bytes: segment.length_bytes,
             expires,
-            blocks: vec![BlockAt { cid: root, segment: segment.id, offset_bytes: 0, length_bytes: 1 }],
+            blocks: [BlockAt { cid: root, segment: segment.id, offset_bytes: 0, length_bytes: 1 }].into(),
             recorded: None,
             segments: vec![segment.id],
         };

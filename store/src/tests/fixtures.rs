@@ -1,7 +1,10 @@
 //! Small things with names made of numbers, so that a case reads as what it does.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -77,12 +80,12 @@ pub(super) fn upload(account: &str, root: u32, size_bytes: u64, segments: &[u32]
         size_bytes,
         dag_size_bytes: size_bytes.saturating_add(10),
         expires: None,
-        blocks: vec![BlockAt {
+        blocks: Arc::new([BlockAt {
             cid: cid(root),
             segment: segments[0],
             offset_bytes: 100,
             length_bytes: size_bytes,
-        }],
+        }]),
         recorded: None,
         segments,
     }
@@ -90,7 +93,7 @@ pub(super) fn upload(account: &str, root: u32, size_bytes: u64, segments: &[u32]
 
 /// An upload whose blocks were all stored before.
 pub(super) fn repeated(account: &str, root: u32, size_bytes: u64, segments: &[u32]) -> UploadMetadata {
-    UploadMetadata { blocks: Vec::new(), ..upload(account, root, size_bytes, segments) }
+    UploadMetadata { blocks: Arc::new([]), ..upload(account, root, size_bytes, segments) }
 }
 
 pub(super) async fn account(db: &Db, id: &str, quota_bytes: u64) {

@@ -130,7 +130,8 @@ async fn uploads_that_bring_one_block_at_once_do_not_take_it_from_each_other(db:
     assert_eq!(clear(&db, 60).await, 4, "one given up, the other finished: two steps each");
     assert_eq!((seen(&db, 0..2).await, seen(&db, 2..5).await), (0, 3));
     // A short upload beside a long one, in the same segment.
-    let short = UploadMetadata { blocks: part("", true, 2, 6..8).blocks, ..repeated("a", 7, 10, &[2]) };
+    let short =
+        UploadMetadata { blocks: part("", true, 2, 6..8).blocks.into(), ..repeated("a", 7, 10, &[2]) };
     commit(&db, &[segment(2)], &[part("third", true, 2, 5..8)], &[short.clone(), short]).await;
     clear(&db, 60).await;
     assert_eq!((seen(&db, 5..6).await, seen(&db, 6..8).await), (0, 2));
