@@ -6,6 +6,7 @@ mod car;
 mod folder;
 mod form;
 mod pace;
+mod several;
 mod tar;
 
 use axum::{
@@ -14,7 +15,10 @@ use axum::{
     http::header,
 };
 use bytes::Bytes;
-use content::unixfs::{Target, directory::FinishedDirectory, file::Finished, profile::Profile};
+use content::{
+    Block,
+    unixfs::{Target, profile::Profile, tree::FinishedTree},
+};
 use futures_util::TryStreamExt as _;
 
 use crate::{
@@ -23,6 +27,7 @@ use crate::{
 };
 use folder::{Entry, Folder};
 use pace::Pace;
+pub(crate) use several::Added;
 
 /// One upload on its way in. Dropping it gives it up.
 pub(crate) struct Intake {
@@ -119,19 +124,19 @@ impl Intake {
 
     /// One file that is the whole body.
     async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
-        let file = self.file(&mut body.into_data_stream()).await?;
-        let root = Root { target: file.target(), size_bytes: file.size_bytes };
+        let root = self.file(&mut body.into_data_stream()).await?;
         Ok(Uploaded { roots: vec![root], name: String::new(), left_out: 0 })
     }
 
     /// One file.
-    pub(crate) async fn file(&mut self, source: &mut impl Source) -> Result<Finished, UploadError> {
+    async fn file(&mut self, source: &mut impl Source) -> Result<Root, UploadError> {
         let mut ingest = Ingest::new(&self.upload, self.gateway.ingest.clone(), self.profile);
         while let Some(bytes) = self.pace.wait(ingest.wait(source.next())).await?? {
             self.pace.count(bytes.len())?;
             ingest.write(bytes).await?;
         }
-        ingest.finish().await
+        let file = ingest.finish().await?;
+        Ok(Root { target: file.target(), size_bytes: file.size_bytes })
     }
 
     /// Reads what nobody needs.
@@ -163,16 +168,26 @@ impl Intake {
     }
 
     /// Makes the directory of all entries.
-    async fn directory(&mut self, folder: Folder) -> Result<Target, UploadError> {
+    async fn directory(&mut self, folder: Folder) -> Result<Root, UploadError> {
+        let size_bytes = folder.size_bytes();
+        let tree = self.tree(folder).await?;
+        self.add(tree.blocks).await?;
+        Ok(Root { target: tree.root, size_bytes })
+    }
+
+    async fn tree(&self, folder: Folder) -> Result<FinishedTree, UploadError> {
         let profile = self.profile;
         // Hashing the shards of a large directory takes a second.
         let built = tokio::task::spawn_blocking(move || folder.build(profile)).await;
-        let FinishedDirectory { root, blocks } =
-            built.map_err(|error| UploadError::NotStored(error.to_string()))??;
+        built.map_err(|error| UploadError::NotStored(error.to_string()))?
+    }
+
+    /// Adds blocks that were made here.
+    async fn add(&mut self, blocks: Vec<Block>) -> Result<(), UploadError> {
         for block in blocks {
             self.upload.add(block, None).await?;
         }
-        Ok(root)
+        Ok(())
     }
 
     /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.

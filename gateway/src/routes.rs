@@ -4,6 +4,7 @@ mod admin;
 mod content;
 mod files;
 mod health;
+mod kubo;
 mod nodes;
 mod origins;
 mod refusals;
@@ -58,6 +59,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     let isolate = from_fn_with_state(gateway.clone(), origins::isolate);
     api.merge(content)
         .route("/readyz", get(ready))
+        .merge(kubo::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

@@ -8,6 +8,7 @@ mod denied;
 mod files;
 mod gone;
 mod health;
+mod kubo;
 mod long;
 mod memory;
 mod nodes;

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use super::Target;
 use super::directory::{DirectoryBuilder, DirectoryError, FinishedDirectory, NameError, check_name, symlink};
 use super::profile::Profile;
+use crate::block::Block;
 
 /// Most components in a path. Bounds the recursion that makes the blocks.
 pub const DEPTH_MAX: usize = 128;
@@ -18,7 +19,23 @@ pub const DEPTH_MAX: usize = 128;
 pub struct TreeBuilder {
     profile: Profile,
     root: Directory,
-    symlinks: Vec<crate::block::Block>,
+    symlinks: Vec<(String, Target)>,
+    blocks: Vec<Block>,
+}
+
+/// A tree that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedTree {
+    /// The directory that holds everything.
+    pub root: Target,
+    /// The blocks of all directories and symbolic links, children before parents, the root last.
+    pub blocks: Vec<Block>,
+    /// How many of them, at the end, are the root's own.
+    pub root_blocks: usize,
+    /// The directories below the root by their paths, children before parents.
+    pub directories: Vec<(String, Target)>,
+    /// The symbolic links by their paths, in the order in which they were added.
+    pub symlinks: Vec<(String, Target)>,
 }
 
 type Directory = BTreeMap<String, Child>;
@@ -60,7 +77,7 @@ impl TreeBuilder {
     /// A tree that is one empty directory.
     #[must_use]
     pub fn new(profile: Profile) -> Self {
-        Self { profile, root: Directory::new(), symlinks: Vec::new() }
+        Self { profile, root: Directory::new(), symlinks: Vec::new(), blocks: Vec::new() }
     }
 
     /// Adds a file, or any other finished DAG, at `path`: names separated by `/`, none in front or at the end.
@@ -87,17 +104,23 @@ impl TreeBuilder {
     pub fn add_symlink(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
         let block = symlink(self.profile, target)
             .ok_or_else(|| TreeError::SymlinkTooLong { path: path.to_owned(), len: target.len() })?;
-        self.add(path, Target { cid: block.cid.clone(), dag_size_bytes: block.bytes.len() as u64 })?;
-        self.symlinks.extend(block.to_store());
+        let target = Target { cid: block.cid.clone(), dag_size_bytes: block.bytes.len() as u64 };
+        self.add(path, target.clone())?;
+        self.symlinks.push((path.to_owned(), target));
+        self.blocks.extend(block.to_store());
         Ok(())
     }
 
     /// Makes the blocks of all directories and symbolic links; the root is the last of them, unless its CID carries
     /// it.
-    pub fn finish(self) -> Result<FinishedDirectory, DirectoryError> {
-        let mut blocks = self.symlinks;
-        let root = finish(self.profile, self.root, &mut blocks)?;
-        Ok(FinishedDirectory { root, blocks })
+    pub fn finish(self) -> Result<FinishedTree, DirectoryError> {
+        let Self { profile, root, symlinks, blocks } = self;
+        let mut output = Output { profile, path: String::new(), blocks, directories: Vec::new() };
+        let FinishedDirectory { root, blocks: mut own } = output.finish(root)?;
+        let Output { mut blocks, directories, .. } = output;
+        let root_blocks = own.len();
+        blocks.append(&mut own);
+        Ok(FinishedTree { root, blocks, root_blocks, directories, symlinks })
     }
 
     /// The directory at `parents`, made as far as it is missing.
@@ -133,21 +156,39 @@ fn split(path: &str) -> Result<(Option<&str>, &str), TreeError> {
     })
 }
 
-/// Children first. At most [`DEPTH_MAX`] calls deep.
-fn finish(
+/// What becomes of directories.
+struct Output {
     profile: Profile,
-    directory: Directory,
-    blocks: &mut Vec<crate::block::Block>,
-) -> Result<Target, DirectoryError> {
-    let mut builder = DirectoryBuilder::new(profile);
-    for (name, child) in directory {
-        let target = match child {
-            Child::Leaf(target) => target,
-            Child::Directory(directory) => finish(profile, directory, blocks)?,
-        };
-        builder.insert(&name, target)?;
+    /// That of the directory that is being finished.
+    path: String,
+    blocks: Vec<Block>,
+    directories: Vec<(String, Target)>,
+}
+
+impl Output {
+    /// Children first. At most [`DEPTH_MAX`] calls deep.
+    fn finish(&mut self, directory: Directory) -> Result<FinishedDirectory, DirectoryError> {
+        let mut builder = DirectoryBuilder::new(self.profile);
+        for (name, child) in directory {
+            let target = match child {
+                Child::Leaf(target) => target,
+                Child::Directory(directory) => self.finish_below(&name, directory)?,
+            };
+            builder.insert(&name, target)?;
+        }
+        builder.finish()
     }
-    let mut finished = builder.finish()?;
-    blocks.append(&mut finished.blocks);
-    Ok(finished.root)
+
+    fn finish_below(&mut self, name: &str, directory: Directory) -> Result<Target, DirectoryError> {
+        let above = self.path.len();
+        if above > 0 {
+            self.path.push('/');
+        }
+        self.path.push_str(name);
+        let FinishedDirectory { root, mut blocks } = self.finish(directory)?;
+        self.blocks.append(&mut blocks);
+        self.directories.push((self.path.clone(), root.clone()));
+        self.path.truncate(above);
+        Ok(root)
+    }
 }

@@ -1,21 +1,31 @@
 //! The directory that the entries of a form or an archive make.
 
 use content::unixfs::{
-    Target,
-    directory::{FinishedDirectory, check_name},
+    directory::check_name,
     profile::Profile,
-    tree::{TreeBuilder, TreeError},
+    tree::{FinishedTree, TreeBuilder, TreeError},
 };
 
+use super::Root;
 use crate::upload::UploadError;
 
 /// One entry of a directory.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
-    File(Target),
+    File(Root),
     Directory,
     /// A symbolic link with its target, which is kept as it is and never followed.
     Link(String),
+}
+
+impl Entry {
+    /// Bytes of a file.
+    pub(super) fn size_bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.size_bytes,
+            Self::Directory | Self::Link(_) => 0,
+        }
+    }
 }
 
 /// Entries by the paths under which they were sent.
@@ -32,9 +42,9 @@ impl Folder {
     }
 
     /// The only entry, if it is a file with a plain name.
-    pub(super) fn single_file(&self) -> Option<(&str, &Target)> {
+    pub(super) fn single_file(&self) -> Option<(&str, &Root)> {
         match &self.entries[..] {
-            [(name, Entry::File(target))] if !name.contains('/') => Some((name, target)),
+            [(name, Entry::File(file))] if !name.contains('/') => Some((name, file)),
             _ => None,
         }
     }
@@ -54,18 +64,28 @@ impl Folder {
         all.then_some(name)
     }
 
+    /// Bytes of all files.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.entries.iter().map(|(_, entry)| entry.size_bytes()).fold(0, u64::saturating_add)
+    }
+
+    /// All entries by their paths.
+    pub(super) fn entries(&self) -> &[(String, Entry)] {
+        &self.entries
+    }
+
     /// Whether nothing was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The blocks of the directory.
-    pub(super) fn build(self, profile: Profile) -> Result<FinishedDirectory, UploadError> {
+    pub(super) fn build(self, profile: Profile) -> Result<FinishedTree, UploadError> {
         let mut tree = TreeBuilder::new(profile);
         for (sent, entry) in self.entries {
             let path = &sent[self.prefix..];
             let added = match entry {
-                Entry::File(target) => tree.add(path, target),
+                Entry::File(file) => tree.add(path, file.target),
                 Entry::Directory => tree.add_directory(path),
                 Entry::Link(target) => tree.add_symlink(path, &target),
             };

@@ -7,7 +7,7 @@ use axum::extract::{
 use bytes::Bytes;
 use content::unixfs::directory::SYMLINK_MAX;
 
-use super::{Entry, Folder, Intake, Root, Shape, Source, Uploaded, folder::is_hidden};
+use super::{Entry, Folder, Intake, Shape, Source, Uploaded, folder::is_hidden};
 use crate::upload::UploadError;
 
 /// Parts of this type are empty directories, as Kubo's API has it.
@@ -25,10 +25,8 @@ impl Intake {
     /// One plain file is itself; several files, or names with folders in them, are a directory. A folder that holds
     /// everything gives the upload its name and is not wrapped in another one, unless that is asked for.
     pub(super) async fn form(&mut self, mut form: Multipart, shape: &Shape) -> Result<Uploaded, UploadError> {
-        let (mut folder, mut size_bytes, mut left_out) = (Folder::default(), 0, 0);
-        loop {
-            let next = self.pace.wait(form.next_field()).await?;
-            let Some(mut field) = next.map_err(|error| form_error(&error))? else { break };
+        let (mut folder, mut left_out) = (Folder::default(), 0);
+        while let Some(mut field) = self.next_field(&mut form).await? {
             if field.name() != Some("file") {
                 self.skip(&mut field).await?;
                 continue;
@@ -40,30 +38,37 @@ impl Intake {
                 self.skip(&mut field).await?;
                 continue;
             }
-            let entry = match field.content_type() {
-                Some(DIRECTORY_TYPE) => {
-                    self.skip(&mut field).await?;
-                    Entry::Directory
-                }
-                Some(SYMLINK_TYPE) => Entry::Link(self.text(&mut field, SYMLINK_MAX).await?),
-                _ => {
-                    let file = self.file(&mut field).await?;
-                    size_bytes += file.size_bytes;
-                    Entry::File(file.target())
-                }
-            };
+            let entry = self.entry(&mut field).await?;
             folder.add(path, entry);
         }
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no field named 'file'".into()));
         }
         if let Some((name, root)) = folder.single_file().filter(|_| !shape.wrap) {
-            let (root, name) = (Root { target: root.clone(), size_bytes }, name.to_string());
-            return Ok(Uploaded { roots: vec![root], name, left_out });
+            return Ok(Uploaded { roots: vec![root.clone()], name: name.to_string(), left_out });
         }
         let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = Root { target: self.directory(folder).await?, size_bytes };
+        let root = self.directory(folder).await?;
         Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
+    }
+
+    pub(super) async fn next_field<'f>(
+        &mut self,
+        form: &'f mut Multipart,
+    ) -> Result<Option<Field<'f>>, UploadError> {
+        self.pace.wait(form.next_field()).await?.map_err(|error| form_error(&error))
+    }
+
+    /// What a part is.
+    pub(super) async fn entry(&mut self, field: &mut Field<'_>) -> Result<Entry, UploadError> {
+        Ok(match field.content_type() {
+            Some(DIRECTORY_TYPE) => {
+                self.skip(field).await?;
+                Entry::Directory
+            }
+            Some(SYMLINK_TYPE) => Entry::Link(self.text(field, SYMLINK_MAX).await?),
+            _ => Entry::File(self.file(field).await?),
+        })
     }
 }
 

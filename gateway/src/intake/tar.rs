@@ -13,7 +13,6 @@ use std::{
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use content::unixfs::Target;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, EntryType};
@@ -97,9 +96,9 @@ impl Intake {
         let meter = Arc::new(Meter::default());
         let mut archive = Archive::new(Metered { inner: StreamReader::new(bytes), meter: meter.clone() });
         let mut entries = archive.entries().map_err(|error| archive_error(&error))?;
-        let (mut folder, mut size_bytes, mut left_out) = (Folder::default(), 0, 0);
+        let (mut folder, mut left_out) = (Folder::default(), 0);
         // What hard links may lead to.
-        let mut files: HashMap<String, (Target, u64)> = HashMap::new();
+        let mut files: HashMap<String, Root> = HashMap::new();
         loop {
             meter.left.store(HEAD_MAX, Ordering::Relaxed);
             let Some(entry) = self.pace.wait(entries.next()).await? else { break };
@@ -127,19 +126,17 @@ impl Intake {
                 }
                 EntryType::Regular | EntryType::Continuous => {
                     let file = self.file(&mut source).await?;
-                    size_bytes += file.size_bytes;
-                    files.insert(path.to_string(), (file.target(), file.size_bytes));
-                    Entry::File(file.target())
+                    files.insert(path.to_string(), file.clone());
+                    Entry::File(file)
                 }
                 EntryType::Link => {
                     let to = link.unwrap_or_default();
-                    let (target, bytes) = files.get(clean(&to)).ok_or_else(|| {
+                    let file = files.get(clean(&to)).ok_or_else(|| {
                         UploadError::BadArchive(format!(
                             "{path:?} is a hard link to {to:?}, which was not there before"
                         ))
                     })?;
-                    size_bytes += bytes;
-                    Entry::File(target.clone())
+                    Entry::File(file.clone())
                 }
                 EntryType::Symlink => Entry::Link(link.unwrap_or_default()),
                 EntryType::Directory => Entry::Directory,
@@ -161,7 +158,7 @@ impl Intake {
             self.skip(&mut EntrySource { entry: &mut padding, left: 0, buffer: BytesMut::new() }).await?;
         }
         let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = Root { target: self.directory(folder).await?, size_bytes };
+        let root = self.directory(folder).await?;
         Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
     }
 }

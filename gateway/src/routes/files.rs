@@ -58,9 +58,7 @@ pub(super) async fn upload(
     refuse_early(&gateway, &account, request.headers()).await?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let uploaded = intake.request(request, &shape).await?;
-    // What the database does not take is left out here already, so that the answer is what is stored.
-    let name = query.name.unwrap_or(uploaded.name);
-    let name: String = name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect();
+    let name = pin_name(&query.name.unwrap_or(uploaded.name));
     let pin = |Root { target, size_bytes }: Root| PinRequest {
         account: account.clone(),
         name: name.clone(),
@@ -81,6 +79,11 @@ pub(super) async fn upload(
     let first = files.next().ok_or_else(|| ApiError::from(UploadError::TryAgain))?;
     let also = files.collect();
     Ok((StatusCode::CREATED, Json(FileInfo { left_out, also, ..first })))
+}
+
+/// A pin's name as it is stored: what the database does not take is left out here already.
+pub(super) fn pin_name(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
 }
 
 /// What is said of a pin that an upload has become.
