@@ -55,7 +55,9 @@ pub(super) async fn add(
         for outcome in intake.finish(pins).await? {
             outcome?;
         }
-        roots.iter().for_each(|root| gateway.known_roots.invalidate(root));
+        for root in &roots {
+            gateway.known_roots.invalidate(root);
+        }
     }
     let shown = entries.into_iter().map(|(name, target)| {
         let (hash, size) = (target.cid.as_written().to_string(), target.dag_size_bytes.to_string());
