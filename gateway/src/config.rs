@@ -296,6 +296,7 @@ impl Validate for Config {
             / usize::from(self.redundancy.needed.max(1));
         check(uploads.coding_bytes >= coded, "uploads.coding_bytes: must hold one coded segment");
         check(uploads.ingest_bytes >= 4 << 20, "uploads.ingest_bytes: must be at least 4 MiB");
+        check(uploads.dag_nodes_max >= 1_024, "uploads.dag_nodes_max: must be at least 1024");
         check(
             uploads.uploads_max > 0 && uploads.account_uploads_max > 0 && uploads.queue_max > 0,
             "uploads: uploads_max, account_uploads_max and queue_max must not be 0",

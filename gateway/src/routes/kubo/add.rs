@@ -25,7 +25,8 @@ use crate::{
 /// How many bytes `inline` means when it does not say.
 const INLINE_DEFAULT: usize = 32;
 
-/// `add`. The answer comes when everything is durable; `progress` is not reported meanwhile.
+/// `add`. The answer comes when everything is durable; `progress` is not reported meanwhile. `only-hash` takes the same
+/// way and is given up at the end: some pieces may be stored until they are collected.
 pub(super) async fn add(
     State(gateway): State<Gateway>,
     Query(args): Query<Vec<(String, String)>>,
