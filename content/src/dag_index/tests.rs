@@ -137,7 +137,8 @@ fn a_leaf_is_as_good_as_its_length() {
 #[test]
 fn what_lies_under_no_root_is_beside_them() {
     let (a, b, lone) = (raw("first"), raw("the second"), raw("lone"));
-    let (left, right) = (node(&[a.cid.clone(), b.cid.clone()], b"l"), node(&[b.cid.clone()], b"r"));
+    let (left, right) =
+        (node(&[a.cid.clone(), b.cid.clone()], b"l"), node(std::slice::from_ref(&b.cid), b"r"));
     let blocks = [a, b, lone, left, right];
     let mut index = index(&blocks);
     let bytes = |at: &[usize]| at.iter().map(|at| blocks[*at].bytes.len() as u64).sum::<u64>();
