@@ -116,7 +116,11 @@ impl Keys {
 
     /// The account whose key this request carries, if the key allows `scope`.
     pub(crate) async fn account(&self, headers: &HeaderMap, scope: Scope) -> Result<String, AuthError> {
-        let token = bearer(headers).ok_or(AuthError::Missing)?;
+        Ok(self.key_of(bearer(headers).ok_or(AuthError::Missing)?, scope).await?.account)
+    }
+
+    /// The key that this is, if it allows `scope`.
+    pub(crate) async fn key_of(&self, token: &str, scope: Scope) -> Result<ApiKey, AuthError> {
         let (id, secret) =
             token.strip_prefix("pk_").and_then(|rest| rest.split_once('.')).ok_or(AuthError::Invalid)?;
         let key = self.key(id).await?;
@@ -124,6 +128,15 @@ impl Keys {
         if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
             return Err(AuthError::Invalid);
         }
+        self.allowed(key, scope)
+    }
+
+    /// The key of this id, if it allows `scope`: for what its owner signed off before.
+    pub(crate) async fn key_by_id(&self, id: &str, scope: Scope) -> Result<ApiKey, AuthError> {
+        self.allowed(self.key(id).await?, scope)
+    }
+
+    fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
         if key.revoked.is_some() {
             return Err(AuthError::Revoked);
         }
@@ -133,7 +146,7 @@ impl Keys {
         if !key.scopes.split(',').any(|allowed| allowed == scope.name()) {
             return Err(AuthError::Scope(scope.name()));
         }
-        Ok(key.account)
+        Ok(key)
     }
 
     async fn key(&self, id: &str) -> Result<ApiKey, AuthError> {

@@ -1,10 +1,11 @@
 //! Taking an upload in, whatever surface it came by: bytes are counted and waited for in time (`pace`), files become blocks,
-//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`,
+//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `late`, `tar`,
 //! `car`.
 
 mod car;
 mod folder;
 mod form;
+mod late;
 mod pace;
 mod reserve;
 mod several;
@@ -28,6 +29,7 @@ use crate::{
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
 use folder::{Entry, Folder};
+pub(crate) use late::{Expected, Fields, Late, Said};
 use pace::Pace;
 use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;

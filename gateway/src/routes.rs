@@ -7,6 +7,7 @@ mod health;
 mod kubo;
 mod nodes;
 mod origins;
+mod pinata;
 mod refusals;
 mod time_text;
 
@@ -60,6 +61,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(kubo::routes())
+        .merge(pinata::routes(&gateway))
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

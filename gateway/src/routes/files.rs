@@ -145,7 +145,11 @@ fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
 }
 
 /// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
-async fn refuse_early(gateway: &Gateway, account: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) async fn refuse_early(
+    gateway: &Gateway,
+    account: &str,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = announced else { return Ok(()) };
@@ -194,7 +198,7 @@ pub(super) async fn list(
     Ok(Json(FileList { files, cursor }))
 }
 
-fn parse_cursor(text: &str) -> Result<PinCursor, ApiError> {
+pub(super) fn parse_cursor(text: &str) -> Result<PinCursor, ApiError> {
     let parsed = text.split_once('.').and_then(|(created, id)| {
         let is_id = !id.is_empty() && id.len() <= CURSOR_ID_MAX && id.is_ascii();
         is_id.then_some((UnixMicros(created.parse().ok()?), id.to_string()))
