@@ -7,6 +7,7 @@ use std::{
 };
 
 use client::Timeouts;
+use fetch::FetchConfig;
 use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
 use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
@@ -18,7 +19,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
-use crate::geoip::GeoIpConfig;
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How uploads are taken in.
     pub uploads: UploadsConfig,
+    /// Pins by CID.
+    pub pins: PinsConfig,
+    /// How what is not stored here is fetched from elsewhere.
+    pub fetch: FetchConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -194,6 +199,8 @@ impl Default for Config {
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
+            pins: PinsConfig::default(),
+            fetch: FetchConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -315,6 +322,8 @@ impl Validate for Config {
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());
+        problems.extend(self.pins.problems());
+        problems.extend(self.fetch.problems());
         problems
     }
 }

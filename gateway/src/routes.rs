@@ -7,6 +7,7 @@ mod health;
 mod kubo;
 mod nodes;
 mod origins;
+mod psa;
 mod refusals;
 mod time_text;
 
@@ -20,6 +21,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use service::http::{base_routes, error::ApiError};
 
+pub(crate) use self::refusals::store_failed;
 use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
@@ -60,6 +62,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(kubo::routes())
+        .merge(psa::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

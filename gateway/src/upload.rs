@@ -26,6 +26,7 @@ pub(crate) use ingest::{Ingest, IngestParts};
 pub(crate) use packer::{Packer, UploadHandle};
 #[cfg(test)]
 pub(crate) use packing::InHand;
+pub(crate) use packing::new_id;
 pub(crate) use room::Room;
 pub(crate) use seal::Sealer;
 pub(crate) use slots::{UploadSlot, UploadSlots};

@@ -13,7 +13,7 @@ use axum::{
     response::Response,
     routing::post,
 };
-use content::{Cid, Codec};
+use content::{Cid, Codec, cid::CidError};
 use serde_json::json;
 
 use self::answer::{RpcError, line};
@@ -44,13 +44,21 @@ async fn version() -> Response {
 
 /// Who answers. There is no libp2p here, and so no address; the name is that of the network's key.
 async fn id(State(gateway): State<Gateway>) -> Result<Response, RpcError> {
-    let key = gateway.signer.public_key();
-    // What libp2p calls an ed25519 key: type 1, and 32 bytes (specs/peer-ids).
-    let message = [&[0x08, 0x01, 0x12, 0x20], &key.as_bytes()[..]].concat();
-    let name = Cid::identity(Codec::Raw, &message).map_err(RpcError::failed)?.multihash_base58();
+    let message = key_message(&gateway);
+    let name = peer_name(&gateway).map_err(RpcError::failed)?;
     let agent = concat!("pinstripe/", env!("CARGO_PKG_VERSION"));
     let public_key = data_encoding::BASE64.encode(&message);
     Ok(line(&json!({
         "ID": name, "PublicKey": public_key, "Addresses": [], "AgentVersion": agent, "Protocols": []
     })))
+}
+
+/// The network's key as libp2p writes ed25519 keys: type 1, and 32 bytes (specs/peer-ids).
+fn key_message(gateway: &Gateway) -> Vec<u8> {
+    [&[0x08, 0x01, 0x12, 0x20], &gateway.signer.public_key().as_bytes()[..]].concat()
+}
+
+/// The network's key as a libp2p peer id.
+pub(super) fn peer_name(gateway: &Gateway) -> Result<String, CidError> {
+    Ok(Cid::identity(Codec::Raw, &key_message(gateway))?.multihash_base58())
 }
