@@ -6,27 +6,31 @@ mod car;
 mod folder;
 mod form;
 mod pace;
+mod progress;
 mod several;
 mod tar;
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{FromRequest as _, Multipart, Request},
+    extract::Request,
     http::header,
 };
 use bytes::Bytes;
 use content::{
-    Block,
+    Block, Cid,
     unixfs::{Target, profile::Profile, tree::FinishedTree},
 };
 use futures_util::TryStreamExt as _;
+use protocol::time::UnixMillis;
 
 use crate::{
     app::Gateway,
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
+pub(crate) use car::Imported;
 use folder::{Entry, Folder};
 use pace::Pace;
+pub(crate) use progress::Progress;
 pub(crate) use several::Added;
 
 /// One upload on its way in. Dropping it gives it up.
@@ -35,6 +39,7 @@ pub(crate) struct Intake {
     upload: UploadHandle,
     profile: Profile,
     pace: Pace,
+    progress: Option<Progress>,
     /// Files and other entries so far.
     entries: usize,
     _slot: UploadSlot,
@@ -70,6 +75,23 @@ pub(crate) struct Root {
     pub(crate) size_bytes: u64,
 }
 
+/// Length of a pin's name in characters, at most.
+const NAME_MAX: usize = 255;
+
+impl Root {
+    /// The pin that it is to become. What the database does not take in names, and what is too long, is left out here.
+    pub(crate) fn pin(self, account: &str, name: &str, expires: Option<UnixMillis>) -> PinRequest {
+        PinRequest {
+            account: account.to_string(),
+            name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
+            root: self.target.cid,
+            size_bytes: self.size_bytes,
+            dag_size_bytes: self.target.dag_size_bytes,
+            expires,
+        }
+    }
+}
+
 /// What was uploaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Uploaded {
@@ -102,8 +124,23 @@ impl Intake {
     ) -> Result<Self, UploadError> {
         let slot = gateway.uploads.take(account)?;
         let upload = gateway.packer.begin().await?;
+        Ok(Self::new(gateway, upload, profile, slot))
+    }
+
+    /// The same, but nothing is stored, and it cannot be finished: for whoever wants only to know names.
+    pub(crate) fn hash_only(gateway: &Gateway, account: &str, profile: Profile) -> Result<Self, UploadError> {
+        let slot = gateway.uploads.take(account)?;
+        Ok(Self::new(gateway, UploadHandle::unstored(), profile, slot))
+    }
+
+    fn new(gateway: &Gateway, upload: UploadHandle, profile: Profile, slot: UploadSlot) -> Self {
         let pace = Pace::new(&gateway.config.uploads);
-        Ok(Self { gateway: gateway.clone(), upload, profile, pace, entries: 0, _slot: slot })
+        Self { gateway: gateway.clone(), upload, profile, pace, progress: None, entries: 0, _slot: slot }
+    }
+
+    /// Tells how much of each file has come while it is taken in.
+    pub(crate) fn report(&mut self, progress: Progress) {
+        self.progress = Some(progress);
     }
 
     /// Takes the whole body of a request in.
@@ -114,8 +151,7 @@ impl Intake {
             Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
             Some(Packed::Car) => self.car(request.into_body()).await,
             None if form => {
-                let form = Multipart::from_request(request, &()).await;
-                let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+                let form = form::form_of(request).await?;
                 self.form(form, shape).await
             }
             None => self.body(request.into_body()).await,
@@ -133,9 +169,15 @@ impl Intake {
         let mut ingest = Ingest::new(&self.upload, self.gateway.ingest.clone(), self.profile);
         while let Some(bytes) = self.pace.wait(ingest.wait(source.next())).await?? {
             self.pace.count(bytes.len())?;
+            if let Some(progress) = &mut self.progress {
+                progress.count(bytes.len());
+            }
             ingest.write(bytes).await?;
         }
         let file = ingest.finish().await?;
+        if let Some(progress) = &mut self.progress {
+            progress.end();
+        }
         Ok(Root { target: file.target(), size_bytes: file.size_bytes })
     }
 
@@ -196,7 +238,15 @@ impl Intake {
         if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
             return Err(UploadError::Denied(pin.root.clone()));
         }
-        self.upload.finish(pins).await
+        let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
+        let outcomes = self.upload.finish(pins).await?;
+        metrics::counter!("uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
+        for ((root, size_bytes), _) in roots.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            metrics::counter!("uploaded_bytes_total").increment(*size_bytes);
+            // It may have been said a moment ago that it is not here.
+            self.gateway.known_roots.invalidate(root);
+        }
+        Ok(outcomes)
     }
 }
 

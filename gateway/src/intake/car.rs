@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use axum::body::Body;
+use axum::{body::Body, extract::Request};
 use content::{
     Block, Cid,
     block::BlockError,
@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Intake, Root, Source, Uploaded};
+use super::{Intake, Root, Source, Uploaded, form::form_of};
 use crate::upload::UploadError;
 
 /// Blocks of one CAR that may be hashed at the same time.
@@ -38,6 +38,9 @@ const ROOM_STEP: u32 = 1_024;
 /// The blocks and links of one CAR, with the room that they take.
 struct Index {
     dag: DagIndex,
+    /// All blocks that came, however often, and their bytes.
+    read_blocks: u64,
+    read_bytes: u64,
     /// Bytes of the distinct blocks that the CAR brought, and of those that were stored before.
     brought_bytes: u64,
     stored_bytes: u64,
@@ -47,51 +50,91 @@ struct Index {
     room: Vec<OwnedSemaphorePermit>,
 }
 
+/// What came in CARs.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// Each root with what is to be pinned, or why it cannot be.
+    pub(crate) roots: Vec<(Cid, Result<Root, UploadError>)>,
+    /// All blocks that came, repeated ones too.
+    pub(crate) blocks: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
 /// A block that is being checked, with the room that its bytes take.
 type Checked = Result<(Block, OwnedSemaphorePermit), BlockError>;
 
 impl Intake {
     /// The roots of a CAR.
     pub(super) async fn car(&mut self, body: Body) -> Result<Uploaded, UploadError> {
-        let mut body = body.into_data_stream();
-        let mut decoder = CarDecoder::new();
         let mut index = self.index();
+        let names = self.read_car(&mut body.into_data_stream(), &mut index).await?;
+        let mut roots = Vec::new();
+        for name in distinct(names)? {
+            roots.push(self.complete(name, &mut index).await?);
+        }
+        index.charge_rest(roots.iter_mut());
+        Ok(Uploaded { roots, name: String::new(), left_out: 0 })
+    }
+
+    /// The roots of CARs that are the parts of a form, complete or not: parts of one DAG may come in several of them.
+    pub(crate) async fn cars(&mut self, request: Request) -> Result<Imported, UploadError> {
+        let mut form = form_of(request).await?;
+        let (mut index, mut names) = (self.index(), Vec::new());
+        while let Some(mut field) = self.next_field(&mut form).await? {
+            self.count_entry()?;
+            names.extend(self.read_car(&mut field, &mut index).await?);
+        }
+        let mut roots = Vec::new();
+        for name in distinct(names)? {
+            let root = match self.complete(name.clone(), &mut index).await {
+                Err(error) if !matches!(error, UploadError::IncompleteDag(_)) => return Err(error),
+                root => root,
+            };
+            roots.push((name, root));
+        }
+        index.charge_rest(roots.iter_mut().filter_map(|(_, root)| root.as_mut().ok()));
+        Ok(Imported { roots, blocks: index.read_blocks, bytes: index.read_bytes })
+    }
+
+    /// Takes in the blocks of a CAR, and gives the roots that it names.
+    async fn read_car(
+        &mut self,
+        source: &mut impl Source,
+        index: &mut Index,
+    ) -> Result<Vec<Cid>, UploadError> {
+        let mut decoder = CarDecoder::new();
         let mut checking = FuturesOrdered::new();
-        while let Some(bytes) = self.pace.wait(Source::next(&mut body)).await?? {
+        while let Some(bytes) = self.pace.wait(source.next()).await?? {
             self.pace.count(bytes.len())?;
             decoder.push(bytes);
             while let Some(block) = decoder.next_block().map_err(|error| bad_car(&error))? {
-                self.check(block, &mut checking, &mut index).await?;
+                index.read_blocks += 1;
+                index.read_bytes += block.bytes.len() as u64;
+                self.check(block, &mut checking, index).await?;
             }
         }
         decoder.finish().map_err(|error| bad_car(&error))?;
         while !checking.is_empty() {
-            self.take_checked(&mut checking, &mut index).await?;
+            self.take_checked(&mut checking, index).await?;
         }
-        let mut names = decoder.roots().unwrap_or_default().to_vec();
-        names.sort();
-        names.dedup();
-        if names.is_empty() || names.len() > ROOTS_MAX {
-            let count = names.len();
-            return Err(UploadError::BadArchive(format!(
-                "the CAR names {count} roots, not 1 to {ROOTS_MAX}"
-            )));
-        }
-        let mut roots = Vec::new();
-        for name in names {
-            roots.push(self.complete(name, &mut index).await?);
-        }
-        // Blocks that came beside the roots are kept with them, so they count.
-        let under_roots: u64 = roots.iter().map(|root| root.target.dag_size_bytes).sum();
-        roots[0].size_bytes += (index.brought_bytes + index.stored_bytes).saturating_sub(under_roots);
-        Ok(Uploaded { roots, name: String::new(), left_out: 0 })
+        Ok(decoder.roots().unwrap_or_default().to_vec())
     }
 
     fn index(&self) -> Index {
         let max = self.gateway.config.uploads.dag_nodes_max;
         let limits = DagLimits { blocks_max: max, links_max: max };
         let dag = DagIndex::new(limits, self.gateway.dice.bytes());
-        Index { dag, brought_bytes: 0, stored_bytes: 0, reserved: 0, max, room: Vec::new() }
+        Index {
+            dag,
+            read_blocks: 0,
+            read_bytes: 0,
+            brought_bytes: 0,
+            stored_bytes: 0,
+            reserved: 0,
+            max,
+            room: Vec::new(),
+        }
     }
 
     /// Has a block hashed.
@@ -223,7 +266,28 @@ impl Intake {
     }
 }
 
+/// The roots that CARs name, each once.
+fn distinct(mut names: Vec<Cid>) -> Result<Vec<Cid>, UploadError> {
+    names.sort();
+    names.dedup();
+    let count = names.len();
+    if (1..=ROOTS_MAX).contains(&count) {
+        Ok(names)
+    } else {
+        Err(UploadError::BadArchive(format!("the CAR names {count} roots, not 1 to {ROOTS_MAX}")))
+    }
+}
+
 impl Index {
+    /// Has the first root pay for the blocks that came beside all of them: they are kept with them.
+    fn charge_rest<'r>(&self, roots: impl Iterator<Item = &'r mut Root>) {
+        let mut roots: Vec<&mut Root> = roots.collect();
+        let under_roots: u64 = roots.iter().map(|root| root.target.dag_size_bytes).sum();
+        if let Some(first) = roots.first_mut() {
+            first.size_bytes += (self.brought_bytes + self.stored_bytes).saturating_sub(under_roots);
+        }
+    }
+
     fn refused(&self, error: &DagError) -> UploadError {
         match error {
             DagError::TooManyBlocks(_) | DagError::TooManyLinks(_) => UploadError::TooManyBlocks(self.max),

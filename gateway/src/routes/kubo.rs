@@ -4,12 +4,14 @@
 mod add;
 mod answer;
 mod args;
+mod dag;
+mod get;
 mod pins;
 mod read;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Path, State},
     response::Response,
     routing::post,
 };
@@ -25,15 +27,46 @@ pub(super) fn routes() -> Router<Gateway> {
     Router::new()
         // The limit of uploads is in the configuration and checked while they stream.
         .route(&command("add"), post(add::add))
+        .route(&command("dag/import"), post(dag::import))
         .layer(DefaultBodyLimit::disable())
         .route(&command("block/get"), post(read::block_get))
         .route(&command("block/stat"), post(read::block_stat))
         .route(&command("cat"), post(read::cat))
+        .route(&command("dag/export"), post(dag::export))
+        .route(&command("get"), post(get::get))
         .route(&command("ls"), post(read::ls))
         .route(&command("pin/ls"), post(pins::list))
         .route(&command("pin/rm"), post(pins::remove))
+        .route(&command("pin/verify"), post(pins::verify))
         .route(&command("version"), post(version))
         .route(&command("id"), post(id))
+        .route(&command("{*command}"), post(unknown))
+}
+
+/// What Kubo has beyond content and pins.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("files", "there is no file system that changes here: add makes directories"),
+    ("key", "there are no names that change here"),
+    ("name", "there are no names that change here"),
+    ("swarm", "there is no libp2p here"),
+    ("bitswap", "there is no libp2p here"),
+    ("bootstrap", "there is no libp2p here"),
+    ("dht", "there is no libp2p here"),
+    ("pubsub", "there is no libp2p here"),
+    ("routing", "there is no libp2p here"),
+    ("config", "the operator configures this service"),
+    ("repo", "there is no repository of one machine here"),
+    ("pin/remote", "this is a pinning service itself: see /psa/pins"),
+];
+
+/// A command that there is none of.
+async fn unknown(Path(command): Path<String>) -> RpcError {
+    let belongs = |family: &str| {
+        command.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let why =
+        ELSEWHERE.iter().find(|(family, _)| belongs(family)).map_or("it is not known here", |(_, why)| why);
+    RpcError::no_command(format!("{command}: {why}"))
 }
 
 async fn version() -> Response {

@@ -1,25 +1,31 @@
 //! Reading: blocks, files and directories.
 
 use axum::{
-    body::Body,
     extract::{Query, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
+use bytes::Bytes;
 use content::{
     Cid, Codec,
     unixfs::walk::{Kind, Listing, kind, list},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use retrieval::{ReadError, resolve, stream_file};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use retrieval::{ReadError, Resolved, resolve, stream_body, stream_file};
 use serde_json::{Value, json};
 
 use super::{
     answer::{RpcError, line},
     args::{Args, content_path},
 };
-use crate::{app::Gateway, auth::Scope};
+use crate::{
+    app::Gateway,
+    auth::Scope,
+    routes::content::{TOO_MANY_READS, hold, read_slot},
+};
 
+/// Bytes of no known type.
+const BYTES: &str = "application/octet-stream";
 /// Entries of one directory that are listed, at most: the answer is one piece of JSON.
 const LISTED_MAX: usize = 100_000;
 
@@ -28,18 +34,38 @@ const SHARDS_MAX: usize = 10_000;
 /// Entries looked at at once.
 const LOOKS_MAX: usize = 16;
 
-type Asked = Query<Vec<(String, String)>>;
+pub(super) type Asked = Query<Vec<(String, String)>>;
 
-/// A block by its CID.
-async fn block(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    args: &Args,
-) -> Result<(Cid, content::Block), RpcError> {
+/// What the argument leads to, for an account that may read.
+pub(super) async fn find(gateway: &Gateway, headers: &HeaderMap, args: &Args) -> Result<Resolved, RpcError> {
     gateway.keys.account(headers, Scope::Read).await?;
     let (cid, path) = content_path(args.required()?)?;
-    let resolved = resolve(&gateway.blocks, &cid, &path).await?;
-    Ok((resolved.block.cid.clone(), resolved.block))
+    let resolved = resolve(&gateway.blocks, &cid, &path);
+    let timeout = gateway.answers.first_byte_timeout;
+    Ok(tokio::time::timeout(timeout, resolved).await.unwrap_or(Err(ReadError::TooSlow))?)
+}
+
+/// Content that is sent while it is read. As long as none of it was read, an error has a status; after that the connection
+/// is broken off.
+pub(super) async fn sent<S>(
+    gateway: &Gateway,
+    content_type: &'static str,
+    bytes: S,
+) -> Result<Response, RpcError>
+where
+    S: Stream<Item = Result<Bytes, ReadError>> + Send + 'static,
+{
+    let slot = read_slot(gateway).ok_or_else(|| RpcError::busy(TOO_MANY_READS))?;
+    let mut bytes = Box::pin(bytes);
+    let first = tokio::time::timeout(gateway.answers.first_byte_timeout, bytes.try_next()).await;
+    let first = first.unwrap_or(Err(ReadError::TooSlow))?;
+    let mut response = Response::new(stream_body(first, bytes, gateway.answers.stall_timeout));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // So Kubo tells content from lines.
+    headers.insert("x-stream-output", HeaderValue::from_static("1"));
+    Ok(hold(slot, response))
 }
 
 /// `block/get`: its bytes.
@@ -48,8 +74,9 @@ pub(super) async fn block_get(
     Query(args): Asked,
     headers: HeaderMap,
 ) -> Result<Response, RpcError> {
-    let (_, block) = block(&gateway, &headers, &Args(args)).await?;
-    Ok(plain(Body::from(block.bytes)))
+    let block = find(&gateway, &headers, &Args(args)).await?.block;
+    let bytes = stream::iter([Ok(block.bytes)]);
+    sent(&gateway, BYTES, bytes).await
 }
 
 /// `block/stat`: its length.
@@ -58,8 +85,8 @@ pub(super) async fn block_stat(
     Query(args): Asked,
     headers: HeaderMap,
 ) -> Result<Response, RpcError> {
-    let (cid, block) = block(&gateway, &headers, &Args(args)).await?;
-    Ok(line(&json!({ "Key": cid.as_written().to_string(), "Size": block.bytes.len() })))
+    let block = find(&gateway, &headers, &Args(args)).await?.block;
+    Ok(line(&json!({ "Key": block.cid.as_written().to_string(), "Size": block.bytes.len() })))
 }
 
 /// `cat`: the bytes of a file, or `length` of them from `offset`.
@@ -69,7 +96,7 @@ pub(super) async fn cat(
     headers: HeaderMap,
 ) -> Result<Response, RpcError> {
     let args = Args(args);
-    let (_, block) = block(&gateway, &headers, &args).await?;
+    let block = find(&gateway, &headers, &args).await?.block;
     let size = match kind(&block).map_err(ReadError::from)? {
         Kind::Raw { size_bytes } | Kind::File { size_bytes } => size_bytes,
         Kind::Directory | Kind::HamtShard => return Err(RpcError::argument("this dag node is a directory")),
@@ -78,7 +105,7 @@ pub(super) async fn cat(
     let start = args.number("offset")?.unwrap_or(0).min(size);
     let end = args.number("length")?.map_or(size, |length| start.saturating_add(length).min(size));
     let bytes = stream_file(gateway.blocks.clone(), block, start..end);
-    let mut response = plain(Body::from_stream(bytes));
+    let mut response = sent(&gateway, BYTES, bytes).await?;
     response.headers_mut().insert("x-content-length", (end - start).into());
     Ok(response)
 }
@@ -147,12 +174,4 @@ async fn look_at(gateway: &Gateway, cid: &Cid) -> Result<(u8, u64), RpcError> {
         Ok(Kind::Symlink(target)) => (4, target.len() as u64),
         Err(_) => (0, 0),
     })
-}
-
-fn plain(body: Body) -> Response {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
-    response
 }

@@ -1,0 +1,108 @@
+//! DAGs as CARs.
+
+use axum::http::{StatusCode, header};
+use content::{Block, Cid, Codec, HashFn, car, car::CarDecoder};
+use serde_json::{Value, json};
+
+use super::{Part, World, add, call, lines, patterned, refused, send_form};
+
+/// The roots and blocks of a CAR.
+fn read(bytes: &[u8]) -> (Vec<Cid>, Vec<Block>) {
+    let mut decoder = CarDecoder::new();
+    decoder.push(bytes.to_vec().into());
+    let mut blocks = Vec::new();
+    while let Some(block) = decoder.next_block().unwrap() {
+        blocks.push(block);
+    }
+    decoder.finish().unwrap();
+    (decoder.roots().unwrap().to_vec(), blocks)
+}
+
+fn write(roots: &[Cid], blocks: &[Block]) -> Vec<u8> {
+    let mut bytes = match roots {
+        [root] => car::header_as_written(root),
+        roots => car::header(roots),
+    };
+    for block in blocks {
+        bytes.extend(car::frame_prefix(&block.cid, block.bytes.len()));
+        bytes.extend_from_slice(&block.bytes);
+    }
+    bytes
+}
+
+async fn import(world: &World, query: &str, cars: &[&[u8]]) -> super::Answer {
+    let parts: Vec<Part<'_>> = cars.iter().map(|car| ("", "application/octet-stream", *car)).collect();
+    send_form(world, &format!("dag/import{query}"), &parts).await
+}
+
+fn root_line(cid: &str, message: &str) -> Value {
+    json!({ "Root": { "Cid": { "/": cid }, "PinErrorMsg": message } })
+}
+
+/// A directory with a file of several blocks; the directory's name and its CAR.
+async fn exported(world: &World, bytes: &[u8]) -> (String, Vec<u8>) {
+    let parts: [Part<'_>; 2] = [("d%2Fbig", "text/plain", bytes), ("d%2Fsmall", "text/plain", b"s")];
+    let added = lines(&add(world, "", &parts).await);
+    let root = added[2]["Hash"].as_str().unwrap().to_string();
+    let answer = call(world, &format!("dag/export?arg={root}")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "application/vnd.ipld.car; version=1");
+    (root, answer.body.to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_is_imported_elsewhere() {
+    let bytes = patterned(1, 900_000);
+    let (root, car) = exported(&World::new().await, &bytes).await;
+    let (roots, blocks) = read(&car);
+    assert_eq!(roots[0].as_written().to_string(), root);
+    assert_eq!(blocks.len(), 1 + 1 + 4 + 1, "directory, file, its leaves, the other file");
+
+    let world = World::new().await;
+    let answer = lines(&import(&world, "?stats=true", &[&car]).await);
+    let total: usize = blocks.iter().map(|block| block.bytes.len()).sum();
+    let stats = json!({ "Stats": { "BlockCount": 7, "BlockBytesCount": total } });
+    assert_eq!(answer, [root_line(&root, ""), stats]);
+    world.assert_reads(&format!("{root}/big"), &bytes).await;
+    assert_eq!(world.get(&format!("/v1/files/{root}")).await.status, StatusCode::OK, "it is pinned");
+    assert_eq!(lines(&import(&world, "?silent=true", &[&car]).await), [] as [Value; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dag_may_come_in_several_cars() {
+    let bytes = patterned(1, 900_000);
+    let (root, car) = exported(&World::new().await, &bytes).await;
+    let (roots, blocks) = read(&car);
+    let (first, second) = blocks.split_at(3);
+    let world = World::new().await;
+    let (first, second) = (write(&roots, first), write(&roots, second));
+    assert_eq!(refused(&import(&world, "", &[&first]).await).0, 422, "a part alone");
+    assert_eq!(lines(&import(&world, "", &[&first, &second]).await), [root_line(&root, "")]);
+    world.assert_reads(&format!("{root}/big"), &bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_that_are_complete_are_pinned_beside_others() {
+    let world = World::new().await;
+    let whole = Block::of(Codec::Raw, HashFn::Sha2_256, b"whole".to_vec().into());
+    let missing = Cid::of(Codec::Raw, HashFn::Sha2_256, b"not there");
+    let car = write(&[missing.clone(), whole.cid.clone()], std::slice::from_ref(&whole));
+    let answer = lines(&import(&world, "", &[&car]).await);
+    let of = |cid: &Cid| {
+        let found = answer.iter().find(|line| line["Root"]["Cid"]["/"] == json!(cid.to_string()));
+        found.unwrap()["Root"]["PinErrorMsg"].as_str().unwrap().to_string()
+    };
+    assert_eq!(of(&whole.cid), "");
+    assert!(of(&missing).contains(&missing.to_string()), "{answer:?}");
+    assert_eq!(answer[2]["Type"], "error", "and Kubo's clients hear of it at the end");
+    let pins = call(&world, "pin/ls").await.json()["Keys"].clone();
+    assert_eq!(pins.as_object().unwrap().keys().collect::<Vec<_>>(), [&whole.cid.to_string()]);
+
+    let alone = write(std::slice::from_ref(&missing), &[]);
+    let (status, message) = refused(&import(&world, "", &[&alone]).await);
+    assert_eq!((status, message.contains(&missing.to_string())), (422, true), "{message}");
+    assert_eq!(refused(&import(&world, "", &[&write(&[], &[whole])]).await).0, 400, "no roots");
+    assert_eq!(refused(&import(&world, "", &[b"no car"]).await).0, 400);
+    assert_eq!(refused(&import(&world, "?pin-roots=false", &[&car]).await).0, 400);
+    assert_eq!(refused(&call(&world, "dag/import").await).0, 400, "no form");
+}
