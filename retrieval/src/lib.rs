@@ -21,7 +21,7 @@ pub use http::{
     is_only_if_cached, not_cached, refusal, respond, stream_body, stream_car, stream_tar,
 };
 pub use locate::{Found, LocateError, LocateFuture, Locator};
-pub use resolve::{Resolved, Way, resolve};
+pub use resolve::{Resolved, Way, resolve, resolve_data};
 
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,17 @@ mod answer;
 mod args;
 mod dag;
 mod get;
+mod ls;
 mod pins;
 mod read;
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Path, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::Response,
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use content::{Cid, Codec};
 use serde_json::json;
@@ -23,24 +26,47 @@ use crate::app::Gateway;
 
 /// All commands that there are.
 pub(super) fn routes() -> Router<Gateway> {
-    let command = |name: &str| format!("/api/v0/{name}");
-    Router::new()
-        // The limit of uploads is in the configuration and checked while they stream.
-        .route(&command("add"), post(add::add))
-        .route(&command("dag/import"), post(dag::import))
-        .layer(DefaultBodyLimit::disable())
-        .route(&command("block/get"), post(read::block_get))
-        .route(&command("block/stat"), post(read::block_stat))
-        .route(&command("cat"), post(read::cat))
-        .route(&command("dag/export"), post(dag::export))
-        .route(&command("get"), post(get::get))
-        .route(&command("ls"), post(read::ls))
-        .route(&command("pin/ls"), post(pins::list))
-        .route(&command("pin/rm"), post(pins::remove))
-        .route(&command("pin/verify"), post(pins::verify))
-        .route(&command("version"), post(version))
-        .route(&command("id"), post(id))
-        .route(&command("{*command}"), post(unknown))
+    let uploads = [("add", post(add::add)), ("dag/import", post(dag::import))];
+    let others = [
+        ("block/get", post(read::block_get)),
+        ("block/stat", post(read::block_stat)),
+        ("cat", post(read::cat)),
+        ("dag/export", post(dag::export)),
+        ("dag/get", post(dag::get)),
+        ("dag/resolve", post(dag::resolve)),
+        ("get", post(get::get)),
+        ("id", post(id)),
+        ("ls", post(ls::ls)),
+        ("pin/ls", post(pins::list)),
+        ("pin/rm", post(pins::remove)),
+        ("pin/verify", post(pins::verify)),
+        ("resolve", post(dag::resolve_path)),
+        ("version", post(version)),
+        ("{*command}", post(unknown)),
+    ];
+    let add = |router: Router<Gateway>, (name, method): (&str, MethodRouter<Gateway>)| {
+        router.route(&format!("/api/v0/{name}"), method.options(async || StatusCode::NO_CONTENT))
+    };
+    // The limit of uploads is in the configuration and checked while they stream.
+    let uploads = uploads.into_iter().fold(Router::new(), add).layer(DefaultBodyLimit::disable());
+    others.into_iter().fold(uploads, add).layer(map_response(for_any_origin))
+}
+
+/// Lets web pages of any origin use the API: whoever calls has to send a key, which browsers do not add by themselves.
+async fn for_any_origin(mut response: Response) -> Response {
+    let cors = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, User-Agent, X-Requested-With"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "Retry-After, X-Chunked-Output, X-Content-Length, X-Stream-Output",
+        ),
+    ];
+    for (name, value) in cors {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// What Kubo has beyond content and pins.

@@ -5,14 +5,16 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use content::{Cid, unixfs::profile::Profile};
-use retrieval::stream_car;
+use bytes::Bytes;
+use content::{Cid, ipld, unixfs::profile::Profile};
+use futures_util::stream;
+use retrieval::{ReadError, stream_car};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{RpcError, lines},
+    answer::{RpcError, line, lines},
     args::Args,
-    read::{Asked, find, sent},
+    read::{Asked, BYTES, find, find_data, sent},
 };
 use crate::{
     app::Gateway,
@@ -30,6 +32,50 @@ pub(super) async fn export(
     let root = find(&gateway, &headers, &Args(args)).await?;
     let car = stream_car(gateway.blocks.clone(), &root, gateway.answers.car_blocks_max);
     sent(&gateway, "application/vnd.ipld.car; version=1", car).await
+}
+
+/// `dag/get`: the data that a path leads to, as dag-json, or a whole block as it is.
+pub(super) async fn get(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let args = Args(args);
+    let (block, rest) = find_data(&gateway, &headers, &args).await?;
+    let codec = args.get("output-codec").unwrap_or("dag-json");
+    let bytes: Bytes = match ipld::dag_json(&block, &rest) {
+        _ if rest.is_empty() && codec == block.cid.codec().to_string() => block.bytes,
+        Some(text) if codec == "dag-json" => {
+            text.map_err(|error| ReadError::BadData(block.cid.clone(), error))?.into()
+        }
+        _ => {
+            let from = block.cid.codec();
+            return Err(RpcError::argument(format!("{from} is not shown as {codec} here")));
+        }
+    };
+    let content_type = if codec == "dag-json" { "application/vnd.ipld.dag-json" } else { BYTES };
+    sent(&gateway, content_type, stream::iter([Ok(bytes)])).await
+}
+
+/// `dag/resolve`: the block that a path leads to, and what of the path lies within it.
+pub(super) async fn resolve(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let (block, rest) = find_data(&gateway, &headers, &Args(args)).await?;
+    Ok(line(&json!({ "Cid": { "/": block.cid.as_written().to_string() }, "RemPath": rest.join("/") })))
+}
+
+/// `resolve`: the same as a path.
+pub(super) async fn resolve_path(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let (block, rest) = find_data(&gateway, &headers, &Args(args)).await?;
+    let path = rest.iter().fold(format!("/ipfs/{}", block.cid.as_written()), |path, name| path + "/" + name);
+    Ok(line(&json!({ "Path": path })))
 }
 
 /// `dag/import`: the roots of CARs become pins, those at least of which all blocks came or were here.

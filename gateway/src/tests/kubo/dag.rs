@@ -106,3 +106,29 @@ async fn roots_that_are_complete_are_pinned_beside_others() {
     assert_eq!(refused(&import(&world, "?pin-roots=false", &[&car]).await).0, 400);
     assert_eq!(refused(&call(&world, "dag/import").await).0, 400, "no form");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_is_shown_and_paths_are_followed_into_it() {
+    let world = World::new().await;
+    let leaf = Block::of(Codec::Raw, HashFn::Sha2_256, b"leaf".to_vec().into());
+    let json_text = format!(r#"{{"a":{{"b":[1,{{"/":"{}"}}]}},"c":"x"}}"#, leaf.cid);
+    let node = Block::of(Codec::DagJson, HashFn::Sha2_256, json_text.clone().into());
+    let car = write(std::slice::from_ref(&node.cid), &[node.clone(), leaf.clone()]);
+    lines(&import(&world, "", &[&car]).await);
+    let cid = &node.cid;
+    let get = async |arg: &str| call(&world, &format!("dag/get?arg={cid}{arg}")).await;
+    assert_eq!(get("").await.body, json_text);
+    assert_eq!(get("").await.headers[header::CONTENT_TYPE], "application/vnd.ipld.dag-json");
+    assert_eq!(get("/a/b/0").await.body, "1");
+    assert_eq!(get("/a/b/1").await.json(), json!({ "/": { "bytes": "bGVhZg" } }), "the link is followed");
+    assert_eq!(get("/a/b/1&output-codec=raw").await.body, "leaf");
+    assert_eq!(refused(&get("/a/b/2").await).0, 404);
+    assert_eq!(refused(&get("&output-codec=dag-cbor").await).0, 400);
+    let resolved = async |arg: &str| call(&world, &format!("dag/resolve?arg={cid}{arg}")).await.json();
+    let named = |cid: &Cid, rest: &str| json!({ "Cid": { "/": cid.to_string() }, "RemPath": rest });
+    assert_eq!(resolved("").await, named(cid, ""));
+    assert_eq!(resolved("/a/b/0").await, named(cid, "a/b/0"));
+    assert_eq!(resolved("/a/b/1").await, named(&leaf.cid, ""));
+    let path = call(&world, &format!("resolve?arg=/ipfs/{cid}/a/b")).await.json();
+    assert_eq!(path, json!({ "Path": format!("/ipfs/{cid}/a/b") }));
+}

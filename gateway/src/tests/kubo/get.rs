@@ -5,10 +5,11 @@ use std::io::Read as _;
 use axum::http::{StatusCode, header};
 use flate2::read::GzDecoder;
 use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 use tokio_tar::{Archive, EntryType};
 
-use super::{Part, World, add, call, lines, patterned, refused};
-use crate::tests::world::Answer;
+use super::{Method, Part, World, add, call, lines, patterned, refused};
+use crate::tests::world::{Answer, request};
 
 /// Paths, kinds and lengths of an archive's entries, and the bytes of its first file.
 async fn entries(tar: &[u8]) -> (Vec<(String, EntryType, u64)>, Vec<u8>) {
@@ -75,6 +76,48 @@ async fn archives_and_files_are_compressed() {
     for wrong in ["&compress=true", "&archive=true&compress=true&compression-level=0", "/no"] {
         let (status, _) = refused(&call(&world, &format!("get?arg={root}{wrong}")).await);
         assert_eq!(status, if wrong == "/no" { 404 } else { 400 }, "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_are_listed_in_lines_too() {
+    let world = World::new().await;
+    let parts: [Part<'_>; 3] = [
+        ("d%2Fb", "text/plain", b"1"),
+        ("d%2Fa", "text/plain", b"22"),
+        ("d%2Fl", "application/symlink", b"a"),
+    ];
+    let added = lines(&add(&world, "", &parts).await);
+    let (file, root) = (added[0]["Hash"].as_str().unwrap(), added[3]["Hash"].as_str().unwrap());
+    let once = call(&world, &format!("ls?arg=/ipfs/{root}")).await.json()["Objects"][0].clone();
+    assert_eq!(once["Hash"], root, "and not the path: clients take it for a CID");
+    assert_eq!((&once["Links"][2]["Type"], &once["Links"][2]["Target"]), (&json!(4), &json!("a")));
+    let streamed = lines(&call(&world, &format!("ls?arg={root}&stream=true")).await);
+    let links: Vec<&Value> = streamed.iter().map(|line| &line["Objects"][0]["Links"][0]).collect();
+    assert_eq!(links, once["Links"].as_array().unwrap().iter().collect::<Vec<_>>());
+    assert_eq!(streamed[0]["Objects"][0]["Links"].as_array().unwrap().len(), 1);
+    let quick =
+        lines(&call(&world, &format!("ls?arg={root}&stream=true&resolve-type=false&size=false")).await);
+    assert_eq!(quick[0]["Objects"][0]["Links"][0]["Type"], 0);
+    let of_file = call(&world, &format!("ls?arg={root}/b")).await.json();
+    assert_eq!(of_file, json!({ "Objects": [{ "Hash": file, "Links": [] }] }));
+    let (status, _) = refused(&call(&world, &format!("ls?arg={root}/no&stream=true")).await);
+    assert_eq!(status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_any_origin_may_call() {
+    let world = World::new().await;
+    for command in ["add", "pin/ls", "nonsense"] {
+        let uri = format!("/api/v0/{command}");
+        let answer = world.send(request(Method::OPTIONS, &uri, None, "")).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{command}");
+        assert_eq!(answer.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        let allowed = answer.headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
+        assert!(allowed.contains("Authorization"), "{allowed}");
+        let refused = world.send(request(Method::POST, &uri, None, "")).await;
+        assert!(refused.status.is_client_error() || refused.status == StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(refused.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*", "or nobody sees why");
     }
 }
 
