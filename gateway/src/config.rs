@@ -78,7 +78,8 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
-    /// Blocks of CARs in progress and links between them, over all uploads, at most: each takes up to 160 bytes of memory.
+    /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
+    /// 160 bytes of memory, and a long name several times that.
     pub dag_nodes_max: u32,
     /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
     /// durable.
@@ -107,6 +108,9 @@ pub struct UploadsConfig {
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// How long blocks are kept that were uploaded without being pinned.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
@@ -227,6 +231,7 @@ impl Default for UploadsConfig {
             idle_timeout: Duration::from_secs(30),
             rate_min: 4 << 10,
             lease: Duration::from_mins(10),
+            hold: Duration::from_hours(24),
             orphan_delay: Duration::from_hours(24),
         }
     }

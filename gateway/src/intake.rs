@@ -2,11 +2,14 @@
 //! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`,
 //! `car`.
 
+mod blocks;
 mod car;
+mod dag;
 mod folder;
 mod form;
 mod pace;
 mod progress;
+mod reserve;
 mod several;
 mod tar;
 
@@ -22,15 +25,18 @@ use content::{
 };
 use futures_util::TryStreamExt as _;
 use protocol::time::UnixMillis;
+use store::{Beside, Claim};
 
 use crate::{
     app::Gateway,
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
+pub(crate) use blocks::{DagStat, Put};
 pub(crate) use car::Imported;
 use folder::{Entry, Folder};
 use pace::Pace;
 pub(crate) use progress::Progress;
+use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;
 
 /// One upload on its way in. Dropping it gives it up.
@@ -42,7 +48,19 @@ pub(crate) struct Intake {
     progress: Option<Progress>,
     /// Files and other entries so far.
     entries: usize,
+    /// Room for their names.
+    names: Reserved,
+    names_bytes: usize,
+    /// What came that no root needs.
+    beside: Option<BesideRoots>,
     _slot: UploadSlot,
+}
+
+/// Blocks that came with a CAR and that none of its roots needs.
+struct BesideRoots {
+    bytes: u64,
+    /// A hash over the names of all blocks of the CAR, in order.
+    digest: blake3::Hash,
 }
 
 /// What a request's body is, and what is to become of the names in it.
@@ -82,6 +100,9 @@ impl Root {
     /// The pin that it is to become. What the database does not take in names, and what is too long, is left out here.
     pub(crate) fn pin(self, account: &str, name: &str, expires: Option<UnixMillis>) -> PinRequest {
         PinRequest {
+            waiting: None,
+            claim: Claim::Pin,
+            beside: None,
             account: account.to_string(),
             name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
             root: self.target.cid,
@@ -93,7 +114,7 @@ impl Root {
 }
 
 /// What was uploaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Uploaded {
     /// What is to be pinned: one root, or all those of a CAR.
     pub(crate) roots: Vec<Root>,
@@ -135,7 +156,19 @@ impl Intake {
 
     fn new(gateway: &Gateway, upload: UploadHandle, profile: Profile, slot: UploadSlot) -> Self {
         let pace = Pace::new(&gateway.config.uploads);
-        Self { gateway: gateway.clone(), upload, profile, pace, progress: None, entries: 0, _slot: slot }
+        let names = Reserved::new(gateway);
+        Self {
+            gateway: gateway.clone(),
+            upload,
+            profile,
+            pace,
+            progress: None,
+            entries: 0,
+            names,
+            names_bytes: 0,
+            beside: None,
+            _slot: slot,
+        }
     }
 
     /// Tells how much of each file has come while it is taken in.
@@ -161,7 +194,7 @@ impl Intake {
     /// One file that is the whole body.
     async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
         let root = self.file(&mut body.into_data_stream()).await?;
-        Ok(Uploaded { roots: vec![root], name: String::new(), left_out: 0 })
+        Ok(Uploaded { roots: vec![root], ..Uploaded::default() })
     }
 
     /// One file.
@@ -209,6 +242,14 @@ impl Intake {
         if self.entries > max { Err(UploadError::TooManyFiles(max)) } else { Ok(()) }
     }
 
+    /// Adds an entry to a directory, if there is room for its name.
+    fn keep(&mut self, folder: &mut Folder, path: String, entry: Entry) -> Result<(), UploadError> {
+        self.names_bytes += path.len() + Folder::ENTRY_BYTES;
+        self.names.reach(self.names_bytes.div_ceil(PLACE_BYTES))?;
+        folder.add(path, entry);
+        Ok(())
+    }
+
     /// Makes the directory of all entries.
     async fn directory(&mut self, folder: Folder) -> Result<Root, UploadError> {
         let size_bytes = folder.size_bytes();
@@ -233,10 +274,18 @@ impl Intake {
     }
 
     /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.
-    pub(crate) async fn finish(self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+    pub(crate) async fn finish(self, mut pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
         let denylist = self.gateway.blocks.denylist();
         if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
             return Err(UploadError::Denied(pin.root.clone()));
+        }
+        // What came beside the roots is kept with each of them, so it is paid for with each: it stays as long as any does.
+        for pin in &mut pins {
+            pin.beside = self.beside.as_ref().map(|beside| {
+                let name =
+                    [pin.account.as_bytes(), &[0], pin.root.as_bytes(), beside.digest.as_bytes()].concat();
+                Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
+            });
         }
         let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
         let outcomes = self.upload.finish(pins).await?;

@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{Committed, Outcome, Pin, PinCursor};
+use store::{Committed, Outcome, Pin, PinCursor, PinState};
 
 use super::{
     refusals::store_failed,
@@ -80,8 +80,9 @@ async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<
 
 /// A pin that was just made.
 fn new_pin(pin: PinRequest, Outcome { pin: id, created, .. }: Outcome) -> Pin {
-    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires } = pin;
-    Pin { id, account, cid, name, size_bytes, dag_size_bytes, created, expires }
+    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires, .. } = pin;
+    let state = PinState::Pinned;
+    Pin { id, account, cid, name, state, size_bytes, dag_size_bytes, created, expires }
 }
 
 /// The pin that the account had already. When it was removed a moment ago the upload came too late for it.

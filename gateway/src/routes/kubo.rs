@@ -8,6 +8,7 @@ mod dag;
 mod get;
 mod ls;
 mod pins;
+mod put;
 mod read;
 
 use axum::{
@@ -26,7 +27,12 @@ use crate::app::Gateway;
 
 /// All commands that there are.
 pub(super) fn routes() -> Router<Gateway> {
-    let uploads = [("add", post(add::add)), ("dag/import", post(dag::import))];
+    let uploads = [
+        ("add", post(add::add)),
+        ("block/put", post(put::block_put)),
+        ("dag/import", post(dag::import)),
+        ("dag/put", post(put::dag_put)),
+    ];
     let others = [
         ("block/get", post(read::block_get)),
         ("block/stat", post(read::block_stat)),
@@ -34,11 +40,14 @@ pub(super) fn routes() -> Router<Gateway> {
         ("dag/export", post(dag::export)),
         ("dag/get", post(dag::get)),
         ("dag/resolve", post(dag::resolve)),
+        ("dag/stat", post(dag::stat)),
         ("get", post(get::get)),
         ("id", post(id)),
         ("ls", post(ls::ls)),
+        ("pin/add", post(pins::add)),
         ("pin/ls", post(pins::list)),
         ("pin/rm", post(pins::remove)),
+        ("pin/update", post(pins::update)),
         ("pin/verify", post(pins::verify)),
         ("resolve", post(dag::resolve_path)),
         ("version", post(version)),

@@ -4,6 +4,7 @@ mod dag;
 mod follow;
 mod get;
 mod pins;
+mod put;
 
 use axum::{
     body::Body,
@@ -212,7 +213,7 @@ async fn refusals_have_kubos_form() {
         "?cid-version=0&hash=blake3",
         "?nocopy=true",
         "?to-files=/x",
-        "?pin=false",
+        "?pin=maybe",
         "?inline=true&inline-limit=4096",
         "?max-file-links=1",
     ] {

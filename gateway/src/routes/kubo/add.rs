@@ -6,6 +6,7 @@ use axum::{
     extract::{Query, Request, State},
     response::Response,
 };
+use protocol::time::UnixMillis;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -44,7 +45,8 @@ pub(super) async fn add(
     };
     let wrap = args.flag("wrap-with-directory")?.or(args.flag("w")?).unwrap_or(false);
     let name = args.get("pin-name").unwrap_or_default().to_string();
-    let adding = Adding { intake, account, name, wrap, only_hash };
+    let hold_until = (args.flag("pin")? == Some(false)).then(|| gateway.hold_until());
+    let adding = Adding { intake, account, name, wrap, only_hash, hold_until };
     if args.flag("progress")?.unwrap_or(false) {
         return follow(adding, request).await;
     }
@@ -59,6 +61,8 @@ struct Adding {
     name: String,
     wrap: bool,
     only_hash: bool,
+    /// Nothing is pinned, and kept only until then.
+    hold_until: Option<UnixMillis>,
 }
 
 impl Adding {
@@ -66,8 +70,11 @@ impl Adding {
     async fn take(mut self, request: Request) -> Result<Vec<Value>, RpcError> {
         let Added { entries, roots } = self.intake.several(request, self.wrap).await?;
         if !self.only_hash {
-            let pins: Vec<PinRequest> =
-                roots.into_iter().map(|root| root.pin(&self.account, &self.name, None)).collect();
+            let pins = roots.into_iter().map(|root| root.pin(&self.account, &self.name, None));
+            let pins: Vec<PinRequest> = match self.hold_until {
+                Some(until) => pins.map(|pin| pin.held(until)).collect(),
+                None => pins.collect(),
+            };
             for outcome in self.intake.finish(pins).await? {
                 outcome?;
             }
@@ -113,9 +120,6 @@ fn refuse_unsupported(args: &Args) -> Result<(), RpcError> {
         if args.get(name).is_some_and(|value| !value.is_empty()) {
             return Err(RpcError::argument(format!("{name} is not supported")));
         }
-    }
-    if args.flag("pin")? == Some(false) {
-        return Err(RpcError::argument("pin=false is not supported: what is not pinned is not kept"));
     }
     Ok(())
 }

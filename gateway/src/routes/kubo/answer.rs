@@ -38,6 +38,17 @@ impl RpcError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// Something that cannot be pinned because not all of it is here, unless the cause is another one.
+    pub(super) fn not_stored(why: Self) -> Self {
+        match why.status {
+            StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Self::not_found(format!(
+                "{}; this command does not look for it elsewhere, POST /psa/pins does",
+                why.message
+            )),
+            _ => why,
+        }
+    }
+
     /// Too much is asked for at once.
     pub(super) fn busy(message: impl ToString) -> Self {
         Self { retry_after_secs: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{RpcError, line, lines},
-    args::Args,
+    args::{Args, target},
     read::{Asked, BYTES, find, find_data, sent},
 };
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Imported, Intake, Root},
+    intake::{DagStat, Imported, Intake},
     upload::UploadError,
 };
 
@@ -86,45 +86,50 @@ pub(super) async fn import(
 ) -> Result<Response, RpcError> {
     let args = Args(args);
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
-    if args.flag("pin-roots")? == Some(false) {
-        return Err(RpcError::argument("pin-roots=false is not supported: what is not pinned is not kept"));
-    }
+    let pin_roots = args.flag("pin-roots")?.unwrap_or(true);
     // The blocks have their names already: a profile decides nothing.
     let mut intake = Intake::begin(&gateway, &account, Profile::UNIXFS_V1_2025).await?;
-    let Imported { roots, blocks, bytes } = intake.cars(request).await?;
-    let (names, roots): (Vec<Cid>, Vec<Result<Root, UploadError>>) = roots.into_iter().unzip();
-    let complete = roots.iter().filter_map(|root| root.as_ref().ok().cloned());
-    let pins: Vec<_> = complete.map(|root| root.pin(&account, "", None)).collect();
-    let outcomes = if pins.is_empty() { Vec::new() } else { intake.finish(pins).await? };
-    let mut outcomes = outcomes.into_iter();
-    let mut failures = Vec::new();
-    for root in roots {
-        let outcome = match root {
-            Ok(_) => outcomes.next().unwrap_or(Err(UploadError::TryAgain)).map(drop),
-            Err(error) => Err(error),
-        };
-        failures.push(outcome.err());
+    let Imported { roots, whole, blocks, bytes } = intake.cars(request, pin_roots).await?;
+    let complete = roots.iter().filter_map(|(_, root)| root.as_ref().ok().cloned());
+    let mut pins: Vec<_> = complete.map(|root| root.pin(&account, "", None)).collect();
+    if pins.is_empty() {
+        // Nothing is pinned; what came is kept for a while, so that what lacks may come another time.
+        let until = gateway.hold_until();
+        pins.extend(whole.map(|whole| whole.pin(&account, "", None).held(until)));
     }
-    shown(&args, &names, &failures, (blocks, bytes))
+    let outcomes = if pins.is_empty() { Vec::new() } else { intake.finish(pins).await? };
+    let mut outcomes = outcomes.into_iter().map(|outcome| outcome.map(drop));
+    let mut failures = Vec::new();
+    for (name, root) in &roots {
+        let outcome = match root {
+            Ok(_) => outcomes.next().unwrap_or(Err(UploadError::TryAgain)),
+            Err(error) => Err(error.clone()),
+        };
+        failures.push((name, outcome));
+    }
+    // A hold is of no root: when it fails nothing is kept.
+    if let Some(Err(error)) = outcomes.next() {
+        return Err(error.into());
+    }
+    shown(&args, &failures, (blocks, bytes))
 }
 
-/// A line for each root, with why it was not pinned; an error when that is so of all of them.
+/// A line for each root, with why it was not pinned, and an error at the end if that is so of any.
 fn shown(
     args: &Args,
-    names: &[Cid],
-    failures: &[Option<UploadError>],
+    roots: &[(&Cid, Result<(), UploadError>)],
     (blocks, bytes): (u64, u64),
 ) -> Result<Response, RpcError> {
-    let failed = failures.iter().flatten().count();
-    if failed == names.len()
-        && let Some(error) = failures.iter().flatten().next()
-    {
+    let failures = || roots.iter().filter_map(|(_, outcome)| outcome.as_ref().err());
+    let failed = failures().count();
+    let refused = failures().find(|error| !matches!(error, UploadError::IncompleteDag(_)));
+    if let Some(error) = refused.filter(|_| failed == roots.len()) {
         return Err(error.clone().into());
     }
     let silent = args.flag("silent")?.unwrap_or(false);
     let mut shown: Vec<Value> = Vec::new();
-    for (cid, failure) in names.iter().zip(failures).filter(|_| !silent) {
-        let message = failure.as_ref().map_or_else(String::new, ToString::to_string);
+    for (cid, outcome) in roots.iter().filter(|_| !silent) {
+        let message = outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
         let cid = json!({ "/": cid.as_written().to_string() });
         shown.push(json!({ "Root": { "Cid": cid, "PinErrorMsg": message } }));
     }
@@ -132,9 +137,44 @@ fn shown(
         shown.push(json!({ "Stats": { "BlockCount": blocks, "BlockBytesCount": bytes } }));
     }
     if failed > 0 {
-        let count = names.len();
+        let count = roots.len();
         let error = RpcError::failed(format!("unable to pin all roots: {failed} out of {count} failed"));
         shown.push(error.json());
     }
     Ok(lines(&shown))
+}
+
+/// `dag/stat`: how much lies under some roots. Blocks are not read but for their links; lengths are those on record.
+pub(super) async fn stat(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let args = Args(args);
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
+    args.required()?;
+    let mut roots = Vec::new();
+    for arg in args.all("arg") {
+        roots.push(target(&gateway, arg).await?);
+    }
+    let mut intake = Intake::hash_only(&gateway, &account, Profile::UNIXFS_V1_2025)?;
+    let DagStat { roots, unique_bytes, unique_blocks } = intake.stat(roots).await?;
+    let all_bytes: u64 = roots.iter().map(|(_, bytes, _)| bytes).sum();
+    let stats: Vec<Value> = roots
+        .iter()
+        .map(|(cid, bytes, blocks)| {
+            json!({ "Cid": cid.as_written().to_string(), "Size": bytes, "NumBlocks": blocks })
+        })
+        .collect();
+    let ratio = ratio(all_bytes, unique_bytes);
+    Ok(line(&json!({
+        "UniqueBlocks": unique_blocks, "TotalSize": unique_bytes, "SharedSize": all_bytes - unique_bytes,
+        "Ratio": ratio, "DagStats": stats,
+    })))
+}
+
+/// How many times as much the roots have as is stored of them.
+#[expect(clippy::cast_precision_loss, reason = "it is shown to people, to a few digits")]
+fn ratio(all_bytes: u64, unique_bytes: u64) -> f32 {
+    if unique_bytes == 0 { 1.0 } else { all_bytes as f32 / unique_bytes as f32 }
 }

@@ -5,7 +5,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use content::Cid;
+use content::{Cid, unixfs::profile::Profile};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,7 +15,7 @@ use super::{
     answer::{RpcError, line, lines},
     args::{Args, target},
 };
-use crate::{app::Gateway, auth::Scope, routes::health::health_of};
+use crate::{app::Gateway, auth::Scope, intake::Intake, routes::health::health_of, upload::UploadError};
 
 /// Pins read from the database at once.
 const PAGE: u32 = 1_000;
@@ -52,7 +52,7 @@ pub(super) async fn list(
     while asked.is_empty() && kinds {
         let page = gateway.db.pins(&account, cursor.as_ref(), PAGE).await?;
         let fits = page.pins.into_iter().filter(|pin| pin.name.contains(wanted));
-        shown.extend(fits.map(|pin| (pin.cid.to_string(), pin.name)));
+        shown.extend(fits.map(|pin| (pin.cid.as_written().to_string(), pin.name)));
         if shown.len() > LISTED_MAX {
             return Err(RpcError::argument(format!(
                 "there are more than {LISTED_MAX} pins: list them by pages"
@@ -73,6 +73,84 @@ pub(super) async fn list(
     let keys =
         shown.into_iter().map(|(cid, name)| (cid, json!({ "Type": "recursive", "Name": named(name) })));
     Ok(line(&json!({ "Keys": Value::Object(keys.collect::<Map<_, _>>()) })))
+}
+
+/// `pin/add`: pins what is stored here already, pinned by others or held. Nothing is looked for elsewhere.
+pub(super) async fn add(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let args = Args(args);
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
+    if args.flag("recursive")?.or(args.flag("r")?) == Some(false) {
+        return Err(RpcError::argument("recursive=false is not supported: all pins are recursive here"));
+    }
+    args.required()?;
+    let name = args.get("name").unwrap_or_default();
+    let (mut pinned, mut blocks, mut bytes) = (Vec::new(), 0, 0);
+    for arg in args.all("arg") {
+        let cid = target(&gateway, arg).await.map_err(RpcError::not_stored)?;
+        let added = pin_stored(&gateway, &account, cid.clone(), name).await?;
+        (blocks, bytes) = (blocks + added.0, bytes + added.1);
+        pinned.push(cid.as_written().to_string());
+    }
+    let mut shown = Vec::new();
+    if args.flag("progress")?.unwrap_or(false) {
+        shown.push(json!({ "Progress": blocks, "Bytes": bytes }));
+    }
+    shown.push(json!({ "Pins": pinned }));
+    Ok(lines(&shown))
+}
+
+/// `pin/update`: pins another root, and then takes the pin of the old one away.
+pub(super) async fn update(
+    State(gateway): State<Gateway>,
+    Query(args): Asked,
+    headers: HeaderMap,
+) -> Result<Response, RpcError> {
+    let args = Args(args);
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
+    let unpin = args.flag("unpin")?.unwrap_or(true);
+    if unpin {
+        gateway.keys.account(&headers, Scope::Delete).await?;
+    }
+    let mut named = args.all("arg");
+    let (Some(from), Some(to)) = (named.next(), named.next()) else {
+        return Err(RpcError::argument("two arguments are required: the old root and the new one"));
+    };
+    let (from, to) =
+        (target(&gateway, from).await?, target(&gateway, to).await.map_err(RpcError::not_stored)?);
+    let old = gateway.db.pin(&account, &from).await?;
+    let old = old.ok_or_else(|| RpcError::not_found(format!("{from}: not pinned or pinned indirectly")))?;
+    pin_stored(&gateway, &account, to.clone(), &old.name).await?;
+    if unpin && from != to {
+        remove_pin(&gateway, &account, &from).await?;
+    }
+    Ok(line(&json!({ "Pins": [from.as_written().to_string(), to.as_written().to_string()] })))
+}
+
+/// Pins a root of which everything is stored here; says how many blocks and bytes that is.
+async fn pin_stored(gateway: &Gateway, account: &str, cid: Cid, name: &str) -> Result<(u64, u64), RpcError> {
+    // There is nothing to cut: the profile decides nothing.
+    let mut intake = Intake::begin(gateway, account, Profile::UNIXFS_V1_2025).await?;
+    let (root, blocks) = match intake.stored(cid).await {
+        Err(error @ UploadError::IncompleteDag(_)) => return Err(RpcError::not_stored(error.into())),
+        found => found?,
+    };
+    let bytes = root.target.dag_size_bytes;
+    for outcome in intake.finish(vec![root.pin(account, name, None)]).await? {
+        outcome?;
+    }
+    Ok((blocks, bytes))
+}
+
+/// Removes a pin; false when there is none.
+async fn remove_pin(gateway: &Gateway, account: &str, cid: &Cid) -> Result<bool, RpcError> {
+    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
+    let removed = gateway.db.unpin(account, cid, due).await?;
+    gateway.known_roots.invalidate(cid);
+    Ok(removed)
 }
 
 /// `pin/verify`: which pins have lost so much that some of it cannot be read; with `verbose` the others too. Nothing is
@@ -114,12 +192,12 @@ async fn verify_all(
         for pin in page.pins {
             let Some(why) = why_unreadable(gateway, &pin.cid).await? else {
                 if verbose {
-                    let line = json!({ "Cid": pin.cid.to_string(), "Ok": true });
+                    let line = json!({ "Cid": pin.cid.as_written().to_string(), "Ok": true });
                     let _ = lines.send(Ok(line)).await;
                 }
                 continue;
             };
-            let cid = pin.cid.to_string();
+            let cid = pin.cid.as_written().to_string();
             let bad: Vec<Value> = why.into_iter().map(|why| json!({ "Cid": cid, "Err": why })).collect();
             let bad = if quiet { Vec::new() } else { bad };
             let _ = lines.send(Ok(json!({ "Cid": cid, "Ok": false, "BadNodes": bad }))).await;
@@ -162,11 +240,9 @@ pub(super) async fn remove(
     let mut removed = Vec::new();
     for arg in args.all("arg") {
         let cid = target(&gateway, arg).await?;
-        let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-        if !gateway.db.unpin(&account, &cid, due).await? {
+        if !remove_pin(&gateway, &account, &cid).await? {
             return Err(RpcError::not_found(format!("{arg}: not pinned or pinned indirectly")));
         }
-        gateway.known_roots.invalidate(&cid);
         removed.push(cid.as_written().to_string());
     }
     Ok(line(&json!({ "Pins": removed })))

@@ -76,8 +76,19 @@ async fn a_dag_may_come_in_several_cars() {
     let (first, second) = blocks.split_at(3);
     let world = World::new().await;
     let (first, second) = (write(&roots, first), write(&roots, second));
-    assert_eq!(refused(&import(&world, "", &[&first]).await).0, 422, "a part alone");
     assert_eq!(lines(&import(&world, "", &[&first, &second]).await), [root_line(&root, "")]);
+    world.assert_reads(&format!("{root}/big"), &bytes).await;
+
+    // One after another: what came first is held.
+    let world = World::new().await;
+    let answer = lines(&import(&world, "", &[&first]).await);
+    let message = answer[0]["Root"]["PinErrorMsg"].as_str().unwrap();
+    assert!(message.contains("not stored here"), "{message}");
+    assert_eq!(answer[1]["Message"], "unable to pin all roots: 1 out of 1 failed");
+    assert_eq!(call(&world, "pin/ls").await.json(), json!({ "Keys": {} }));
+    let held = world.used_bytes().await;
+    assert!(held > 0, "what is held is paid for");
+    assert_eq!(lines(&import(&world, "", &[&second]).await), [root_line(&root, "")]);
     world.assert_reads(&format!("{root}/big"), &bytes).await;
 }
 
@@ -99,12 +110,58 @@ async fn roots_that_are_complete_are_pinned_beside_others() {
     assert_eq!(pins.as_object().unwrap().keys().collect::<Vec<_>>(), [&whole.cid.to_string()]);
 
     let alone = write(std::slice::from_ref(&missing), &[]);
-    let (status, message) = refused(&import(&world, "", &[&alone]).await);
-    assert_eq!((status, message.contains(&missing.to_string())), (422, true), "{message}");
-    assert_eq!(refused(&import(&world, "", &[&write(&[], &[whole])]).await).0, 400, "no roots");
+    let answer = lines(&import(&world, "", &[&alone]).await);
+    assert_eq!((answer.len(), &answer[1]["Type"]), (2, &json!("error")), "no block at all: {answer:?}");
     assert_eq!(refused(&import(&world, "", &[b"no car"]).await).0, 400);
-    assert_eq!(refused(&import(&world, "?pin-roots=false", &[&car]).await).0, 400);
+    assert_eq!(refused(&import(&world, "", &[]).await).0, 400);
     assert_eq!(refused(&call(&world, "dag/import").await).0, 400, "no form");
+    let many: Vec<Cid> = (0..65_u8).map(|seed| Cid::of(Codec::Raw, HashFn::Sha2_256, &[seed])).collect();
+    assert_eq!(refused(&import(&world, "", &[&write(&many, &[])]).await).0, 400, "too many roots");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cars_are_kept_for_a_while_without_being_pinned() {
+    let bytes = patterned(1, 600_000);
+    let (root, car) = exported(&World::new().await, &bytes).await;
+    let world = World::new().await;
+    assert_eq!(lines(&import(&world, "?pin-roots=false", &[&car]).await), [] as [Value; 0]);
+    assert_eq!(call(&world, "pin/ls").await.json(), json!({ "Keys": {} }));
+    world.assert_reads(&format!("{root}/big"), &bytes).await;
+    let block = Block::of(Codec::Raw, HashFn::Sha2_256, b"alone".to_vec().into());
+    let rootless = write(&[], std::slice::from_ref(&block));
+    assert_eq!(lines(&import(&world, "", &[&rootless]).await), [] as [Value; 0]);
+    world.assert_reads(&block.cid.to_string(), b"alone").await;
+    assert_eq!(call(&world, &format!("pin/add?arg={root}")).await.json(), json!({ "Pins": [root] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_roots_share_is_counted_once() {
+    let world = World::new().await;
+    let bytes = patterned(1, 600_000);
+    let parts: [Part<'_>; 3] =
+        [("a%2Fbig", "text/plain", &bytes), ("a%2Fx", "text/plain", b"x"), ("b%2Fbig", "text/plain", &bytes)];
+    let added = lines(&add(&world, "?cid-version=1", &parts).await);
+    let hash = |name: &str| {
+        let entry = added.iter().find(|line| line["Name"] == name).unwrap();
+        entry["Hash"].as_str().unwrap().to_string()
+    };
+    let (a, b, big) = (hash("a"), hash("b"), hash("a/big"));
+    let stat = async |args: &str| call(&world, &format!("dag/stat?{args}")).await.json();
+    let alone = stat(&format!("arg={a}/big&progress=false")).await;
+    // Three leaves and the node above them.
+    assert_eq!((&alone["UniqueBlocks"], &alone["DagStats"][0]["NumBlocks"]), (&json!(4), &json!(4)));
+    assert_eq!(
+        (&alone["DagStats"][0]["Cid"], &alone["Ratio"], &alone["SharedSize"]),
+        (&json!(big), &json!(1.0), &json!(0))
+    );
+    let size = alone["TotalSize"].as_u64().unwrap();
+    assert!(size > 600_000 && alone["DagStats"][0]["Size"] == size);
+    let both = stat(&format!("arg={a}&arg={b}")).await;
+    assert_eq!(both["UniqueBlocks"], 4 + 1 + 1 + 1);
+    assert_eq!((&both["SharedSize"], &both["DagStats"][1]["NumBlocks"]), (&json!(size), &json!(5)));
+    assert!(both["Ratio"].as_f64().unwrap() > 1.9);
+    let missing = Cid::of(Codec::Raw, HashFn::Sha2_256, b"not there");
+    assert_eq!(refused(&call(&world, &format!("dag/stat?arg={missing}")).await).0, 422);
 }
 
 #[tokio::test(flavor = "multi_thread")]
