@@ -9,6 +9,7 @@ use content::unixfs::profile::Profile;
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
+use protocol::time::UnixMillis;
 use retrieval::{AnswerRules, Blocks, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
@@ -173,6 +174,11 @@ impl Gateway {
             known_roots,
             metrics,
         })))
+    }
+
+    /// Until when blocks are kept that were stored without being pinned.
+    pub(crate) fn hold_until(&self) -> UnixMillis {
+        self.clock.now() + self.config.uploads.hold
     }
 
     /// All routes.

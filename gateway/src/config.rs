@@ -113,6 +113,9 @@ pub struct UploadsConfig {
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// How long blocks are kept that were uploaded without being pinned.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
@@ -235,6 +238,7 @@ impl Default for UploadsConfig {
             idle_timeout: Duration::from_secs(30),
             rate_min: 4 << 10,
             lease: Duration::from_mins(10),
+            hold: Duration::from_hours(24),
             orphan_delay: Duration::from_hours(24),
         }
     }

@@ -38,9 +38,6 @@ pub struct PinsConfig {
     /// How long after it was asked for a pin may be tried again. The last try takes at most `fetch.deadline` in addition.
     #[serde(with = "humantime_serde")]
     pub give_up_after: Duration,
-    /// How long blocks are kept that were uploaded without being pinned, and those of a pin that is replaced.
-    #[serde(with = "humantime_serde")]
-    pub hold: Duration,
 }
 
 impl Default for PinsConfig {
@@ -53,7 +50,6 @@ impl Default for PinsConfig {
             retry_pause: Duration::from_secs(15),
             retry_pause_max: Duration::from_mins(10),
             give_up_after: Duration::from_hours(1),
-            hold: Duration::from_hours(24),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use content::Cid;
+use content::{Cid, unixfs::Target};
 use fetch::{FetchError, Fetched};
 use store::{Claim, Outcome};
 
 use super::stored::{Progress, Stored, StoredError};
 use crate::{
     app::Gateway,
+    intake::Root,
     upload::{PinRequest, UploadError},
 };
 
@@ -46,17 +47,11 @@ impl Dag<'_> {
         let mut stored = Stored { gateway: gateway.clone(), upload, free_bytes, progress };
         let Fetched { dag_size_bytes, size_bytes, .. } =
             gateway.fetcher.fetch(self.cid, self.origins, &mut stored).await.map_err(failure)?;
-        let pin = PinRequest {
-            waiting: self.waiting.map(str::to_string),
-            claim: if self.waiting.is_some() { Claim::Waiting } else { Claim::Pin },
-            beside: None,
-            account: self.account.to_string(),
-            name: self.name.to_string(),
-            root: self.cid.clone(),
-            size_bytes: size_bytes.unwrap_or(dag_size_bytes),
-            dag_size_bytes,
-            expires: None,
-        };
+        let target = Target { cid: self.cid.clone(), dag_size_bytes };
+        let root = Root { target, size_bytes: size_bytes.unwrap_or(dag_size_bytes) };
+        let waiting = self.waiting.map(str::to_string);
+        let claim = if waiting.is_some() { Claim::Waiting } else { Claim::Pin };
+        let pin = PinRequest { waiting, claim, ..root.pin(self.account, self.name, None) };
         let outcomes = stored.upload.finish(vec![pin]).await?;
         gateway.known_roots.invalidate(self.cid);
         outcomes.into_iter().next().unwrap_or(Err(UploadError::TryAgain)).map_err(Failure::from)

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::time::UnixMillis;
 use service::job::{Job, Progress as Step};
 use store::PinJob;
 use tokio_util::sync::CancellationToken;
@@ -113,11 +112,6 @@ impl Gateway {
     /// One of the jobs that fetch pins; when `stop` says so it gives back what it fetches.
     pub fn fetch_pins(&self, stop: CancellationToken) -> FetchPins {
         FetchPins::new(self.clone(), stop)
-    }
-
-    /// Until when what is held from now on is kept.
-    pub(crate) fn hold_until(&self) -> UnixMillis {
-        self.clock.now() + self.config.pins.hold
     }
 }
 
