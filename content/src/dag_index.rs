@@ -219,6 +219,12 @@ impl DagIndex {
         self.walk(root).map(|id| u64::from(self.nodes.get(id).block_bytes)).sum()
     }
 
+    /// How many distinct blocks there are under `roots`, those that have not come and those that CIDs carry among them.
+    #[must_use]
+    pub fn blocks_under(&self, roots: &[DagRoot]) -> u64 {
+        self.walk_from(roots).count() as u64
+    }
+
     /// Bytes of all distinct blocks that have come and lie under none of `roots`.
     #[must_use]
     pub fn bytes_beside(&self, roots: &[DagRoot]) -> u64 {

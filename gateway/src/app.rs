@@ -7,7 +7,9 @@ use axum::Router;
 use client::{NodeClient, Transport};
 use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
+use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
+use protocol::time::UnixMillis;
 use retrieval::{AnswerRules, Blocks, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
@@ -51,6 +53,7 @@ pub struct Inner {
     pub(crate) blocks: Blocks,
     pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
+    pub(crate) fetcher: Fetcher,
     pub(crate) ingest: IngestParts,
     #[cfg(test)]
     pub(crate) coding_room: Room,
@@ -150,6 +153,7 @@ impl Gateway {
             .max_capacity(config.cache.places_max)
             .time_to_live(std::time::Duration::from_secs(2))
             .build();
+        let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
         Ok(Self(Arc::new(Inner {
             answers,
@@ -168,6 +172,7 @@ impl Gateway {
             locator,
             blocks,
             packer,
+            fetcher,
             #[cfg(test)]
             coding_room,
             ingest,
@@ -175,6 +180,11 @@ impl Gateway {
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
+    }
+
+    /// Until when blocks are kept that were stored without being pinned.
+    pub(crate) fn hold_until(&self) -> UnixMillis {
+        self.clock.now() + self.config.uploads.hold
     }
 
     /// All routes.
@@ -228,6 +238,10 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
     lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
     lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
+    for _ in 0..gateway.config.pins.fetches_max {
+        let every = gateway.config.pins.poll_every;
+        lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
+    }
     let (router, stop) = (gateway.router(), lifecycle.stop());
     lifecycle.spawn(server.serve(router, stop));
     let code = lifecycle.run(http.drain * 2).await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use client::Timeouts;
+use fetch::FetchConfig;
 use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
 use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
@@ -18,7 +19,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
-use crate::geoip::GeoIpConfig;
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How uploads are taken in.
     pub uploads: UploadsConfig,
+    /// Pins by CID.
+    pub pins: PinsConfig,
+    /// How what is not stored here is fetched from elsewhere.
+    pub fetch: FetchConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -110,6 +115,9 @@ pub struct UploadsConfig {
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// How long blocks are kept that were uploaded without being pinned.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
@@ -128,11 +136,6 @@ pub struct PinataConfig {
     /// How long a signed URL for uploads may be good, at most.
     #[serde(with = "humantime_serde")]
     pub signed_url_max: Duration,
-    /// Pins of one account that wait to be fetched, at most.
-    pub waiting_max: u32,
-    /// How long they wait, at most.
-    #[serde(with = "humantime_serde")]
-    pub wait_max: Duration,
 }
 
 impl Default for PinataConfig {
@@ -142,8 +145,6 @@ impl Default for PinataConfig {
             keyvalues_max: 10,
             json_bytes_max: 10 << 20,
             signed_url_max: Duration::from_hours(24),
-            waiting_max: 250,
-            wait_max: Duration::from_hours(24),
         }
     }
 }
@@ -229,6 +230,8 @@ impl Default for Config {
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
+            pins: PinsConfig::default(),
+            fetch: FetchConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -264,6 +267,7 @@ impl Default for UploadsConfig {
             idle_timeout: Duration::from_secs(30),
             rate_min: 4 << 10,
             lease: Duration::from_mins(10),
+            hold: Duration::from_hours(24),
             orphan_delay: Duration::from_hours(24),
         }
     }
@@ -353,6 +357,8 @@ impl Validate for Config {
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());
+        problems.extend(self.pins.problems());
+        problems.extend(self.fetch.problems());
         problems
     }
 }

@@ -2,35 +2,42 @@
 //! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `late`, `tar`,
 //! `car`.
 
+mod blocks;
 mod car;
+mod dag;
 mod folder;
 mod form;
 mod late;
 mod pace;
+mod progress;
 mod reserve;
 mod several;
 mod tar;
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{FromRequest as _, Multipart, Request},
+    extract::Request,
     http::header,
 };
 use bytes::Bytes;
 use content::{
-    Block,
+    Block, Cid,
     unixfs::{Target, profile::Profile, tree::FinishedTree},
 };
 use futures_util::TryStreamExt as _;
-use store::Beside;
+use protocol::time::UnixMillis;
+use store::{Beside, Claim};
 
 use crate::{
     app::Gateway,
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
+pub(crate) use blocks::{DagStat, Put};
+pub(crate) use car::Imported;
 use folder::{Entry, Folder};
 pub(crate) use late::{Expected, Fields, Late, Said};
 use pace::Pace;
+pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;
 
@@ -40,6 +47,7 @@ pub(crate) struct Intake {
     upload: UploadHandle,
     profile: Profile,
     pace: Pace,
+    progress: Option<Progress>,
     /// Files and other entries so far.
     entries: usize,
     /// Room for their names.
@@ -87,6 +95,31 @@ pub(crate) struct Root {
     pub(crate) size_bytes: u64,
 }
 
+/// Length of a pin's name in characters, at most.
+const NAME_MAX: usize = 255;
+
+/// A pin's name as it is stored: what the database does not take, and what is too long, is left out.
+pub(crate) fn pin_name(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
+}
+
+impl Root {
+    /// The pin that it is to become.
+    pub(crate) fn pin(self, account: &str, name: &str, expires: Option<UnixMillis>) -> PinRequest {
+        PinRequest {
+            waiting: None,
+            claim: Claim::Pin,
+            beside: None,
+            account: account.to_string(),
+            name: pin_name(name),
+            root: self.target.cid,
+            size_bytes: self.size_bytes,
+            dag_size_bytes: self.target.dag_size_bytes,
+            expires,
+        }
+    }
+}
+
 /// What was uploaded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Uploaded {
@@ -119,20 +152,35 @@ impl Intake {
     ) -> Result<Self, UploadError> {
         let slot = gateway.uploads.take(account)?;
         let upload = gateway.packer.begin().await?;
+        Ok(Self::new(gateway, upload, profile, slot))
+    }
+
+    /// The same, but nothing is stored, and it cannot be finished: for whoever wants only to know names.
+    pub(crate) fn hash_only(gateway: &Gateway, account: &str, profile: Profile) -> Result<Self, UploadError> {
+        let slot = gateway.uploads.take(account)?;
+        Ok(Self::new(gateway, UploadHandle::unstored(), profile, slot))
+    }
+
+    fn new(gateway: &Gateway, upload: UploadHandle, profile: Profile, slot: UploadSlot) -> Self {
         let pace = Pace::new(&gateway.config.uploads);
         let names = Reserved::new(gateway);
-        let gateway = gateway.clone();
-        Ok(Self {
-            gateway,
+        Self {
+            gateway: gateway.clone(),
             upload,
             profile,
             pace,
+            progress: None,
             entries: 0,
             names,
             names_bytes: 0,
             beside: None,
             _slot: slot,
-        })
+        }
+    }
+
+    /// Tells how much of each file has come while it is taken in.
+    pub(crate) fn report(&mut self, progress: Progress) {
+        self.progress = Some(progress);
     }
 
     /// Takes the whole body of a request in.
@@ -143,8 +191,7 @@ impl Intake {
             Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
             Some(Packed::Car) => self.car(request.into_body()).await,
             None if form => {
-                let form = Multipart::from_request(request, &()).await;
-                let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+                let form = form::form_of(request).await?;
                 self.form(form, shape).await
             }
             None => self.body(request.into_body()).await,
@@ -162,9 +209,15 @@ impl Intake {
         let mut ingest = Ingest::new(&self.upload, self.gateway.ingest.clone(), self.profile);
         while let Some(bytes) = self.pace.wait(ingest.wait(source.next())).await?? {
             self.pace.count(bytes.len())?;
+            if let Some(progress) = &mut self.progress {
+                progress.count(bytes.len());
+            }
             ingest.write(bytes).await?;
         }
         let file = ingest.finish().await?;
+        if let Some(progress) = &mut self.progress {
+            progress.end();
+        }
         Ok(Root { target: file.target(), size_bytes: file.size_bytes })
     }
 
@@ -241,7 +294,15 @@ impl Intake {
                 Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
             });
         }
-        self.upload.finish(pins).await
+        let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
+        let outcomes = self.upload.finish(pins).await?;
+        metrics::counter!("uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
+        for ((root, size_bytes), _) in roots.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            metrics::counter!("uploaded_bytes_total").increment(*size_bytes);
+            // It may have been said a moment ago that it is not here.
+            self.gateway.known_roots.invalidate(root);
+        }
+        Ok(outcomes)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod geoip;
 mod intake;
 mod locate;
 mod nodes;
+mod pinning;
 mod routes;
 mod routing;
 #[cfg(test)]
@@ -19,3 +20,4 @@ pub use app::{Gateway, Parts, run};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
+pub use pinning::{FetchPins, PinsConfig};

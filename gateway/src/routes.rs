@@ -8,6 +8,7 @@ mod kubo;
 mod nodes;
 mod origins;
 mod pinata;
+mod psa;
 mod refusals;
 mod time_text;
 
@@ -21,6 +22,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use service::http::{base_routes, error::ApiError};
 
+pub(crate) use self::refusals::store_failed;
 use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
@@ -62,6 +64,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/readyz", get(ready))
         .merge(kubo::routes())
         .merge(pinata::routes(&gateway))
+        .merge(psa::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

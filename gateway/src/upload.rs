@@ -46,6 +46,13 @@ pub(crate) struct PinRequest {
     pub(crate) expires: Option<UnixMillis>,
 }
 
+impl PinRequest {
+    /// The same, but only held until then.
+    pub(crate) fn held(self, until: UnixMillis) -> Self {
+        Self { claim: Claim::Hold, expires: Some(until), ..self }
+    }
+}
+
 /// Why an upload failed. Clone, because one lost segment fails every upload in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UploadError {

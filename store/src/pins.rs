@@ -195,6 +195,31 @@ impl Db {
         cid.map(|cid| parse("pin cid", &cid)).transpose()
     }
 
+    /// Takes a stored pin out of the account's pins and keeps its blocks, still charged, until `until`. `false`: there is no
+    /// such pin, or another pin of the account keeps the root anyway.
+    pub async fn hold_pin(&self, account: &str, id: &str, until: UnixMillis) -> Result<bool, StoreError> {
+        const OTHERS: &str = "SELECT p.cid, (SELECT COUNT(*) FROM pins o WHERE o.account_id = p.account_id \
+             AND o.cid = p.cid AND o.state = 'pinned') FROM pins p \
+             WHERE p.account_id = $1 AND p.id = $2 AND p.state = 'pinned'";
+        const HOLD: &str =
+            "UPDATE pins SET state = 'held', expires_ms = $3 WHERE account_id = $1 AND id = $2";
+        const BESIDE: &str = "UPDATE pins SET expires_ms = $3 WHERE account_id = $1 AND cid = $2 \
+             AND state = 'held' AND expires_ms IS NULL";
+        write!(self, tx => {
+            if self.locks_rows() {
+                sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
+            }
+            let known: Option<(String, i64)> =
+                sqlx::query_as(OTHERS).bind(account).bind(id).fetch_optional(&mut *tx).await?;
+            let only = known.filter(|(_, pins)| *pins == 1);
+            if let Some((cid, _)) = &only {
+                sqlx::query(HOLD).bind(account).bind(id).bind(until.0).execute(&mut *tx).await?;
+                sqlx::query(BESIDE).bind(account).bind(cid).bind(until.0).execute(&mut *tx).await?;
+            }
+            only.is_some()
+        })
+    }
+
     /// Removes whatever an account has of a root: pins, pins that wait, holds. Segments that no other pinned root needs become collectable after `due`.
     /// `false`: there was none.
     pub async fn unpin(&self, account: &str, cid: &Cid, due: UnixMillis) -> Result<bool, StoreError> {

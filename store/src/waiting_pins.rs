@@ -66,11 +66,19 @@ pub(crate) const DUE: &str = "SELECT j.pin_id, p.account_id, p.cid, p.is_v0, p.n
      AND j.not_before_ms <= $1 AND j.claimed_until_ms <= $1 ORDER BY j.not_before_ms, j.pin_id LIMIT $2";
 
 impl Db {
-    /// Records a pin that is to be fetched; `false`: the account has `waiting_max` of them already.
-    pub async fn add_waiting_pin(&self, pin: &WaitingPin, waiting_max: u32) -> Result<bool, StoreError> {
+    /// Records a pin that is to be fetched, and gives when it was made: a millisecond after the account's newest pin at the
+    /// earliest, for clients page by that time alone and many know no microseconds. `None`: the account has `waiting_max`
+    /// of them already.
+    pub async fn add_waiting_pin(
+        &self,
+        pin: &WaitingPin,
+        waiting_max: u32,
+    ) -> Result<Option<UnixMicros>, StoreError> {
         const LOCK: &str = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE";
         const COUNT: &str = "SELECT COUNT(*) FROM pins WHERE account_id = $1 AND state <> 'pinned' \
              AND state IN ('queued', 'pinning')";
+        const NEWEST: &str =
+            "SELECT created_us FROM pins WHERE account_id = $1 ORDER BY created_us DESC LIMIT 1";
         const INSERT: &str = "INSERT INTO pins (id, account_id, cid, is_v0, name, name_folded, size_bytes, created_us, \
              expires_ms, state, origins) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, NULL, 'queued', $8)";
         const META: &str = "INSERT INTO pin_meta (pin_id, key, value, number) VALUES ($1, $2, $3, $4)";
@@ -84,6 +92,9 @@ impl Db {
                 sqlx::query(LOCK).bind(&pin.account).execute(&mut *tx).await?;
             }
             let (waiting,): (i64,) = sqlx::query_as(COUNT).bind(&pin.account).fetch_one(&mut *tx).await?;
+            let newest: Option<(i64,)> = sqlx::query_as(NEWEST).bind(&pin.account).fetch_optional(&mut *tx).await?;
+            let earliest = newest.map_or(0, |(newest,)| newest.div_euclid(1000).saturating_add(1).saturating_mul(1000));
+            let created = pin.created.0.max(earliest);
             let fits = waiting < i64::from(waiting_max);
             if fits {
                 let name = text(&pin.name);
@@ -94,7 +105,7 @@ impl Db {
                     .bind(pin.cid.as_written().is_v0())
                     .bind(&*name)
                     .bind(folded(&name))
-                    .bind(pin.created.0)
+                    .bind(created)
                     .bind(origins.as_deref().map(text))
                     .execute(&mut *tx)
                     .await?;
@@ -109,7 +120,7 @@ impl Db {
                     .execute(&mut *tx)
                     .await?;
             }
-            fits
+            fits.then_some(UnixMicros(created))
         })
     }
 

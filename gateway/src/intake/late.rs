@@ -3,20 +3,18 @@
 //! Small files are held back until the form has ended. Larger ones are imported as is guessed; where the guess was wrong
 //! they are read back and imported again, which takes as long again and, meanwhile, the account's quota twice.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use axum::extract::{FromRequest as _, Multipart, Request, multipart::Field};
+use axum::extract::{Request, multipart::Field};
 use bytes::Bytes;
 use content::unixfs::profile::{CidVersion, Profile};
 use futures_util::{Stream, TryStreamExt as _};
+use protocol::time::UnixMillis;
 use retrieval::{ReadError, resolve, stream_file};
-use store::{Claim, Committed};
+use store::Committed;
 
-use super::{Entry, Folder, Intake, Root, Source};
-use crate::{
-    app::Gateway,
-    upload::{PinRequest, UploadError},
-};
+use super::{Entry, Folder, Intake, Root, Source, form::form_of};
+use crate::{app::Gateway, upload::UploadError};
 
 /// Bytes of files and names that are held back, at most: one chunk.
 const HELD_BACK_MAX: usize = 256 << 10;
@@ -24,8 +22,6 @@ const HELD_BACK_MAX: usize = 256 << 10;
 const FIELDS_BYTES_MAX: usize = 64 << 10;
 /// Memory of an entry that is held back, beside its bytes.
 const HELD_BYTES: usize = 64;
-/// How long what is to be imported again is kept at most.
-const AGAIN_WITHIN: Duration = Duration::from_hours(6);
 
 /// Fields that are no files.
 pub(crate) type Fields = BTreeMap<String, String>;
@@ -74,16 +70,16 @@ pub(crate) struct Kept {
     gateway: Gateway,
     account: String,
     pin: String,
+    until: UnixMillis,
 }
 
 impl Kept {
     /// Lets it go. If that fails it ends by itself.
     pub(crate) async fn release(self) {
-        let Self { gateway, account, pin } = self;
-        let now = gateway.clock.now();
-        let due = now + gateway.config.uploads.orphan_delay;
-        if let Err(error) = gateway.db.expire_pin(&account, &pin, now + AGAIN_WITHIN, due).await {
-            tracing::warn!(%error, "what was imported again is kept for some hours");
+        let Self { gateway, account, pin, until } = self;
+        let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
+        if let Err(error) = gateway.db.expire_pin(&account, &pin, until, due).await {
+            tracing::warn!(%error, "what was imported again is kept until it expires");
         }
     }
 }
@@ -170,8 +166,7 @@ impl Intake {
         request: Request,
         expected: Expected,
     ) -> Result<Late, UploadError> {
-        let form = Multipart::from_request(request, &()).await;
-        let mut form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+        let mut form = form_of(request).await?;
         let intake = Self::begin(gateway, account, profile(expected.guess)).await?;
         let mut late = LateForm {
             intake,
@@ -302,23 +297,15 @@ async fn again(
         })
         .collect();
     let (root, _) = before.rooted(folder, false).await?;
-    let hold = PinRequest {
-        waiting: None,
-        claim: Claim::Hold,
-        beside: None,
-        account: account.to_string(),
-        name: String::new(),
-        root: root.target.cid,
-        size_bytes: root.size_bytes,
-        dag_size_bytes: root.target.dag_size_bytes,
-        expires: Some(gateway.clock.now() + AGAIN_WITHIN),
-    };
+    let until = gateway.hold_until();
+    let hold = root.pin(account, "", None).held(until);
     let outcome = before.finish(vec![hold]).await?.pop().unwrap_or(Err(UploadError::TryAgain))?;
     // What the account had before is not this upload's to let go.
     let first = (outcome.committed == Committed::Created).then(|| Kept {
         gateway: gateway.clone(),
         account: account.to_string(),
         pin: outcome.pin,
+        until,
     });
     let mut intake = Intake::begin(gateway, account, profile(version)).await?;
     let mut folder = Folder::default();

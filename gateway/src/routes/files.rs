@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{Claim, Committed, Outcome, Pin, PinCursor, PinState};
+use store::{Committed, Outcome, Pin, PinCursor, PinState};
 
 use super::{
     refusals::store_failed,
@@ -24,12 +24,10 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Intake, Packed, Root, Shape},
+    intake::{Intake, Packed, Shape},
     upload::{PinRequest, UploadError},
 };
 
-/// Length of a pin's name, at most.
-const NAME_MAX: usize = 255;
 /// Files on one page, at most.
 const PAGE_MAX: u32 = 1000;
 /// Files on one page when nothing is asked for.
@@ -58,21 +56,10 @@ pub(super) async fn upload(
     refuse_early(&gateway, &account, request.headers()).await?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let uploaded = intake.request(request, &shape).await?;
-    let name = pin_name(&query.name.unwrap_or(uploaded.name));
-    let pin = |Root { target, size_bytes }: Root| PinRequest {
-        waiting: None,
-        claim: Claim::Pin,
-        beside: None,
-        account: account.clone(),
-        name: name.clone(),
-        root: target.cid,
-        size_bytes,
-        dag_size_bytes: target.dag_size_bytes,
-        expires,
-    };
-    let pins: Vec<PinRequest> = uploaded.roots.into_iter().map(pin).collect();
+    let name = query.name.unwrap_or(uploaded.name);
+    let pins: Vec<PinRequest> =
+        uploaded.roots.into_iter().map(|root| root.pin(&account, &name, expires)).collect();
     let outcomes = intake.finish(pins.clone()).await?;
-    metrics::counter!("uploads_total").increment(1);
     let mut files = Vec::new();
     for (pin, outcome) in pins.into_iter().zip(outcomes) {
         files.push(pinned(&gateway, pin, outcome?).await?);
@@ -84,15 +71,8 @@ pub(super) async fn upload(
     Ok((StatusCode::CREATED, Json(FileInfo { left_out, also, ..first })))
 }
 
-/// A pin's name as it is stored: what the database does not take is left out here already.
-pub(super) fn pin_name(name: &str) -> String {
-    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
-}
-
 /// What is said of a pin that an upload has become.
 async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<FileInfo, ApiError> {
-    gateway.known_roots.invalidate(&pin.root);
-    metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
     let duplicate = outcome.committed == Committed::AlreadyPinned;
     let pin = if duplicate { pinned_before(gateway, &pin).await? } else { new_pin(pin, outcome) };
     Ok(FileInfo { duplicate, ..file_info(gateway, pin) })

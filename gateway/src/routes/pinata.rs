@@ -2,7 +2,6 @@
 //! ways, under the same keys and quota. There are no private files: what asks for them is refused, never made public.
 
 mod by_cid;
-mod caller;
 mod files;
 mod groups;
 mod json_text;

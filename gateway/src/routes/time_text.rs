@@ -1,6 +1,6 @@
 //! Times as people and JSON have them.
 
-use protocol::time::UnixMillis;
+use protocol::time::{UnixMicros, UnixMillis};
 use time::{
     OffsetDateTime,
     format_description::{BorrowedFormatItem, well_known::Rfc3339},
@@ -18,6 +18,24 @@ pub(super) fn rfc3339(at: UnixMillis) -> String {
         .ok()
         .and_then(|time| time.format(WITH_MILLIS).ok())
         .unwrap_or_else(|| at.to_string())
+}
+
+const WITH_MICROS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// RFC 3339 in UTC, with microseconds.
+pub(super) fn rfc3339_micros(at: UnixMicros) -> String {
+    let nanos = i128::from(at.0).saturating_mul(1_000);
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|time| time.format(WITH_MICROS).ok())
+        .unwrap_or_else(|| at.0.to_string())
+}
+
+/// Reads RFC 3339, to the microsecond.
+pub(super) fn parse_rfc3339_micros(text: &str) -> Option<UnixMicros> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).ok().map(UnixMicros)
 }
 
 /// Reads RFC 3339.
@@ -38,5 +56,8 @@ mod tests {
         assert_eq!(texts[1], "1970-01-01T00:00:00.040Z");
         assert!(texts.is_sorted());
         assert_eq!(texts.map(|text| parse_rfc3339(&text)), times.map(Some));
+        for micros in [-1, 0, 1, 999_999, 1_700_000_000_123_456].map(UnixMicros) {
+            assert_eq!(parse_rfc3339_micros(&rfc3339_micros(micros)), Some(micros));
+        }
     }
 }

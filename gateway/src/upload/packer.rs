@@ -42,7 +42,10 @@ pub(crate) struct Packer {
 }
 
 /// One upload in progress. Dropping it without finishing abandons it.
-pub(crate) struct UploadHandle {
+pub(crate) struct UploadHandle(Option<Underway>);
+
+/// What the packer knows of an upload.
+struct Underway {
     packer: Packer,
     upload: u64,
     failure: Arc<OnceLock<UploadError>>,
@@ -89,7 +92,9 @@ impl Packer {
     pub(crate) async fn begin(&self) -> Result<UploadHandle, UploadError> {
         let upload = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let failure = Arc::new(OnceLock::new());
-        let handle = UploadHandle { packer: self.clone(), upload, failure: failure.clone(), finished: false };
+        let underway = Underway { packer: self.clone(), upload, failure: failure.clone(), finished: false };
+        // Whoever goes away meanwhile abandons it.
+        let handle = UploadHandle(Some(underway));
         self.send(Message::Begin { upload, failure }).await?;
         Ok(handle)
     }
@@ -106,34 +111,43 @@ impl Packer {
 }
 
 impl UploadHandle {
+    /// An upload that is not stored: the packer hears nothing of it, and it cannot be finished.
+    pub(crate) fn unstored() -> Self {
+        Self(None)
+    }
+
     /// Adds a block. `room` is given back when the block has been copied into a segment.
     pub(crate) async fn add(
         &self,
         block: Block,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<(), UploadError> {
-        if let Some(error) = self.failure.get() {
+        let Some(underway) = &self.0 else { return Ok(()) };
+        if let Some(error) = underway.failure.get() {
             return Err(error.clone());
         }
-        self.packer.send(Message::Block { upload: self.upload, block, _room: room }).await
+        underway.packer.send(Message::Block { upload: underway.upload, block, _room: room }).await
     }
 
     /// Makes the pin need these segments too: blocks under its root lie in them that were stored before.
     pub(crate) async fn rely_on(&self, segments: Vec<SegmentId>) -> Result<(), UploadError> {
-        self.packer.send(Message::RelyOn { upload: self.upload, segments }).await
+        let Some(underway) = &self.0 else { return Ok(()) };
+        underway.packer.send(Message::RelyOn { upload: underway.upload, segments }).await
     }
 
     /// Waits until every block is durable and all pins are recorded that may be: one outcome for each, in order. Each of
     /// them keeps all blocks of the upload.
     pub(crate) async fn finish(mut self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+        let unstored = || UploadError::NotStored("it was only hashed".into());
+        let underway = self.0.as_mut().ok_or_else(unstored)?;
         let (reply, outcomes) = oneshot::channel();
-        self.packer.send(Message::Finish { upload: self.upload, pins, reply }).await?;
-        self.finished = true;
+        underway.packer.send(Message::Finish { upload: underway.upload, pins, reply }).await?;
+        underway.finished = true;
         outcomes.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
     }
 }
 
-impl Drop for UploadHandle {
+impl Drop for Underway {
     fn drop(&mut self) {
         if !self.finished {
             // The packer may hear of the end before it hears of the beginning: then it finds this.

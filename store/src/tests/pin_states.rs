@@ -13,6 +13,8 @@ use crate::{
 };
 
 both_engines!(
+    what_is_replaced_is_held_meanwhile,
+    waiting_pins_are_made_milliseconds_apart,
     holds_are_charged_apart_and_end,
     a_hold_is_served_by_what_is_there,
     blocks_beside_a_pinned_root_are_charged,
@@ -126,7 +128,7 @@ async fn further_pins_cost_nothing_until_the_last_goes(db: Db) {
 
 async fn what_waits_is_pinned_when_it_is_stored(db: Db) {
     account(&db, "a", 100).await;
-    assert!(db.add_waiting_pin(&waiting("w", "a", 1), 9).await.expect("add"));
+    assert_eq!(db.add_waiting_pin(&waiting("w", "a", 1), 9).await.expect("add"), Some(NOW.micros()));
     assert_whole(&db).await;
     assert_eq!(db.pin("a", &cid(1)).await.expect("pin"), None);
     let find = async |db: &Db| {
@@ -223,11 +225,12 @@ async fn only_so_many_pins_of_an_account_wait(db: Db) {
     account(&db, "a", 100).await;
     account(&db, "b", 100).await;
     for (id, account, fits) in [("1", "a", true), ("2", "a", true), ("3", "a", false), ("4", "b", true)] {
-        assert_eq!(db.add_waiting_pin(&waiting(id, account, 1), 2).await.expect("add"), fits, "{id}");
+        let added = db.add_waiting_pin(&waiting(id, account, 1), 2).await.expect("add");
+        assert_eq!(added.is_some(), fits, "{id}");
     }
     let job = db.claim_pin_jobs(NOW, later(1), 1).await.expect("claim").remove(0);
     db.fail_pin_job(&job, "no").await.expect("fail");
-    assert!(db.add_waiting_pin(&waiting("5", &job.account, 1), 2).await.expect("add"));
+    assert!(db.add_waiting_pin(&waiting("5", &job.account, 1), 2).await.expect("add").is_some());
     assert_whole(&db).await;
 }
 
@@ -253,7 +256,7 @@ async fn pins_are_found_by_what_is_said_of_them(db: Db) {
     };
     let any = PinFilter::default;
     let named = |name: &str, how| PinFilter { name: Some((name.to_string(), how)), ..any() };
-    assert_eq!(find(any()).await, ["x_y", "", "straße 10%", "STRASSE", "Straße 1", "File 0"]);
+    assert_eq!(find(any()).await, ["File 0", "x_y", "", "straße 10%", "STRASSE", "Straße 1"]);
     assert_eq!(find(named("Straße 1", NameMatch::Exact)).await, ["Straße 1"]);
     assert_eq!(find(named("STRAßE 1", NameMatch::ExactAnyCase)).await, ["Straße 1"]);
     assert_eq!(find(named("raße 1", NameMatch::Partial)).await, ["straße 10%", "Straße 1"]);
@@ -268,7 +271,7 @@ async fn pins_are_found_by_what_is_said_of_them(db: Db) {
     assert_eq!(find(of(&[PinState::Queued, PinState::Pinned])).await.len(), 6);
     assert_eq!(
         find(PinFilter { cids: vec![cid(0), cid(1)], ..any() }).await,
-        ["STRASSE", "Straße 1", "File 0"]
+        ["File 0", "STRASSE", "Straße 1"]
     );
     let at = |minutes| UnixMicros(later(minutes).0 * 1000);
     let between = PinFilter { after: Some(at(1)), before: Some(at(4)), ..any() };
@@ -282,4 +285,34 @@ async fn pins_are_found_by_what_is_said_of_them(db: Db) {
     assert_eq!(find(app(&[test("app", "one")])).await, ["File 0"]);
     assert_eq!(find(app(&[test("app", "one"), test("b", "c")])).await, [""; 0]);
     assert_eq!(find(app(&[test("app", "ONE")])).await, [""; 0]);
+}
+
+async fn what_is_replaced_is_held_meanwhile(db: Db) {
+    account(&db, "a", 100).await;
+    let beside = Some(Beside { id: "x".to_string(), bytes: 20 });
+    let first = UploadMetadata { beside, ..upload("a", 1, 60, &[1]) };
+    let second = UploadMetadata { claim: Claim::Another, ..repeated("a", 1, 60, &[1]) };
+    commit(&db, &[segment(1)], &[first.clone(), second.clone()]).await;
+    assert!(!db.hold_pin("a", &second.pin, later(60)).await.expect("hold"), "another pin keeps the root");
+    assert_eq!(db.unpin_one("a", &second.pin, later(1)).await.expect("unpin"), Some(cid(1)));
+    assert!(!db.hold_pin("b", &first.pin, later(60)).await.expect("hold"), "of another");
+    assert!(db.hold_pin("a", &first.pin, later(60)).await.expect("hold"));
+    assert_eq!((db.pin("a", &cid(1)).await.expect("pin"), used(&db, "a").await), (None, 80));
+    assert_eq!(state(&db, 1).await, Some(SegmentState::Live));
+    assert_whole(&db).await;
+    for (account, pin) in db.expired_pins(later(60), 9).await.expect("expired") {
+        db.expire_pin(&account, &pin, later(60), later(61)).await.expect("expire");
+    }
+    assert_eq!((used(&db, "a").await, state(&db, 1).await), (0, Some(SegmentState::Orphaned)));
+    assert_whole(&db).await;
+}
+
+async fn waiting_pins_are_made_milliseconds_apart(db: Db) {
+    account(&db, "a", 100).await;
+    let mut made = Vec::new();
+    for id in ["1", "2", "3"] {
+        made.extend(db.add_waiting_pin(&waiting(id, "a", 1), 9).await.expect("add"));
+    }
+    let expected = [0, 1000, 2000].map(|micros| UnixMicros(NOW.micros().0 + micros));
+    assert_eq!(made, expected);
 }

@@ -3,17 +3,16 @@
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
 };
 use bytes::Bytes;
 use content::Cid;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
-use store::{PinChange, PinDetails, PinFilter, PinState, WaitingPin};
+use store::{PinChange, PinDetails, PinFilter, PinState};
 
 use super::{
-    caller,
     files::{next_page, oldest_first, unpin},
     legacy::{Metadata, Options},
     notes::{bad, check_group, describe, keyvalues, unknown_file},
@@ -25,17 +24,13 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
+    intake::pin_name,
+    pinning,
     routes::{
-        files::{parse_cid, parse_cursor, pin_name},
+        files::{parse_cid, parse_cursor},
         refusals::store_failed,
     },
-    upload::{UploadError, new_id},
 };
-
-/// Hosts that a pin may name, at most.
-const HOSTS_MAX: usize = 20;
-/// Characters of one of them, at most.
-const HOST_MAX: usize = 1_024;
 
 /// Has a CID fetched.
 async fn wait_for(
@@ -45,34 +40,16 @@ async fn wait_for(
     wanted: Wanted,
     origins: Vec<String>,
 ) -> Result<PinDetails, ApiError> {
-    if origins.len() > HOSTS_MAX || origins.iter().any(|origin| origin.len() > HOST_MAX) {
-        return Err(bad("host_nodes", format!("a list of {}", origins.len())));
-    }
-    if gateway.blocks.denylist().denied(&cid).is_some() {
-        return Err(UploadError::Denied(cid).into());
-    }
     if let Some(group) = &wanted.group {
         check_group(gateway, account, group).await?;
     }
-    let now = gateway.clock.now();
-    let config = &gateway.config.pinata;
-    let waiting = WaitingPin {
-        id: new_id(&gateway.clock, &gateway.dice),
-        account: account.to_string(),
+    let asked = pinning::Wanted {
         cid,
         name: pin_name(wanted.name.as_deref().unwrap_or_default()),
         origins,
         meta: wanted.keyvalues.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-        created: now.micros(),
-        deadline: now + config.wait_max,
     };
-    if !gateway.db.add_waiting_pin(&waiting, config.waiting_max).await.map_err(store_failed)? {
-        let details = format!("{} pins of this account wait to be fetched already", config.waiting_max);
-        return Err(ApiError {
-            retry_after_secs: Some(60),
-            ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_waiting", details)
-        });
-    }
+    let waiting = pinning::request(gateway, account, asked).await?;
     if let Some(group) = wanted.group {
         let change = PinChange { group: Some(Some(group)), ..PinChange::default() };
         describe(gateway, account, &waiting.id, &change).await?;
@@ -97,7 +74,7 @@ pub(super) async fn pin_by_hash(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     let asked: ByHash = parse("the body", &body)?;
     let cid = parse_cid(&asked.hash_to_pin)?;
     let (metadata, options) =
@@ -128,7 +105,7 @@ pub(super) async fn pin_by_cid(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let asked: ByCid = parse("the body", &body)?;
     let cid = parse_cid(&asked.cid)?;
@@ -169,7 +146,7 @@ pub(super) async fn queue(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     public_only(&network)?;
     let mut filter = jobs(get(&asked, "status"), get(&asked, "cid"), get(&asked, "sort"))?;
     filter.cursor = get(&asked, "pageToken").map(parse_cursor).transpose()?;
@@ -185,7 +162,7 @@ pub(super) async fn pin_jobs(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     let mut filter = jobs(get(&asked, "status"), get(&asked, "ipfs_pin_hash"), get(&asked, "sort"))?;
     filter.offset = number(&asked, "offset")?.unwrap_or(0);
     let limit = page_size(get(&asked, "limit"))?;
@@ -200,7 +177,7 @@ pub(super) async fn remove(
     Path((network, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Delete).await?;
+    let account = gateway.keys.account(&headers, Scope::Delete).await?;
     public_only(&network)?;
     let found = find(&gateway, &account, &id).await?;
     if found.is_none_or(|found| found.pin.state == PinState::Pinned) {

@@ -13,7 +13,7 @@ use service::http::error::ApiError;
 use store::{GroupTest, MetaCompare, MetaTest, NameMatch, PinChange, PinDetails, PinFilter, PinState};
 
 use super::{
-    caller, no_private_files,
+    no_private_files,
     notes::{bad, describe, expires, keyvalues, unknown_file},
     parse,
     pin_list::{Asked, get, page_size},
@@ -24,9 +24,9 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Expected, Fields, Said},
+    intake::{Expected, Fields, Said, pin_name},
     routes::{
-        files::{parse_cid, parse_cursor, pin_name},
+        files::{parse_cid, parse_cursor},
         refusals::store_failed,
     },
     upload::UploadError,
@@ -55,7 +55,7 @@ pub(super) async fn upload(
     State(gateway): State<Gateway>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, request.headers(), Scope::Write).await?;
+    let account = gateway.keys.account(request.headers(), Scope::Write).await?;
     if request.headers().contains_key("upload-length") {
         return Err(unsupported("a resumable upload on this path"));
     }
@@ -95,7 +95,7 @@ pub(super) async fn list(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     public_only(&network)?;
     let filter = filter(&asked)?;
     let limit = page_size(get(&asked, "limit"))?;
@@ -165,7 +165,7 @@ pub(super) async fn show(
     Path((network, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     public_only(&network)?;
     Ok(Json(json!({ "data": shown::file(&stored(&gateway, &account, &id).await?) })))
 }
@@ -185,7 +185,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let update: Update = parse("the body", &body)?;
     stored(&gateway, &account, &id).await?;
@@ -205,7 +205,7 @@ pub(super) async fn remove(
     Path((network, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Delete).await?;
+    let account = gateway.keys.account(&headers, Scope::Delete).await?;
     public_only(&network)?;
     stored(&gateway, &account, &id).await?;
     unpin(&gateway, &account, &id).await

@@ -12,7 +12,6 @@ use service::http::error::ApiError;
 use store::{GroupFilter, PinChange, PinGroup};
 
 use super::{
-    caller,
     notes::{describe, unknown_file, unknown_group},
     parse,
     pin_list::{Asked, get, page_size},
@@ -22,11 +21,8 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    routes::{
-        files::{parse_cursor, pin_name},
-        refusals::store_failed,
-        time_text::rfc3339,
-    },
+    intake::pin_name,
+    routes::{files::parse_cursor, refusals::store_failed, time_text::rfc3339_micros},
     upload::new_id,
 };
 
@@ -50,7 +46,7 @@ impl Said {
 
 /// Clients of different age read the time under different names.
 fn group(group: &PinGroup) -> Value {
-    let created = rfc3339(group.created.millis());
+    let created = rfc3339_micros(group.created);
     json!({
         "id": group.id, "name": group.name, "is_public": group.is_public, "user_id": group.account,
         "created_at": created, "createdAt": created
@@ -64,7 +60,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let said: Said = parse("the body", &body)?;
     let name = said.name()?.ok_or_else(|| ApiError::bad_request("bad_name", "a group needs a name"))?;
@@ -85,7 +81,7 @@ pub(super) async fn list(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     public_only(&network)?;
     let limit = page_size(get(&asked, "limit"))?;
     let filter = GroupFilter {
@@ -110,7 +106,7 @@ pub(super) async fn show(
     Path((network, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     public_only(&network)?;
     Ok(Json(json!({ "data": group(&known(&gateway, &account, &id).await?) })))
 }
@@ -122,7 +118,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let said: Said = parse("the body", &body)?;
     let name = said.name()?;
@@ -139,7 +135,7 @@ pub(super) async fn remove(
     Path((network, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Delete).await?;
+    let account = gateway.keys.account(&headers, Scope::Delete).await?;
     public_only(&network)?;
     if !gateway.db.remove_group(&account, &id).await.map_err(store_failed)? {
         return Err(unknown_group(&id));
@@ -153,7 +149,7 @@ pub(super) async fn add_file(
     Path((network, id, file)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let change = PinChange { group: Some(Some(id)), ..PinChange::default() };
     describe(&gateway, &account, &file, &change).await?;
@@ -166,7 +162,7 @@ pub(super) async fn remove_file(
     Path((network, id, file)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     public_only(&network)?;
     let found = find(&gateway, &account, &file).await?;
     if found.is_none_or(|found| found.group.as_ref() != Some(&id)) {

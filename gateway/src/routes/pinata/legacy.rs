@@ -16,7 +16,7 @@ use service::http::error::ApiError;
 use store::{PinChange, PinKind};
 
 use super::{
-    caller, json_text,
+    json_text,
     notes::{describe, keyvalues},
     parse, shown,
     take_in::{Pinned, Wanted, form, pin, pin_form, version},
@@ -24,8 +24,8 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Expected, Fields, Intake, Said},
-    routes::{files::parse_cid, files::pin_name, refusals::store_failed, time_text::rfc3339},
+    intake::{Expected, Fields, Intake, Said, pin_name},
+    routes::{files::parse_cid, refusals::store_failed, time_text::rfc3339_micros},
     upload::UploadError,
 };
 
@@ -77,7 +77,7 @@ pub(super) async fn pin_file(
     State(gateway): State<Gateway>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, request.headers(), Scope::Write).await?;
+    let account = gateway.keys.account(request.headers(), Scope::Write).await?;
     // The newer client takes this way for folders, and always asks for version 1.
     let is_newer = request.headers().get("source").is_some_and(|value| value.as_bytes().starts_with(b"sdk/"));
     let before = gateway.cid_versions.get(&account);
@@ -99,7 +99,7 @@ pub(super) async fn pin_json(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     let _: serde::de::IgnoredAny = parse("the body", &body)?;
     let text =
         String::from_utf8(body.to_vec()).map_err(|_| ApiError::bad_request("bad_json", "not UTF-8"))?;
@@ -131,7 +131,7 @@ fn answer(Pinned { details, cid, duplicate }: Pinned) -> Json<Value> {
     let mut answer = json!({
         "IpfsHash": cid,
         "PinSize": details.pin.size_bytes,
-        "Timestamp": rfc3339(details.pin.created.millis()),
+        "Timestamp": rfc3339_micros(details.pin.created),
         "ID": details.pin.id,
         "Name": shown::name(&details.pin.name),
         "NumberOfFiles": shown::number_of_files(&details),
@@ -151,7 +151,7 @@ pub(super) async fn unpin(
     Path(cid): Path<String>,
     headers: HeaderMap,
 ) -> Result<&'static str, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Delete).await?;
+    let account = gateway.keys.account(&headers, Scope::Delete).await?;
     let cid = parse_cid(&cid)?;
     let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
     if !gateway.db.unpin(&account, &cid, due).await.map_err(store_failed)? {
@@ -183,7 +183,7 @@ pub(super) async fn hash_metadata(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<&'static str, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Write).await?;
+    let account = gateway.keys.account(&headers, Scope::Write).await?;
     let new: NewMetadata = parse("the body", &body)?;
     let cid = parse_cid(&new.ipfs_pin_hash)?;
     let found = gateway.db.pin(&account, &cid).await.map_err(store_failed)?;

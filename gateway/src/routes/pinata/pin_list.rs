@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
 use store::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, PinFilter, PinState};
 
-use super::{caller, notes::bad, parse, shown};
+use super::{notes::bad, parse, shown};
 use crate::{
     app::Gateway,
     auth::Scope,
     routes::{
         refusals::store_failed,
-        time_text::{parse_rfc3339, rfc3339},
+        time_text::{parse_rfc3339, rfc3339_micros},
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) async fn test(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    caller::account(&gateway, &headers, Scope::Read).await?;
+    gateway.keys.account(&headers, Scope::Read).await?;
     Ok(Json(json!({ "message": "The key is good: this is Pinstripe, which speaks Pinata's API." })))
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn total(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     let pinned = PinFilter { states: vec![PinState::Pinned], ..PinFilter::default() };
     let count = gateway.db.find_pins(&account, &pinned, 0).await.map_err(store_failed)?.count;
     let known = gateway.db.account(&account).await.map_err(store_failed)?;
@@ -61,7 +61,7 @@ pub(super) async fn list(
     Query(asked): Asked,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    let account = caller::account(&gateway, &headers, Scope::Read).await?;
+    let account = gateway.keys.account(&headers, Scope::Read).await?;
     let filter = filter(&asked)?;
     let limit = page_size(get(&asked, "pageLimit"))?;
     // What was unpinned is not remembered.
@@ -85,7 +85,7 @@ fn row(found: &PinDetails) -> Value {
         "ipfs_pin_hash": pin.cid.as_written().to_string(),
         "size": pin.size_bytes,
         "user_id": pin.account,
-        "date_pinned": rfc3339(pin.created.millis()),
+        "date_pinned": rfc3339_micros(pin.created),
         "date_unpinned": null,
         "metadata": {
             "name": shown::name(&pin.name),

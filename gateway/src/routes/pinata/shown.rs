@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::{PinCursor, PinDetails, PinState};
 
-use crate::routes::time_text::rfc3339;
+use crate::routes::time_text::rfc3339_micros;
 
 /// A file.
 pub(super) fn file(found: &PinDetails) -> Value {
@@ -20,7 +20,7 @@ pub(super) fn file(found: &PinDetails) -> Value {
         "keyvalues": meta,
         "network": "public",
         "vectorized": false,
-        "created_at": rfc3339(pin.created.millis()),
+        "created_at": rfc3339_micros(pin.created),
     })
 }
 
@@ -32,7 +32,7 @@ pub(super) fn job(found: &PinDetails) -> Value {
         "id": pin.id,
         "cid": cid,
         "ipfs_pin_hash": cid,
-        "date_queued": rfc3339(pin.created.millis()),
+        "date_queued": rfc3339_micros(pin.created),
         "name": name(&pin.name),
         "status": job_status(pin.state),
         "details": info,

@@ -18,7 +18,6 @@ use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
 
 use super::{
-    caller,
     files::{EXPECTED, answer, refuse_unsupported},
     no_private_files,
     notes::{bad, check_group, keyvalues},
@@ -30,8 +29,7 @@ use super::{
 use crate::{
     app::Gateway,
     auth::{AuthError, Scope},
-    intake::Expected,
-    routes::files::pin_name,
+    intake::{Expected, pin_name},
     upload::{UploadError, new_id},
 };
 
@@ -87,7 +85,7 @@ pub(super) async fn sign(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let key = caller::key(&gateway, &headers, Scope::Write).await?;
+    let key = gateway.keys.api_key(&headers, Scope::Write).await?;
     let asks: Asks = parse("the body", &body)?;
     // A link to a private file is asked for on the same path.
     if asks.url.is_some() {

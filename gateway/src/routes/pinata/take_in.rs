@@ -5,17 +5,14 @@ use content::unixfs::profile::CidVersion;
 use protocol::time::UnixMillis;
 use serde_json::{Map, Value};
 use service::http::error::ApiError;
-use store::{Claim, Committed, PinChange, PinDetails, PinFilter, PinKind};
+use store::{Committed, PinChange, PinDetails, PinFilter, PinKind};
 
 use super::notes::{Keyvalues, check_group, describe, keyvalues, mime_type};
 use crate::{
     app::Gateway,
     intake::{Expected, Intake, Late, Root},
-    routes::{
-        files::{pin_name, refuse_early},
-        refusals::store_failed,
-    },
-    upload::{PinRequest, UploadError},
+    routes::{files::refuse_early, refusals::store_failed},
+    upload::UploadError,
 };
 
 /// What is said of a file that is to be pinned.
@@ -88,29 +85,16 @@ pub(super) async fn pin(
     gateway: &Gateway,
     account: &str,
     intake: Intake,
-    Root { target, size_bytes }: Root,
+    root: Root,
     wanted: Wanted,
     kind: PinKind,
 ) -> Result<Pinned, ApiError> {
     if let Some(group) = &wanted.group {
         check_group(gateway, account, group).await?;
     }
-    let root = target.cid;
-    let request = PinRequest {
-        waiting: None,
-        claim: Claim::Pin,
-        beside: None,
-        account: account.to_string(),
-        name: pin_name(wanted.name.as_deref().unwrap_or_default()),
-        root: root.clone(),
-        size_bytes,
-        dag_size_bytes: target.dag_size_bytes,
-        expires: wanted.expires,
-    };
+    let request = root.pin(account, wanted.name.as_deref().unwrap_or_default(), wanted.expires);
+    let cid = request.root.as_written().to_string();
     let outcome = intake.finish(vec![request]).await?.pop().unwrap_or(Err(UploadError::TryAgain))?;
-    gateway.known_roots.invalidate(&root);
-    metrics::counter!("uploads_total").increment(1);
-    metrics::counter!("uploaded_bytes_total").increment(size_bytes);
     let change = PinChange {
         meta: wanted.keyvalues,
         group: wanted.group.map(Some),
@@ -120,7 +104,7 @@ pub(super) async fn pin(
     describe(gateway, account, &outcome.pin, &change).await?;
     let details = find(gateway, account, &outcome.pin).await?.ok_or(UploadError::TryAgain)?;
     let duplicate = outcome.committed == Committed::AlreadyPinned;
-    Ok(Pinned { details, cid: root.as_written().to_string(), duplicate })
+    Ok(Pinned { details, cid, duplicate })
 }
 
 /// A pin by its id.
