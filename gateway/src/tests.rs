@@ -14,6 +14,7 @@ mod memory;
 mod nodes;
 mod origins;
 mod packing;
+mod pinata;
 mod psa;
 mod redirects;
 mod refused;
