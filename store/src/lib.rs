@@ -17,6 +17,7 @@ mod repairs;
 mod rows;
 mod schedule;
 mod segments;
+mod tus_uploads;
 mod unpins;
 mod visits;
 
@@ -32,6 +33,7 @@ pub use pieces::{HeldPiece, PieceSlot};
 pub use pins::{Pin, PinCursor, PinPage};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
+pub use tus_uploads::{ClaimedTus, NewTusUpload, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload};
 pub use visits::Visit;
 
 #[cfg(test)]

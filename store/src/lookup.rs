@@ -134,6 +134,20 @@ impl Db {
         Ok(places.map(|Place { at, upload, .. }| BlockFound { at, upload }).collect())
     }
 
+    /// Finds blocks as [`Db::locate`] does, and those that only one of these long uploads may use so far.
+    pub async fn locate_with(&self, cids: &[Cid], uploads: &[String]) -> Result<Located, StoreError> {
+        let mut blocks: HashMap<Cid, BlockAt> = HashMap::new();
+        for Place { at, state, upload } in self.places(cids).await? {
+            let is_seen = upload.is_none_or(|upload| uploads.contains(&upload));
+            if is_seen && state != SegmentState::Lost {
+                blocks.insert(at.cid.clone(), at);
+            }
+        }
+        let ids: HashSet<SegmentId> = blocks.values().map(|block| block.segment).collect();
+        let segments = self.segments_info(&ids.into_iter().collect::<Vec<_>>()).await?;
+        Ok(Located { blocks: blocks.into_values().collect(), segments })
+    }
+
     async fn places(&self, cids: &[Cid]) -> Result<Vec<Place>, StoreError> {
         let mut places = Vec::new();
         for part in cids.chunks(ROWS_PER_STATEMENT) {
