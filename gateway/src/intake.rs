@@ -26,7 +26,7 @@ use crate::{
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
 use folder::{Entry, Folder};
-use pace::Pace;
+pub(crate) use pace::Pace;
 pub(crate) use several::Added;
 
 /// One upload on its way in. Dropping it gives it up.

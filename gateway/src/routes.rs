@@ -9,6 +9,7 @@ mod nodes;
 mod origins;
 mod refusals;
 mod time_text;
+mod tus;
 
 use axum::{
     Router,
@@ -60,6 +61,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(kubo::routes())
+        .merge(tus::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

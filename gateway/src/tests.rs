@@ -17,4 +17,5 @@ mod packing;
 mod redirects;
 mod refused;
 mod shapes;
+mod tus;
 mod world;

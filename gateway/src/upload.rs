@@ -22,7 +22,7 @@ use service::http::error::ApiError;
 
 pub(crate) use commit::Outcomes;
 pub(crate) use ingest::{Ingest, IngestParts};
-pub(crate) use packer::{Packer, UploadHandle};
+pub(crate) use packer::{Packer, Settlement, UploadHandle};
 #[cfg(test)]
 pub(crate) use packing::InHand;
 pub(crate) use room::Room;
@@ -38,6 +38,14 @@ pub(crate) struct PinRequest {
     pub(crate) size_bytes: u64,
     pub(crate) dag_size_bytes: u64,
     pub(crate) expires: Option<UnixMillis>,
+}
+
+/// Length of a pin's name, at most.
+const NAME_MAX: usize = 255;
+
+/// A pin's name as it is stored: what the database does not take is left out here already.
+pub(crate) fn pin_name(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
 }
 
 /// Why an upload failed. Clone, because one lost segment fails every upload in it.

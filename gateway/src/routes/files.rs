@@ -25,11 +25,9 @@ use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Intake, Packed, Root, Shape},
-    upload::{PinRequest, UploadError},
+    upload::{PinRequest, UploadError, pin_name},
 };
 
-/// Length of a pin's name, at most.
-const NAME_MAX: usize = 255;
 /// Files on one page, at most.
 const PAGE_MAX: u32 = 1000;
 /// Files on one page when nothing is asked for.
@@ -79,11 +77,6 @@ pub(super) async fn upload(
     let first = files.next().ok_or_else(|| ApiError::from(UploadError::TryAgain))?;
     let also = files.collect();
     Ok((StatusCode::CREATED, Json(FileInfo { left_out, also, ..first })))
-}
-
-/// A pin's name as it is stored: what the database does not take is left out here already.
-pub(super) fn pin_name(name: &str) -> String {
-    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
 }
 
 /// What is said of a pin that an upload has become.

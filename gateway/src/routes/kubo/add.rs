@@ -18,8 +18,7 @@ use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Added, Intake},
-    routes::files::pin_name,
-    upload::PinRequest,
+    upload::{PinRequest, pin_name},
 };
 
 /// How many bytes `inline` means when it does not say.
