@@ -80,7 +80,8 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
-    /// Blocks of CARs in progress and links between them, over all uploads, at most: each takes up to 160 bytes of memory.
+    /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
+    /// 160 bytes of memory, and a long name several times that.
     pub dag_nodes_max: u32,
     /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
     /// durable.

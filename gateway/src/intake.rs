@@ -6,6 +6,7 @@ mod car;
 mod folder;
 mod form;
 mod pace;
+mod reserve;
 mod several;
 mod tar;
 
@@ -20,12 +21,15 @@ use content::{
     unixfs::{Target, profile::Profile, tree::FinishedTree},
 };
 use futures_util::TryStreamExt as _;
+use store::Beside;
 
 use crate::{
     app::Gateway,
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
 use folder::{Entry, Folder};
+use reserve::{PLACE_BYTES, Reserved};
+
 pub(crate) use pace::Pace;
 pub(crate) use several::Added;
 
@@ -37,7 +41,19 @@ pub(crate) struct Intake {
     pace: Pace,
     /// Files and other entries so far.
     entries: usize,
+    /// Room for their names.
+    names: Reserved,
+    names_bytes: usize,
+    /// What came that no root needs.
+    beside: Option<BesideRoots>,
     _slot: UploadSlot,
+}
+
+/// Blocks that came with a CAR and that none of its roots needs.
+struct BesideRoots {
+    bytes: u64,
+    /// A hash over the names of all blocks of the CAR, in order.
+    digest: blake3::Hash,
 }
 
 /// What a request's body is, and what is to become of the names in it.
@@ -71,7 +87,7 @@ pub(crate) struct Root {
 }
 
 /// What was uploaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Uploaded {
     /// What is to be pinned: one root, or all those of a CAR.
     pub(crate) roots: Vec<Root>,
@@ -103,7 +119,19 @@ impl Intake {
         let slot = gateway.uploads.take(account)?;
         let upload = gateway.packer.begin().await?;
         let pace = Pace::new(&gateway.config.uploads);
-        Ok(Self { gateway: gateway.clone(), upload, profile, pace, entries: 0, _slot: slot })
+        let names = Reserved::new(gateway);
+        let gateway = gateway.clone();
+        Ok(Self {
+            gateway,
+            upload,
+            profile,
+            pace,
+            entries: 0,
+            names,
+            names_bytes: 0,
+            beside: None,
+            _slot: slot,
+        })
     }
 
     /// Takes the whole body of a request in.
@@ -125,7 +153,7 @@ impl Intake {
     /// One file that is the whole body.
     async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
         let root = self.file(&mut body.into_data_stream()).await?;
-        Ok(Uploaded { roots: vec![root], name: String::new(), left_out: 0 })
+        Ok(Uploaded { roots: vec![root], ..Uploaded::default() })
     }
 
     /// One file.
@@ -167,6 +195,14 @@ impl Intake {
         if self.entries > max { Err(UploadError::TooManyFiles(max)) } else { Ok(()) }
     }
 
+    /// Adds an entry to a directory, if there is room for its name.
+    fn keep(&mut self, folder: &mut Folder, path: String, entry: Entry) -> Result<(), UploadError> {
+        self.names_bytes += path.len() + Folder::ENTRY_BYTES;
+        self.names.reach(self.names_bytes.div_ceil(PLACE_BYTES))?;
+        folder.add(path, entry);
+        Ok(())
+    }
+
     /// Makes the directory of all entries.
     async fn directory(&mut self, folder: Folder) -> Result<Root, UploadError> {
         let size_bytes = folder.size_bytes();
@@ -191,10 +227,18 @@ impl Intake {
     }
 
     /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.
-    pub(crate) async fn finish(self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+    pub(crate) async fn finish(self, mut pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
         let denylist = self.gateway.blocks.denylist();
         if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
             return Err(UploadError::Denied(pin.root.clone()));
+        }
+        // What came beside the roots is kept with each of them, so it is paid for with each: it stays as long as any does.
+        for pin in &mut pins {
+            pin.beside = self.beside.as_ref().map(|beside| {
+                let name =
+                    [pin.account.as_bytes(), &[0], pin.root.as_bytes(), beside.digest.as_bytes()].concat();
+                Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
+            });
         }
         self.upload.finish(pins).await
     }

@@ -14,12 +14,9 @@ use content::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesOrdered};
 use retrieval::ReadError;
 use store::{BlockAt, BlockFound};
-use tokio::{
-    sync::{OwnedSemaphorePermit, TryAcquireError},
-    task::JoinHandle,
-};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
-use super::{Intake, Root, Source, Uploaded};
+use super::{BesideRoots, Intake, Root, Source, Uploaded, reserve::Reserved};
 use crate::upload::UploadError;
 
 /// Blocks of one CAR that may be hashed at the same time.
@@ -32,19 +29,15 @@ const LOOKED_UP_MAX: usize = 512;
 const READS_MAX: usize = 8;
 /// Roots of one CAR, at most.
 const ROOTS_MAX: usize = 64;
-/// By how much the room of an index grows.
-const ROOM_STEP: u32 = 1_024;
+/// Bytes that a link takes in a block, at least: two heads, and the shortest CID.
+const LINK_BYTES_MIN: usize = 8;
 
 /// The blocks and links of one CAR, with the room that they take.
 struct Index {
     dag: DagIndex,
-    /// Bytes of the distinct blocks that the CAR brought, and of those that were stored before.
-    brought_bytes: u64,
-    stored_bytes: u64,
-    /// Blocks and links that there is room for.
-    reserved: u32,
-    max: u32,
-    room: Vec<OwnedSemaphorePermit>,
+    room: Reserved,
+    /// Over the names of all blocks that came.
+    brought: blake3::Hasher,
 }
 
 /// A block that is being checked, with the room that its bytes take.
@@ -77,21 +70,22 @@ impl Intake {
                 "the CAR names {count} roots, not 1 to {ROOTS_MAX}"
             )));
         }
-        let mut roots = Vec::new();
+        let (mut roots, mut tops) = (Vec::new(), Vec::new());
         for name in names {
-            roots.push(self.complete(name, &mut index).await?);
+            let (root, top) = self.complete(name, &mut index).await?;
+            roots.push(root);
+            tops.push(top);
         }
-        // Blocks that came beside the roots are kept with them, so they count.
-        let under_roots: u64 = roots.iter().map(|root| root.target.dag_size_bytes).sum();
-        roots[0].size_bytes += (index.brought_bytes + index.stored_bytes).saturating_sub(under_roots);
-        Ok(Uploaded { roots, name: String::new(), left_out: 0 })
+        let (bytes, digest) = (index.dag.bytes_beside(&tops), index.brought.finalize());
+        self.beside = (bytes > 0).then_some(BesideRoots { bytes, digest });
+        Ok(Uploaded { roots, ..Uploaded::default() })
     }
 
     fn index(&self) -> Index {
-        let max = self.gateway.config.uploads.dag_nodes_max;
-        let limits = DagLimits { blocks_max: max, links_max: max };
+        let room = Reserved::new(&self.gateway);
+        let limits = DagLimits { blocks_max: room.max(), links_max: room.max() };
         let dag = DagIndex::new(limits, self.gateway.dice.bytes());
-        Index { dag, brought_bytes: 0, stored_bytes: 0, reserved: 0, max, room: Vec::new() }
+        Index { dag, room, brought: blake3::Hasher::new() }
     }
 
     /// Has a block hashed.
@@ -152,36 +146,18 @@ impl Intake {
         room: OwnedSemaphorePermit,
         index: &mut Index,
     ) -> Result<(), UploadError> {
-        self.grow(index)?;
-        let known = index.dag.blocks();
-        index.dag.insert(&block).map_err(|error| index.refused(&error))?;
-        if index.dag.blocks() > known {
-            index.brought_bytes += block.bytes.len() as u64;
-        }
+        index.insert(&block)?;
+        index.brought.update(block.cid.as_bytes());
         self.upload.add(block, Some(room)).await
     }
 
-    /// Takes room for what the index has come to know.
-    fn grow(&self, index: &mut Index) -> Result<(), UploadError> {
-        while index.reserved <= index.dag.named() {
-            match self.gateway.ingest.dag_room.clone().try_acquire_many_owned(ROOM_STEP) {
-                Ok(permit) => index.room.push(permit),
-                Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-                    return Err(UploadError::TooManyBlocks(index.max));
-                }
-            }
-            index.reserved += ROOM_STEP;
-        }
-        Ok(())
-    }
-
     /// Finds what the CAR does not have among the blocks that are stored.
-    async fn complete(&mut self, root: Cid, index: &mut Index) -> Result<Root, UploadError> {
+    async fn complete(&mut self, root: Cid, index: &mut Index) -> Result<(Root, DagRoot), UploadError> {
         let top = index.dag.root(&root).map_err(|error| index.refused(&error))?;
         loop {
             let missing: Vec<Cid> = index.dag.missing(top, |_| false).take(LOOKED_UP_MAX).cloned().collect();
             if missing.is_empty() {
-                return Ok(index.root(root, top));
+                return Ok((index.root(root, top), top));
             }
             self.find_stored(&missing, index).await?;
         }
@@ -201,8 +177,7 @@ impl Intake {
         }
         let mut read = Vec::new();
         for (cid, at) in &found {
-            self.grow(index)?;
-            index.stored_bytes += at.length_bytes;
+            index.room_for(0)?;
             let len = u32::try_from(at.length_bytes).unwrap_or(u32::MAX);
             if !index.dag.insert_leaf(cid, len).map_err(|error| index.refused(&error))? {
                 read.push(cid.clone());
@@ -216,17 +191,29 @@ impl Intake {
         });
         let mut read = read.buffer_unordered(READS_MAX);
         while let Some(block) = read.try_next().await.map_err(|error: ReadError| unread(&error))? {
-            self.grow(index)?;
-            index.dag.insert(&block).map_err(|error| index.refused(&error))?;
+            index.insert(&block)?;
         }
         Ok(())
     }
 }
 
 impl Index {
+    /// Takes a block in, once there is room for all that it can name.
+    fn insert(&mut self, block: &Block) -> Result<(), UploadError> {
+        let links = if block.cid.codec().may_link() { block.bytes.len() / LINK_BYTES_MIN } else { 0 };
+        self.room_for(links)?;
+        self.dag.insert(block).map_err(|error| self.refused(&error))
+    }
+
+    fn room_for(&mut self, links: usize) -> Result<(), UploadError> {
+        self.room.reach(self.dag.named() as usize + 1 + links)
+    }
+
     fn refused(&self, error: &DagError) -> UploadError {
         match error {
-            DagError::TooManyBlocks(_) | DagError::TooManyLinks(_) => UploadError::TooManyBlocks(self.max),
+            DagError::TooManyBlocks(_) | DagError::TooManyLinks(_) => {
+                UploadError::TooManyBlocks(self.room.max())
+            }
             other => bad_car(other),
         }
     }

@@ -39,7 +39,7 @@ impl Intake {
                 continue;
             }
             let entry = self.entry(&mut field).await?;
-            folder.add(path, entry);
+            self.keep(&mut folder, path, entry)?;
         }
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no field named 'file'".into()));

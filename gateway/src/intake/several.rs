@@ -41,7 +41,7 @@ impl Intake {
                 ("", Entry::File(file)) => file.target.cid.as_written().to_string(),
                 (name, _) => name.to_string(),
             };
-            folder.add(name, entry);
+            self.keep(&mut folder, name, entry)?;
         }
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no files".into()));

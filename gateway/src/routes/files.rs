@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{Committed, Outcome, Pin, PinCursor};
+use store::{Claim, Committed, Outcome, Pin, PinCursor, PinState};
 
 use super::{
     refusals::store_failed,
@@ -58,6 +58,9 @@ pub(super) async fn upload(
     let uploaded = intake.request(request, &shape).await?;
     let name = pin_name(&query.name.unwrap_or(uploaded.name));
     let pin = |Root { target, size_bytes }: Root| PinRequest {
+        waiting: None,
+        claim: Claim::Pin,
+        beside: None,
         account: account.clone(),
         name: name.clone(),
         root: target.cid,
@@ -90,8 +93,9 @@ async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<
 
 /// A pin that was just made.
 fn new_pin(pin: PinRequest, Outcome { pin: id, created, .. }: Outcome) -> Pin {
-    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires } = pin;
-    Pin { id, account, cid, name, size_bytes, dag_size_bytes, created, expires }
+    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires, .. } = pin;
+    let state = PinState::Pinned;
+    Pin { id, account, cid, name, state, size_bytes, dag_size_bytes, created, expires }
 }
 
 /// The pin that the account had already. When it was removed a moment ago the upload came too late for it.

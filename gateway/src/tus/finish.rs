@@ -24,6 +24,9 @@ async fn pin(gateway: &Gateway, upload: &TusUpload) -> Result<(), TusError> {
         return Err(UploadError::Denied(root).into());
     }
     let request = PinRequest {
+        waiting: None,
+        claim: store::Claim::Pin,
+        beside: None,
         account: upload.account.clone(),
         name: pin_name(Metadata::parse(&upload.metadata)?.name()),
         root: root.clone(),

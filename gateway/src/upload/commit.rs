@@ -88,6 +88,7 @@ impl Committer {
                     Committed::Created | Committed::AlreadyPinned => Ok(outcome),
                     Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
                     Committed::SegmentGone => Err(UploadError::TryAgain),
+                    Committed::Withdrawn => Err(UploadError::Withdrawn),
                 });
                 for (pins, reply) in replies {
                     // A client that has gone away has its upload nevertheless.

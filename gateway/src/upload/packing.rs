@@ -399,7 +399,9 @@ impl Packing {
             };
             let blocks: Arc<[BlockAt]> = blocks.into_values().collect();
             let metadata = |pin: PinRequest| UploadMetadata {
-                pin: new_id(&self.clock, &self.dice),
+                pin: pin.waiting.unwrap_or_else(|| new_id(&self.clock, &self.dice)),
+                claim: pin.claim,
+                beside: pin.beside,
                 account: pin.account,
                 name: pin.name,
                 root: pin.root,

@@ -9,6 +9,7 @@ use content::{
     unixfs::profile::{CidVersion, Layout, Leaves, Parameters, Profile},
 };
 use serde_json::json;
+use store::Claim;
 
 use super::{
     answer::{RpcError, lines},
@@ -42,6 +43,9 @@ pub(super) async fn add(
     let pins: Vec<PinRequest> = roots
         .into_iter()
         .map(|root| PinRequest {
+            waiting: None,
+            claim: Claim::Pin,
+            beside: None,
             account: account.clone(),
             name: pin_name(name),
             root: root.target.cid,
