@@ -184,6 +184,26 @@ const CLAIM: &str = concat!(
     columns!()
 );
 
+/// Locks segments and keeps them from being collected before `lease`; gives how many of them there still are.
+macro_rules! keep_segments {
+    ($db:expr, $tx:ident, $segments:expr, $lease:expr) => {{
+        let mut found = 0;
+        for part in $segments.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new("SELECT id FROM segments WHERE state <> 'lost' AND id IN ");
+            push_list(&mut query, part);
+            query.push(" ORDER BY id").push($db.for_update());
+            let rows: Vec<(String,)> = query.build_query_as().fetch_all(&mut *$tx).await?;
+            found += rows.len();
+            // Moved, so that a collector that waits for these rows looks at them again.
+            let mut query = QueryBuilder::new("UPDATE segments SET due_ms = ");
+            query.push_bind($lease.0).push(" WHERE due_ms < ").push_bind($lease.0).push(" AND id IN ");
+            push_list(&mut query, part);
+            query.build().execute(&mut *$tx).await?;
+        }
+        found
+    }};
+}
+
 fn upload(row: TusRow) -> Result<TusUpload, StoreError> {
     let (id, account, kind, parts, metadata, hash, length, offset, root, dag_size, created, due, finished) =
         row;
@@ -340,19 +360,7 @@ impl Db {
         segments.sort_unstable();
         segments.dedup();
         write!(self, tx => {
-            let mut found = 0;
-            for part in segments.chunks(ROWS_PER_STATEMENT) {
-                let mut query = QueryBuilder::new("SELECT id FROM segments WHERE state <> 'lost' AND id IN ");
-                push_list(&mut query, part);
-                query.push(" ORDER BY id").push(self.for_update());
-                let rows: Vec<(String,)> = query.build_query_as().fetch_all(&mut *tx).await?;
-                found += rows.len();
-                // Moved, so that a collector that waits for these rows looks at them again.
-                let mut query = QueryBuilder::new("UPDATE segments SET due_ms = ");
-                query.push_bind(lease.0).push(" WHERE due_ms < ").push_bind(lease.0).push(" AND id IN ");
-                push_list(&mut query, part);
-                query.build().execute(&mut *tx).await?;
-            }
+            let found = keep_segments!(self, tx, segments, lease);
             let lasts = sqlx::query(RENEW).bind(id).bind(due.0).execute(&mut *tx).await?.rows_affected() > 0;
             let mut outcome = TusRecorded::Yes;
             if found < segments.len() {
