@@ -14,10 +14,11 @@ mod routes;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod tus;
 mod upload;
 
 pub use app::{Gateway, Parts, run};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
-pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
+pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, TusConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};

@@ -10,6 +10,7 @@ mod origins;
 mod psa;
 mod refusals;
 mod time_text;
+mod tus;
 
 use axum::{
     Router,
@@ -63,6 +64,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/readyz", get(ready))
         .merge(kubo::routes())
         .merge(psa::routes())
+        .merge(tus::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

@@ -18,4 +18,5 @@ mod psa;
 mod redirects;
 mod refused;
 mod shapes;
+mod tus;
 mod world;
