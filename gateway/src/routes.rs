@@ -6,6 +6,7 @@ mod files;
 mod health;
 mod kubo;
 mod nodes;
+mod openapi;
 mod origins;
 mod psa;
 mod refusals;
@@ -65,6 +66,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .merge(kubo::routes())
         .merge(psa::routes())
         .merge(tus::routes())
+        .merge(openapi::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

@@ -12,6 +12,7 @@ mod kubo;
 mod long;
 mod memory;
 mod nodes;
+mod openapi;
 mod origins;
 mod packing;
 mod psa;
