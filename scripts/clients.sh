@@ -23,7 +23,7 @@ skipped() {
 
 # Whether what is installed is what the lock files say, for this version of the runtime.
 installed() {
-    [ -f "$home/$1.installed" ] && [ "$(cat "$home/$1.installed")" = "$2" ]
+    [ -e "$home/$1" ] && [ -f "$home/$1.installed" ] && [ "$(cat "$home/$1.installed")" = "$2" ]
 }
 
 npm_there() {
@@ -59,6 +59,37 @@ install_node() {
     fi
     echo "$wanted" >"$home/node.installed"
     has_node=yes
+}
+
+# The packages of PyPI, into $home/python. Leaves has_python empty when they cannot be had here.
+has_python=""
+install_python() {
+    local python="$home/python/bin/python"
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        skipped PyPI "python3 is not here or older than 3.10"
+        return
+    fi
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        skipped PyPI "python3 has no venv (on Debian it is a package of its own)"
+        return
+    fi
+    local wanted
+    wanted="$(python3 --version) $(cksum <"$source/requirements.txt")"
+    if ! installed python "$wanted"; then
+        rm -rf "$home/python" "$home/python.installed"
+        python3 -m venv "$home/python"
+        local pip=("$python" -m pip --quiet --retries 1 --timeout 30)
+        if ! "${pip[@]}" download --no-cache-dir --no-deps --only-binary :all: --dest "$home/empty" idna 2>/dev/null; then
+            rm -rf "$home/python"
+            skipped PyPI "they are not installed and the registry cannot be reached"
+            return
+        fi
+        rm -rf "$home/empty"
+        echo "Installing clients from PyPI (once)"
+        "${pip[@]}" install --require-hashes --only-binary :all: -r "$source/requirements.txt"
+    fi
+    echo "$wanted" >"$home/python.installed"
+    has_python=yes
 }
 
 # Prints a port that nobody listens on, below those that the system gives out by itself.
@@ -104,6 +135,7 @@ trap 'exit 143' TERM HUP
 
 # A network of 20 nodes that is ready, or 1. Another process may take the port first, so this may be tried again.
 start_network() {
+    : >"$run/network.log"
     "$pinstripe" dev --nodes 20 --fresh --dir "$run/network" --listen "127.0.0.1:$(free_port)" \
         >"$run/network.log" 2>&1 &
     network=$!
@@ -119,7 +151,8 @@ start_network() {
 }
 
 install_node
-if [ -z "$has_node" ]; then
+install_python
+if [ -z "$has_node$has_python" ]; then
     exit 0
 fi
 
@@ -129,5 +162,10 @@ start_network || start_network || start_network || { echo "The network did not s
 export TMPDIR="$run/tmp" PINSTRIPE_DEV_JSON="$run/network/dev.json"
 
 failed=0
-(cd "$home/node" && node --test --test-reporter=spec --test-concurrency=2 --test-timeout=120000 ./*.test.mjs) || failed=1
+if [ -n "$has_node" ]; then
+    (cd "$home/node" && node --test --test-reporter=spec --test-concurrency=2 --test-timeout=120000 ./*.test.mjs) || failed=1
+fi
+if [ -n "$has_python" ]; then
+    "$home/python/bin/python" -m unittest discover --start-directory "$source" --verbose || failed=1
+fi
 exit $failed

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there is Node, and are skipped otherwise.
+# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there are Node and Python.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/tools.sh
