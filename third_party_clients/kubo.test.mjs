@@ -3,31 +3,15 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
-import { create } from 'kubo-rpc-client'
 import { CID } from 'multiformats/cid'
 import { sha256 } from 'multiformats/hashes/sha2'
 
 import { noise, site } from './content.mjs'
-import { gateway, newKey } from './network.mjs'
+import { all, bytes, clientWith, modern, newClient } from './kubo_client.mjs'
 import { cidOfDirectory, cidOfFile } from './oracle.mjs'
 
 let kubo
-before(async () => {
-  const authorization = `Bearer ${await newKey('kubo')}`
-  kubo = create({ url: `${gateway}/api/v0`, headers: { authorization } })
-})
-
-async function all (source) {
-  const items = []
-  for await (const item of source) items.push(item)
-  return items
-}
-
-async function bytes (source) {
-  return Buffer.concat(await all(source))
-}
-
-const modern = { cidVersion: 1, rawLeaves: true, chunker: 'size-1048576', maxFileLinks: 1024 }
+before(async () => { kubo = await newClient('kubo') })
 
 test('a file under the defaults of Kubo', async () => {
   for (const size of [0, 12, 262_144, 262_145, 3_000_000]) {
@@ -124,6 +108,5 @@ test('who answers', async () => {
 
 test('errors say what is wrong', async () => {
   await assert.rejects(bytes(kubo.cat('/ipfs/bafkqaaa/nothing')), { name: 'HTTPError' })
-  const stranger = create({ url: `${gateway}/api/v0` })
-  await assert.rejects(stranger.add('hello'), /API key/)
+  await assert.rejects(clientWith({}).add('hello'), /API key/)
 })
