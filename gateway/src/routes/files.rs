@@ -125,7 +125,11 @@ fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
 }
 
 /// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
-async fn refuse_early(gateway: &Gateway, account: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) async fn refuse_early(
+    gateway: &Gateway,
+    account: &str,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = announced else { return Ok(()) };
