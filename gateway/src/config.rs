@@ -19,7 +19,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
-use crate::{geoip::GeoIpConfig, pinning::PinsConfig};
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,29 +121,6 @@ pub struct UploadsConfig {
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
-}
-
-/// The `[tus]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TusConfig {
-    /// Uploads of one account that are not finished, at most.
-    pub account_max: u64,
-    /// How long an upload is kept that does not go on.
-    #[serde(with = "humantime_serde")]
-    pub expiry: Duration,
-    /// After how many bytes a long request has recorded how far it has come: what is lost when a gateway dies.
-    pub progress_bytes: u64,
-    /// How long an upload is locked for the request that writes to it without a sign of life from the gateway. So long
-    /// another request waits for it, too.
-    #[serde(with = "humantime_serde")]
-    pub claim: Duration,
-    /// Bytes of `Upload-Metadata`, at most.
-    pub metadata_max: usize,
-    /// Uploads that are put together into one, at most.
-    pub parts_max: usize,
-    /// Bytes of uploads on their way to being put together, at most.
-    pub joining_bytes: u32,
 }
 
 /// Whether readers are sent to nodes or served here.
@@ -270,20 +247,6 @@ impl Default for UploadsConfig {
     }
 }
 
-impl Default for TusConfig {
-    fn default() -> Self {
-        Self {
-            account_max: 1_000,
-            expiry: Duration::from_hours(24),
-            progress_bytes: 64 << 20,
-            claim: Duration::from_secs(6),
-            metadata_max: 4_096,
-            parts_max: 1_000,
-            joining_bytes: 8 << 20,
-        }
-    }
-}
-
 impl ReadsConfig {
     /// The rules of answers that nodes have too.
     pub fn answers(&self) -> AnswerRules {
@@ -355,12 +318,6 @@ impl Validate for Config {
         );
         check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
-        let tus = &self.tus;
-        check(tus.account_max > 0 && tus.parts_max > 0, "tus: account_max and parts_max must not be 0");
-        check(!tus.expiry.is_zero(), "tus.expiry: must not be 0");
-        check(tus.progress_bytes >= 1 << 20, "tus.progress_bytes: must be at least 1 MiB");
-        check(tus.claim >= Duration::from_millis(100), "tus.claim: must be at least 100 ms");
-        check(tus.joining_bytes >= 4 << 20, "tus.joining_bytes: must be at least 4 MiB");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
         let rules = [
@@ -369,6 +326,7 @@ impl Validate for Config {
             ("ranking", self.ranking.validate()),
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        problems.extend(self.tus.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());

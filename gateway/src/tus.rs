@@ -8,6 +8,7 @@
 
 mod checksum;
 mod claim;
+mod config;
 mod error;
 mod finish;
 mod join;
@@ -20,6 +21,7 @@ use content::{
 };
 use store::{NewTusUpload, TusKind, TusUpload};
 
+pub use self::config::TusConfig;
 pub(crate) use self::{
     checksum::{ALGORITHMS, Checksum},
     error::TusError,
