@@ -36,7 +36,7 @@ pub(crate) use blocks::{DagStat, Put};
 pub(crate) use car::Imported;
 use folder::{Entry, Folder};
 pub(crate) use late::{Expected, Fields, Late, Said};
-use pace::Pace;
+pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;

@@ -6,11 +6,13 @@ mod files;
 mod health;
 mod kubo;
 mod nodes;
+mod openapi;
 mod origins;
 mod pinata;
 mod psa;
 mod refusals;
 mod time_text;
+mod tus;
 
 use axum::{
     Router,
@@ -65,6 +67,8 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .merge(kubo::routes())
         .merge(pinata::routes(&gateway))
         .merge(psa::routes())
+        .merge(tus::routes())
+        .merge(openapi::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

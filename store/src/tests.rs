@@ -24,4 +24,5 @@ mod postgres;
 mod repairs;
 mod rows;
 mod sqlite;
+mod tus_uploads;
 mod whole;

@@ -20,6 +20,7 @@ use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Added, Intake, Progress},
+    routes::files::refuse_early,
     upload::PinRequest,
 };
 
@@ -41,6 +42,7 @@ pub(super) async fn add(
     let intake = if only_hash {
         Intake::hash_only(&gateway, &account, profile)?
     } else {
+        refuse_early(&gateway, &account, request.headers()).await?;
         Intake::begin(&gateway, &account, profile).await?
     };
     let wrap = args.flag("wrap-with-directory")?.or(args.flag("w")?).unwrap_or(false);

@@ -139,17 +139,27 @@ pub(super) async fn lines_as_they_come(
 ) -> Result<Response, RpcError> {
     let first = lines.recv().await.transpose()?;
     let first = stream::iter(first.map(|line| Ok(text(&[line]))));
-    let rest = stream::unfold(Some((lines, task)), async |open| {
-        let (mut lines, task) = open?;
-        match lines.recv().await? {
-            Ok(line) => Some((stream::iter(vec![Ok(text(&[line]))]), Some((lines, task)))),
-            Err(error) => {
-                let broken = io::Error::other(error.message.clone());
-                Some((stream::iter(vec![Ok(text(&[error.json()])), Err(broken)]), None))
-            }
+    let rest = stream::unfold(State::Open(lines, task), async |state| match state {
+        State::Open(mut lines, task) => match lines.recv().await? {
+            Ok(line) => Some((Ok(text(&[line])), State::Open(lines, task))),
+            Err(error) => Some((Ok(text(&[error.json()])), State::Broken(error.message))),
+        },
+        State::Broken(message) => {
+            // So that the connection is flushed first: what is still in it when the body fails is thrown away.
+            tokio::task::yield_now().await;
+            Some((Err(io::Error::other(message)), State::Over))
         }
+        State::Over => None,
     });
-    Ok(json_lines(Body::from_stream(first.chain(rest.flatten()))))
+    Ok(json_lines(Body::from_stream(first.chain(rest))))
+}
+
+/// An answer that is being sent.
+enum State {
+    Open(Lines, AbortOnDropHandle<()>),
+    /// The line of the error was the last.
+    Broken(String),
+    Over,
 }
 
 /// Where lines come from.

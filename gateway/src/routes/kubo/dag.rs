@@ -20,6 +20,7 @@ use crate::{
     app::Gateway,
     auth::Scope,
     intake::{DagStat, Imported, Intake},
+    routes::files::refuse_early,
     upload::UploadError,
 };
 
@@ -86,6 +87,7 @@ pub(super) async fn import(
 ) -> Result<Response, RpcError> {
     let args = Args(args);
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
+    refuse_early(&gateway, &account, request.headers()).await?;
     let pin_roots = args.flag("pin-roots")?.unwrap_or(true);
     // The blocks have their names already: a profile decides nothing.
     let mut intake = Intake::begin(&gateway, &account, Profile::UNIXFS_V1_2025).await?;

@@ -5,7 +5,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use service::http::server::{HttpConfig, Server};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Method, Part, World, add, form, header, imported, lines, patterned, refused, send_form};
@@ -64,28 +70,47 @@ async fn it_is_told_while_the_upload_comes() {
     assert_eq!(world.used_bytes().await, 0);
 }
 
+/// The whole answer to a request, from a real server.
+async fn over_tcp(world: &World, query: &str, parts: &[Part<'_>]) -> String {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), HttpConfig::default()).await.unwrap();
+    let mut client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(world.router.clone(), stop.clone()));
+    let request = form(world, &format!("add{query}"), parts);
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let mut bytes = format!("POST {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n", head.uri).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(format!("{name}: {}\r\n", value.to_str().unwrap()).as_bytes());
+    }
+    // Without a length, so that nothing is refused for it.
+    bytes.extend_from_slice(format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len()).as_bytes());
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(b"\r\n0\r\n\r\n");
+    client.write_all(&bytes).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    stop.cancel();
+    serving.await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_late_ends_in_a_line_and_is_broken_off() {
     let world = World::new().await;
-    world
-        .admin(Method::PUT, &format!("/v1/admin/accounts/{ACCOUNT}/quota"), json!({ "quota_bytes": 1_000 }))
-        .await;
     let bytes = patterned(1, 600_000);
     let parts: [Part<'_>; 1] = [("a", "text/plain", &bytes)];
+    let whole = over_tcp(&world, "?progress=true", &parts).await;
+    assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with("\r\n0\r\n\r\n"), "{whole}");
+    let quota = format!("/v1/admin/accounts/{ACCOUNT}/quota");
+    world.admin(Method::PUT, &quota, json!({ "quota_bytes": 600_001 })).await;
+    let bytes = patterned(2, 600_000);
+    let parts: [Part<'_>; 1] = [("a", "text/plain", &bytes)];
     assert_eq!(refused(&add(&world, "", &parts).await).0, 403, "without lines there is a status");
-    let response = world.router.clone().oneshot(form(&world, "add?progress=true", &parts)).await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    let mut body = response.into_body();
-    let (mut text, mut broken) = (Vec::new(), false);
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => text.extend_from_slice(frame.data_ref().unwrap()),
-            Err(_) => broken = true,
-        }
-    }
-    assert!(broken);
-    let last = text.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
-    let last: Value = serde_json::from_slice(last).unwrap();
+    let broken = over_tcp(&world, "?progress=true", &parts).await;
+    assert!(broken.starts_with("HTTP/1.1 200") && !broken.ends_with("\r\n0\r\n\r\n"), "{broken}");
+    let last = broken.lines().rfind(|line| line.starts_with('{')).unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
     assert_eq!((&last["Type"], &last["Code"]), (&json!("error"), &json!(0)));
     assert!(last["Message"].as_str().unwrap().contains("quota"), "{last}");
 }
@@ -93,6 +118,13 @@ async fn what_fails_late_ends_in_a_line_and_is_broken_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_early_has_a_status() {
     let world = World::new().await;
+    let quota = format!("/v1/admin/accounts/{ACCOUNT}/quota");
+    world.admin(Method::PUT, &quota, json!({ "quota_bytes": 1_000 })).await;
+    for command in ["add?progress=true", "dag/import"] {
+        let mut announced = form(&world, command, &[("a", "text/plain", b"1")]);
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (3 << 20).into());
+        assert_eq!(refused(&world.send(announced).await).0, 403, "{command}: more than fits");
+    }
     for query in ["?progress=true&chunker=rabin", "?progress=maybe"] {
         assert_eq!(refused(&add(&world, query, &[("a", "text/plain", b"1")]).await).0, 400, "{query}");
     }
