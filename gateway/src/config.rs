@@ -137,7 +137,7 @@ pub struct PinataConfig {
     pub json_bytes_max: usize,
     /// How long a signed URL for uploads may be good, at most.
     #[serde(with = "humantime_serde")]
-    pub signed_url_max: Duration,
+    pub signed_url_lifetime: Duration,
 }
 
 impl Default for PinataConfig {
@@ -146,7 +146,7 @@ impl Default for PinataConfig {
             groups_max: 10_000,
             keyvalues_max: 10,
             json_bytes_max: 10 << 20,
-            signed_url_max: Duration::from_hours(24),
+            signed_url_lifetime: Duration::from_hours(24),
         }
     }
 }
@@ -350,7 +350,10 @@ impl Validate for Config {
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
         let day = Duration::from_hours(24);
-        check(self.pinata.signed_url_max <= 7 * day, "pinata.signed_url_max: must be 7 days at most");
+        check(
+            self.pinata.signed_url_lifetime <= 7 * day,
+            "pinata.signed_url_lifetime: must be 7 days at most",
+        );
         let rules = [
             ("redundancy", self.redundancy.validate()),
             ("reputation", self.reputation.validate()),

@@ -88,7 +88,7 @@ impl Kept {
 struct Rest<'a, 'b> {
     front: std::vec::IntoIter<Bytes>,
     field: &'a mut Field<'b>,
-    left: &'a mut Option<u64>,
+    limit: &'a mut Limit,
 }
 
 impl Source for Rest<'_, '_> {
@@ -98,18 +98,23 @@ impl Source for Rest<'_, '_> {
         }
         let bytes = self.field.next().await?;
         if let Some(bytes) = &bytes {
-            take(self.left, bytes.len())?;
+            self.limit.take(bytes.len())?;
         }
         Ok(bytes)
     }
 }
 
-/// Takes bytes from what may still come.
-fn take(left: &mut Option<u64>, bytes: usize) -> Result<(), UploadError> {
-    if let Some(left) = left {
-        *left = left.checked_sub(bytes as u64).ok_or(UploadError::BodyTooLarge(*left))?;
+/// How many bytes files may have.
+struct Limit {
+    max: Option<u64>,
+    taken: u64,
+}
+
+impl Limit {
+    fn take(&mut self, bytes: usize) -> Result<(), UploadError> {
+        self.taken += bytes as u64;
+        self.max.filter(|max| self.taken > *max).map_or(Ok(()), |max| Err(UploadError::BodyTooLarge(max)))
     }
-    Ok(())
 }
 
 /// Bytes that are all there.
@@ -155,7 +160,7 @@ struct LateForm {
     mime_type: Option<String>,
     fields: Fields,
     fields_bytes: usize,
-    left: Option<u64>,
+    limit: Limit,
 }
 
 impl Intake {
@@ -179,7 +184,7 @@ impl Intake {
             mime_type: None,
             fields: Fields::new(),
             fields_bytes: 0,
-            left: expected.size_max,
+            limit: Limit { max: expected.size_max, taken: 0 },
         };
         while let Some(mut field) = late.intake.next_field(&mut form).await? {
             if field.name() == Some("file") {
@@ -238,12 +243,12 @@ impl LateForm {
                     self.held.push((path, front.concat::<u8>().into()));
                     return Ok(());
                 };
-                take(&mut self.left, bytes.len())?;
+                self.limit.take(bytes.len())?;
                 self.held_bytes += bytes.len();
                 front.push(bytes);
             }
         }
-        let mut rest = Rest { front: front.into_iter(), field, left: &mut self.left };
+        let mut rest = Rest { front: front.into_iter(), field, limit: &mut self.limit };
         let root = self.intake.file(&mut rest).await?;
         self.intake.keep(&mut self.folder, path, Entry::File(root))
     }

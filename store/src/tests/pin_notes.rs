@@ -10,6 +10,7 @@ use crate::{
     Db, Described, GroupFilter, GroupTest, MetaCompare, MetaTest, NameMatch, PinChange, PinFilter, PinGroup,
     PinKind, UploadMetadata,
 };
+use MetaCompare::{Between, Equal, Greater, Less, Like, NotBetween, NotEqual};
 
 both_engines!(
     pins_are_described_anew,
@@ -73,7 +74,6 @@ async fn metadata_is_compared_as_it_is_asked_for(db: Db) {
         names.sort();
         names
     };
-    use MetaCompare::{Between, Equal, Greater, Less, Like, NotBetween, NotEqual};
     assert_eq!(find("10", Equal).await, ["10"]);
     assert_eq!(find("10", NotEqual).await.len(), 6, "what has no such entry is not found");
     assert_eq!(find("9", Greater(false)).await, ["10"], "numbers are compared as numbers");

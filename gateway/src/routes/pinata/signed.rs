@@ -124,7 +124,7 @@ pub(super) async fn sign(
 /// When a URL ends that was asked for on `date` and is to last `expires`, both in seconds.
 fn until(gateway: &Gateway, date: Option<i64>, expires: Option<i64>) -> Result<UnixMillis, ApiError> {
     let now = gateway.clock.now();
-    let max = gateway.config.pinata.signed_url_max;
+    let max = gateway.config.pinata.signed_url_lifetime;
     let expires = expires.ok_or_else(|| bad("expires", "nothing"))?;
     let lasts = u64::try_from(expires).map(Duration::from_secs).unwrap_or_default();
     if lasts.is_zero() || lasts > max {
