@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests. Needs a Rust toolchain and a C compiler, nothing else.
+# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there are Node and Python.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/tools.sh
@@ -11,3 +11,4 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     cargo test --workspace --no-fail-fast
 fi
+scripts/clients.sh

@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::time::UnixMillis;
-use retrieval::{AnswerRules, Blocks, Denylist, DenylistReload};
+use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
     telemetry::start_metrics,
@@ -23,7 +23,7 @@ use crate::{
     auth::{AdminToken, Keys},
     config::Config,
     geoip::{GeoIp, GeoIpReload},
-    locate::StoreLocator,
+    locate::{StoreLocator, UnfinishedLocator},
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
     routing::{Routing, RoutingParts},
@@ -48,6 +48,8 @@ pub struct Inner {
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
     pub(crate) blocks: Blocks,
+    /// Blocks of uploads that are not finished too.
+    pub(crate) unfinished: Blocks,
     pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
     pub(crate) fetcher: Fetcher,
@@ -124,6 +126,13 @@ impl Gateway {
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
         let denylist = Denylist::open(&config.denylist)?;
+        let unfinished = Blocks::new(
+            Box::new(UnfinishedLocator(locator.clone())),
+            gather.clone(),
+            denylist.clone(),
+            clock.clone(),
+            unfinished_config(config.tus.joining_bytes),
+        );
         let blocks =
             Blocks::open(Box::new(locator.clone()), gather, denylist, clock.clone(), config.cache.clone());
         let coding_room = Room::new(config.uploads.coding_bytes);
@@ -166,6 +175,7 @@ impl Gateway {
             routing,
             locator,
             blocks,
+            unfinished,
             packer,
             fetcher,
             #[cfg(test)]
@@ -241,6 +251,18 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let code = lifecycle.run(http.drain * 2).await?;
     db.close().await;
     Ok(code)
+}
+
+/// What is read once and in order needs no memory but for what is on its way.
+fn unfinished_config(in_flight_bytes: u32) -> BlocksConfig {
+    BlocksConfig {
+        memory_bytes: 0,
+        disk_dir: std::path::PathBuf::new(),
+        places_max: 1_000,
+        in_flight_bytes,
+        sending_bytes: in_flight_bytes,
+        ..BlocksConfig::default()
+    }
 }
 
 /// Reads the network's secret key.

@@ -19,7 +19,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
-use crate::{geoip::GeoIpConfig, pinning::PinsConfig};
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub pins: PinsConfig,
     /// How what is not stored here is fetched from elsewhere.
     pub fetch: FetchConfig,
+    /// Uploads in several requests.
+    pub tus: TusConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -204,6 +206,7 @@ impl Default for Config {
             uploads: UploadsConfig::default(),
             pins: PinsConfig::default(),
             fetch: FetchConfig::default(),
+            tus: TusConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -323,6 +326,7 @@ impl Validate for Config {
             ("ranking", self.ranking.validate()),
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        problems.extend(self.tus.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());

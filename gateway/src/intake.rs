@@ -34,7 +34,7 @@ use crate::{
 pub(crate) use blocks::{DagStat, Put};
 pub(crate) use car::Imported;
 use folder::{Entry, Folder};
-use pace::Pace;
+pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;

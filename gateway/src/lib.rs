@@ -14,6 +14,7 @@ mod routes;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod tus;
 mod upload;
 
 pub use app::{Gateway, Parts, run};
@@ -21,3 +22,4 @@ pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
+pub use tus::TusConfig;

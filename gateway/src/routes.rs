@@ -6,10 +6,12 @@ mod files;
 mod health;
 mod kubo;
 mod nodes;
+mod openapi;
 mod origins;
 mod psa;
 mod refusals;
 mod time_text;
+mod tus;
 
 use axum::{
     Router,
@@ -63,6 +65,8 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .route("/readyz", get(ready))
         .merge(kubo::routes())
         .merge(psa::routes())
+        .merge(tus::routes())
+        .merge(openapi::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

@@ -23,7 +23,7 @@ use store::{Beside, Claim};
 
 pub(crate) use commit::Outcomes;
 pub(crate) use ingest::{Ingest, IngestParts};
-pub(crate) use packer::{Packer, UploadHandle};
+pub(crate) use packer::{Packer, Settlement, UploadHandle};
 #[cfg(test)]
 pub(crate) use packing::InHand;
 pub(crate) use packing::new_id;

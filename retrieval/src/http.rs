@@ -31,6 +31,7 @@ use content::Cid;
 pub use self::{
     body::stream_body,
     car::stream_car,
+    encode::html_text,
     headers::add_cors,
     request::{ContentRequest, Mount, RequestError},
     rules::{ActiveContent, AnswerRules, host_name},

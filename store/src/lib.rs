@@ -18,6 +18,7 @@ mod repairs;
 mod rows;
 mod schedule;
 mod segments;
+mod tus_uploads;
 mod unpins;
 mod visits;
 mod waiting_pins;
@@ -35,6 +36,7 @@ pub use pin_search::{MetaTest, NameMatch, PinDetails, PinFilter, PinsFound};
 pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
+pub use tus_uploads::{ClaimedTus, NewTusUpload, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload};
 pub use visits::Visit;
 pub use waiting_pins::{PinJob, WaitingPin};
 

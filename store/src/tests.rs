@@ -23,4 +23,5 @@ mod postgres;
 mod repairs;
 mod rows;
 mod sqlite;
+mod tus_uploads;
 mod whole;

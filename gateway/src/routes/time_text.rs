@@ -11,6 +11,16 @@ use time::{
 const WITH_MILLIS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// As HTTP has times in headers (RFC 9110, 5.6.7).
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// A time for a header, to the second.
+pub(super) fn http_date(at: UnixMillis) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000)).ok();
+    time.and_then(|time| time.format(HTTP_DATE).ok()).unwrap_or_default()
+}
+
 /// RFC 3339 in UTC, with milliseconds.
 pub(super) fn rfc3339(at: UnixMillis) -> String {
     let nanos = i128::from(at.0).saturating_mul(1_000_000);
@@ -47,6 +57,12 @@ pub(super) fn parse_rfc3339(text: &str) -> Option<UnixMillis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_in_headers() {
+        assert_eq!(http_date(UnixMillis(784_111_777_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(UnixMillis(i64::MAX)), "");
+    }
 
     #[test]
     fn times_sort_as_text_and_read_back() {

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
     PinRequest, Sealer, UploadError,
-    commit::{Committer, Outcomes, Reply},
+    commit::{Committer, Outcomes, Reply, SettleReply},
     packing::{InHand, Inboxes, Packing, PackingParts},
 };
 use crate::config::UploadsConfig;
@@ -24,10 +24,30 @@ const COMMITS_WAITING_MAX: usize = 64;
 
 /// What uploads tell the packer.
 pub(super) enum Message {
-    Begin { upload: u64, failure: Arc<OnceLock<UploadError>> },
-    Block { upload: u64, block: Block, _room: Option<OwnedSemaphorePermit> },
-    RelyOn { upload: u64, segments: Vec<SegmentId> },
-    Finish { upload: u64, pins: Vec<PinRequest>, reply: Reply },
+    /// `long`: its name in the database, if it has one from the start.
+    Begin {
+        upload: u64,
+        failure: Arc<OnceLock<UploadError>>,
+        long: Option<String>,
+    },
+    Block {
+        upload: u64,
+        block: Block,
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    RelyOn {
+        upload: u64,
+        segments: Vec<SegmentId>,
+    },
+    Settle {
+        upload: u64,
+        reply: SettleReply,
+    },
+    Finish {
+        upload: u64,
+        pins: Vec<PinRequest>,
+        reply: Reply,
+    },
 }
 
 /// The way to the packer; cheap to clone.
@@ -90,12 +110,21 @@ impl Packer {
 
     /// Begins an upload.
     pub(crate) async fn begin(&self) -> Result<UploadHandle, UploadError> {
+        self.begin_as(None).await
+    }
+
+    /// Goes on with a long upload that is in the database under this name, and outlives this handle.
+    pub(crate) async fn begin_long(&self, name: String) -> Result<UploadHandle, UploadError> {
+        self.begin_as(Some(name)).await
+    }
+
+    async fn begin_as(&self, long: Option<String>) -> Result<UploadHandle, UploadError> {
         let upload = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let failure = Arc::new(OnceLock::new());
         let underway = Underway { packer: self.clone(), upload, failure: failure.clone(), finished: false };
         // Whoever goes away meanwhile abandons it.
         let handle = UploadHandle(Some(underway));
-        self.send(Message::Begin { upload, failure }).await?;
+        self.send(Message::Begin { upload, failure, long }).await?;
         Ok(handle)
     }
 
@@ -135,6 +164,16 @@ impl UploadHandle {
         underway.packer.send(Message::RelyOn { upload: underway.upload, segments }).await
     }
 
+    /// Has everything that was added so far made durable, without waiting for it. For long uploads that were begun as such:
+    /// their blocks are recorded under their name.
+    pub(crate) async fn settle(&self) -> Result<Settlement, UploadError> {
+        let (reply, settled) = oneshot::channel();
+        if let Some(underway) = &self.0 {
+            underway.packer.send(Message::Settle { upload: underway.upload, reply }).await?;
+        }
+        Ok(Settlement(settled))
+    }
+
     /// Waits until every block is durable and all pins are recorded that may be: one outcome for each, in order. Each of
     /// them keeps all blocks of the upload.
     pub(crate) async fn finish(mut self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
@@ -144,6 +183,17 @@ impl UploadHandle {
         underway.packer.send(Message::Finish { upload: underway.upload, pins, reply }).await?;
         underway.finished = true;
         outcomes.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
+    }
+}
+
+/// Blocks of a long upload that are being made durable.
+pub(crate) struct Settlement(oneshot::Receiver<Result<Vec<SegmentId>, UploadError>>);
+
+impl Settlement {
+    /// Waits until they are durable and recorded. Gives the segments that the upload has come to rely on since it settled
+    /// before.
+    pub(crate) async fn wait(self) -> Result<Vec<SegmentId>, UploadError> {
+        self.0.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
     }
 }
 

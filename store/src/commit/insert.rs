@@ -194,9 +194,14 @@ macro_rules! insert_parts {
 /// Inserts the blocks that were stored for accepted uploads, and lets those be seen that were recorded before.
 macro_rules! insert_blocks {
     ($tx:ident, $standing:expr, $now:expr) => {
-        const FINISH: &str = "UPDATE long_uploads SET finished_ms = $2 WHERE id = $1";
+        const FINISH: [&str; 2] = [
+            "UPDATE long_uploads SET finished_ms = $2 WHERE id = $1",
+            "UPDATE tus_uploads SET finished_ms = $2 WHERE id = $1",
+        ];
         for upload in $standing.iter().filter_map(|draft| draft.upload.recorded.as_ref()) {
-            sqlx::query(FINISH).bind(upload).bind($now.0).execute(&mut *$tx).await?;
+            for sql in FINISH {
+                sqlx::query(sql).bind(upload).bind($now.0).execute(&mut *$tx).await?;
+            }
         }
         // Two uploads may have brought a block at the same time; one statement takes each row once.
         let mut brought = HashSet::new();

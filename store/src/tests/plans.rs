@@ -16,6 +16,7 @@ use crate::{
     pins::{DELETE_EXPIRED, DELETE_OF_ROOT, DISCOUNT, EXPIRED, NEWEST, ORPHAN, PAGE, STILL_PINNED, UNLINK},
     repairs::due_repairs,
     segments::COLLECTABLE,
+    tus_uploads::{OPEN, OVER, SHOW},
     unpins::QUEUED,
     visits::due_visits,
     waiting_pins::DUE,
@@ -49,6 +50,9 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("segments_info", text(pieces_of(&[segment_id(1), segment_id(2)]))),
         ("clear_long_upload", DONE.to_string()),
         ("clear_long_upload: blocks", SOME_BLOCKS.to_string()),
+        ("tus_upload", SHOW.to_string()),
+        ("create_tus_upload", OPEN.to_string()),
+        ("clear_tus_uploads", OVER.to_string()),
         ("held_pieces", HELD_FROM.to_string()),
         ("claim_visits probe", due(Visit::Probe)),
         ("claim_visits audit", due(Visit::Audit)),
@@ -81,7 +85,7 @@ fn hot_statements() -> Vec<(&'static str, String)> {
 
 /// Whether a line of a plan reads one of our tables, or a whole index of it, from end to end.
 fn reads_all(line: &str) -> bool {
-    const TABLES: [&str; 16] = [
+    const TABLES: [&str; 19] = [
         "j",
         "pin_jobs",
         "pins",
@@ -98,6 +102,9 @@ fn reads_all(line: &str) -> bool {
         "nodes",
         "repairs",
         "unpins",
+        "tus_uploads",
+        "long_upload_segments",
+        "u",
     ];
     let mut words = line.split(' ');
     let scan = words.next() == Some("SCAN");
