@@ -219,6 +219,20 @@ impl DagIndex {
         self.walk(root).map(|id| u64::from(self.nodes.get(id).block_bytes)).sum()
     }
 
+    /// How many distinct blocks there are under `roots`, those that have not come and those that CIDs carry among them.
+    #[must_use]
+    pub fn blocks_under(&self, roots: &[DagRoot]) -> u64 {
+        self.walk_from(roots).count() as u64
+    }
+
+    /// Bytes of all distinct blocks that have come and lie under none of `roots`.
+    #[must_use]
+    pub fn bytes_beside(&self, roots: &[DagRoot]) -> u64 {
+        let bytes = |id: u32| u64::from(self.nodes.get(id).block_bytes);
+        let under: u64 = self.walk_from(roots).map(bytes).sum();
+        (0..self.named()).map(bytes).sum::<u64>() - under
+    }
+
     /// Bytes of the file, or of all files in the directory, at `root`, a file counted as often as it occurs. Files of which
     /// the root has not come count nothing. `None` when `root` is no `UnixFS`, or has not come.
     #[must_use]
@@ -247,9 +261,14 @@ impl DagIndex {
 
     /// Each node under `root` once.
     fn walk(&self, root: DagRoot) -> Walk<'_> {
+        self.walk_from(&[root])
+    }
+
+    /// Each node under any of `roots` once.
+    fn walk_from(&self, roots: &[DagRoot]) -> Walk<'_> {
         let mut seen = Bitmap::new(self.nodes.len());
-        seen.insert(root.0);
-        Walk { index: self, seen, todo: vec![root.0] }
+        let todo = roots.iter().map(|root| root.0).filter(|&id| seen.insert(id)).collect();
+        Walk { index: self, seen, todo }
     }
 
     fn links_of(&self, id: u32) -> &[u32] {

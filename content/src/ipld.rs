@@ -7,6 +7,7 @@
 
 mod cbor;
 mod json;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use std::borrow::Cow;
 
 use crate::block::Block;
 use crate::cid::{Cid, CidError, Codec};
+
+pub use self::show::dag_json;
 
 /// Lists and maps within each other, at most.
 pub const DEPTH_MAX: usize = 128;
@@ -135,23 +138,37 @@ pub fn lookup(block: &Block, path: &[String]) -> Option<Result<Lookup, IpldError
 }
 
 fn follow(mut events: Events<'_>, path: &[String]) -> Result<Lookup, IpldError> {
+    Ok(match descend(&mut events, path)? {
+        Descent::At(Event::Link(cid)) => Lookup::Link(cid, path.len()),
+        Descent::At(_) => Lookup::Value,
+        Descent::Link(cid, used) => Lookup::Link(cid, used),
+        Descent::Absent(used) => Lookup::Absent(used),
+    })
+}
+
+/// Where a path leads, with the first event of the value at its end: the rest of that value comes next.
+enum Descent<'a> {
+    At(Event<'a>),
+    /// A link on the way, after so many components.
+    Link(Cid, usize),
+    Absent(usize),
+}
+
+fn descend<'a>(events: &mut Events<'a>, path: &[String]) -> Result<Descent<'a>, IpldError> {
     let mut here = events.expect()?;
     for (used, name) in path.iter().enumerate() {
         let found = match here {
-            Event::Link(cid) => return Ok(Lookup::Link(cid, used)),
-            Event::Map => entry(&mut events, name)?,
-            Event::List => item(&mut events, name)?,
+            Event::Link(cid) => return Ok(Descent::Link(cid, used)),
+            Event::Map => entry(events, name)?,
+            Event::List => item(events, name)?,
             _ => None,
         };
         match found {
             Some(event) => here = event,
-            None => return Ok(Lookup::Absent(used)),
+            None => return Ok(Descent::Absent(used)),
         }
     }
-    match here {
-        Event::Link(cid) => Ok(Lookup::Link(cid, path.len())),
-        _ => Ok(Lookup::Value),
-    }
+    Ok(Descent::At(here))
 }
 
 /// The first event of the value under a key of the map that just began.

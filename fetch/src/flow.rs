@@ -37,7 +37,8 @@ pub struct Fetched {
     pub bytes: u64,
     /// Bytes of all distinct blocks of the DAG, those that were held among them.
     pub dag_size_bytes: u64,
-    /// Bytes of the file, or of all files of the directory; `None` when the root is no `UnixFS`.
+    /// Bytes of the file, or of all files of the directory; `None` when the root is no `UnixFS`, or a file says that it is
+    /// shorter than its parts.
     pub size_bytes: Option<u64>,
 }
 
@@ -169,7 +170,7 @@ impl<'a, S: Sink> Run<'a, S> {
             blocks: self.blocks,
             bytes: self.bytes,
             dag_size_bytes: self.index.dag_size_bytes(self.root),
-            size_bytes: self.index.size_bytes(self.root),
+            size_bytes: self.index.size_bytes(self.root).filter(|_| self.index.sizes_add_up(self.root)),
         })
     }
 

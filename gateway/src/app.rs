@@ -7,8 +7,10 @@ use axum::Router;
 use client::{NodeClient, Transport};
 use content::unixfs::profile::Profile;
 use ed25519_dalek::SigningKey;
+use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::{AnswerRules, Blocks, Denylist, DenylistReload};
+use protocol::time::UnixMillis;
+use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
     telemetry::start_metrics,
@@ -21,7 +23,7 @@ use crate::{
     auth::{AdminToken, Keys},
     config::Config,
     geoip::{GeoIp, GeoIpReload},
-    locate::StoreLocator,
+    locate::{StoreLocator, UnfinishedLocator},
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
     routing::{Routing, RoutingParts},
@@ -46,8 +48,11 @@ pub struct Inner {
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
     pub(crate) blocks: Blocks,
+    /// Blocks of uploads that are not finished too.
+    pub(crate) unfinished: Blocks,
     pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
+    pub(crate) fetcher: Fetcher,
     pub(crate) ingest: IngestParts,
     #[cfg(test)]
     pub(crate) coding_room: Room,
@@ -121,6 +126,13 @@ impl Gateway {
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
         let denylist = Denylist::open(&config.denylist)?;
+        let unfinished = Blocks::new(
+            Box::new(UnfinishedLocator(locator.clone())),
+            gather.clone(),
+            denylist.clone(),
+            clock.clone(),
+            unfinished_config(config.tus.joining_bytes),
+        );
         let blocks =
             Blocks::open(Box::new(locator.clone()), gather, denylist, clock.clone(), config.cache.clone());
         let coding_room = Room::new(config.uploads.coding_bytes);
@@ -145,6 +157,7 @@ impl Gateway {
             .max_capacity(config.cache.places_max)
             .time_to_live(std::time::Duration::from_secs(2))
             .build();
+        let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
         Ok(Self(Arc::new(Inner {
             answers,
@@ -162,13 +175,20 @@ impl Gateway {
             routing,
             locator,
             blocks,
+            unfinished,
             packer,
+            fetcher,
             #[cfg(test)]
             coding_room,
             ingest,
             known_roots,
             metrics,
         })))
+    }
+
+    /// Until when blocks are kept that were stored without being pinned.
+    pub(crate) fn hold_until(&self) -> UnixMillis {
+        self.clock.now() + self.config.uploads.hold
     }
 
     /// All routes.
@@ -222,11 +242,27 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
     lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
     lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
+    for _ in 0..gateway.config.pins.fetches_max {
+        let every = gateway.config.pins.poll_every;
+        lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
+    }
     let (router, stop) = (gateway.router(), lifecycle.stop());
     lifecycle.spawn(server.serve(router, stop));
     let code = lifecycle.run(http.drain * 2).await?;
     db.close().await;
     Ok(code)
+}
+
+/// What is read once and in order needs no memory but for what is on its way.
+fn unfinished_config(in_flight_bytes: u32) -> BlocksConfig {
+    BlocksConfig {
+        memory_bytes: 0,
+        disk_dir: std::path::PathBuf::new(),
+        places_max: 1_000,
+        in_flight_bytes,
+        sending_bytes: in_flight_bytes,
+        ..BlocksConfig::default()
+    }
 }
 
 /// Reads the network's secret key.

@@ -100,6 +100,41 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// A key as a request carries it: its id and its secret.
+struct GivenKey {
+    id: String,
+    secret: String,
+}
+
+impl GivenKey {
+    /// The bearer token, or what HTTP Basic calls user and password (RFC 7617), as tools that know nothing else send it:
+    /// any user with the key as password, or the two halves of the key.
+    fn of(headers: &HeaderMap) -> Result<Self, AuthError> {
+        if let Some(token) = bearer(headers) {
+            return Self::parse(token).ok_or(AuthError::Invalid);
+        }
+        let (user, password) = basic(headers).ok_or(AuthError::Missing)?;
+        let halves =
+            || Self { id: user.strip_prefix("pk_").unwrap_or(&user).to_string(), secret: password.clone() };
+        Ok(Self::parse(&password).unwrap_or_else(halves))
+    }
+
+    fn parse(key: &str) -> Option<Self> {
+        let (id, secret) = key.strip_prefix("pk_")?.split_once('.')?;
+        Some(Self { id: id.to_string(), secret: secret.to_string() })
+    }
+}
+
+/// User and password of HTTP Basic.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, coded) = value.split_once(' ')?;
+    let coded = Some(coded.trim().as_bytes()).filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let text = String::from_utf8(data_encoding::BASE64.decode(coded).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_string(), password.to_string()))
+}
+
 /// Checks API keys; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Keys {
@@ -116,11 +151,9 @@ impl Keys {
 
     /// The account whose key this request carries, if the key allows `scope`.
     pub(crate) async fn account(&self, headers: &HeaderMap, scope: Scope) -> Result<String, AuthError> {
-        let token = bearer(headers).ok_or(AuthError::Missing)?;
-        let (id, secret) =
-            token.strip_prefix("pk_").and_then(|rest| rest.split_once('.')).ok_or(AuthError::Invalid)?;
-        let key = self.key(id).await?;
-        let given = hash(secret);
+        let GivenKey { id, secret } = GivenKey::of(headers)?;
+        let key = self.key(&id).await?;
+        let given = hash(&secret);
         if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
             return Err(AuthError::Invalid);
         }

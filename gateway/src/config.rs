@@ -7,6 +7,7 @@ use std::{
 };
 
 use client::Timeouts;
+use fetch::FetchConfig;
 use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
 use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
@@ -18,7 +19,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
-use crate::geoip::GeoIpConfig;
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How uploads are taken in.
     pub uploads: UploadsConfig,
+    /// Pins by CID.
+    pub pins: PinsConfig,
+    /// How what is not stored here is fetched from elsewhere.
+    pub fetch: FetchConfig,
+    /// Uploads in several requests.
+    pub tus: TusConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -78,7 +85,8 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
-    /// Blocks of CARs in progress and links between them, over all uploads, at most: each takes up to 160 bytes of memory.
+    /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
+    /// 160 bytes of memory, and a long name several times that.
     pub dag_nodes_max: u32,
     /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
     /// durable.
@@ -107,6 +115,9 @@ pub struct UploadsConfig {
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// How long blocks are kept that were uploaded without being pinned.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
@@ -193,6 +204,9 @@ impl Default for Config {
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
+            pins: PinsConfig::default(),
+            fetch: FetchConfig::default(),
+            tus: TusConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -227,6 +241,7 @@ impl Default for UploadsConfig {
             idle_timeout: Duration::from_secs(30),
             rate_min: 4 << 10,
             lease: Duration::from_mins(10),
+            hold: Duration::from_hours(24),
             orphan_delay: Duration::from_hours(24),
         }
     }
@@ -311,9 +326,12 @@ impl Validate for Config {
             ("ranking", self.ranking.validate()),
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        problems.extend(self.tus.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());
+        problems.extend(self.pins.problems());
+        problems.extend(self.fetch.problems());
         problems
     }
 }

@@ -2,31 +2,41 @@
 //! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`,
 //! `car`.
 
+mod blocks;
 mod car;
+mod dag;
 mod folder;
 mod form;
 mod pace;
+mod progress;
+mod reserve;
 mod several;
 mod tar;
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{FromRequest as _, Multipart, Request},
+    extract::Request,
     http::header,
 };
 use bytes::Bytes;
 use content::{
-    Block,
+    Block, Cid,
     unixfs::{Target, profile::Profile, tree::FinishedTree},
 };
 use futures_util::TryStreamExt as _;
+use protocol::time::UnixMillis;
+use store::{Beside, Claim};
 
 use crate::{
     app::Gateway,
     upload::{Ingest, Outcomes, PinRequest, UploadError, UploadHandle, UploadSlot},
 };
+pub(crate) use blocks::{DagStat, Put};
+pub(crate) use car::Imported;
 use folder::{Entry, Folder};
-use pace::Pace;
+pub(crate) use pace::Pace;
+pub(crate) use progress::Progress;
+use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;
 
 /// One upload on its way in. Dropping it gives it up.
@@ -35,9 +45,22 @@ pub(crate) struct Intake {
     upload: UploadHandle,
     profile: Profile,
     pace: Pace,
+    progress: Option<Progress>,
     /// Files and other entries so far.
     entries: usize,
+    /// Room for their names.
+    names: Reserved,
+    names_bytes: usize,
+    /// What came that no root needs.
+    beside: Option<BesideRoots>,
     _slot: UploadSlot,
+}
+
+/// Blocks that came with a CAR and that none of its roots needs.
+struct BesideRoots {
+    bytes: u64,
+    /// A hash over the names of all blocks of the CAR, in order.
+    digest: blake3::Hash,
 }
 
 /// What a request's body is, and what is to become of the names in it.
@@ -70,8 +93,28 @@ pub(crate) struct Root {
     pub(crate) size_bytes: u64,
 }
 
+/// Length of a pin's name in characters, at most.
+const NAME_MAX: usize = 255;
+
+impl Root {
+    /// The pin that it is to become. What the database does not take in names, and what is too long, is left out here.
+    pub(crate) fn pin(self, account: &str, name: &str, expires: Option<UnixMillis>) -> PinRequest {
+        PinRequest {
+            waiting: None,
+            claim: Claim::Pin,
+            beside: None,
+            account: account.to_string(),
+            name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
+            root: self.target.cid,
+            size_bytes: self.size_bytes,
+            dag_size_bytes: self.target.dag_size_bytes,
+            expires,
+        }
+    }
+}
+
 /// What was uploaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Uploaded {
     /// What is to be pinned: one root, or all those of a CAR.
     pub(crate) roots: Vec<Root>,
@@ -102,8 +145,35 @@ impl Intake {
     ) -> Result<Self, UploadError> {
         let slot = gateway.uploads.take(account)?;
         let upload = gateway.packer.begin().await?;
+        Ok(Self::new(gateway, upload, profile, slot))
+    }
+
+    /// The same, but nothing is stored, and it cannot be finished: for whoever wants only to know names.
+    pub(crate) fn hash_only(gateway: &Gateway, account: &str, profile: Profile) -> Result<Self, UploadError> {
+        let slot = gateway.uploads.take(account)?;
+        Ok(Self::new(gateway, UploadHandle::unstored(), profile, slot))
+    }
+
+    fn new(gateway: &Gateway, upload: UploadHandle, profile: Profile, slot: UploadSlot) -> Self {
         let pace = Pace::new(&gateway.config.uploads);
-        Ok(Self { gateway: gateway.clone(), upload, profile, pace, entries: 0, _slot: slot })
+        let names = Reserved::new(gateway);
+        Self {
+            gateway: gateway.clone(),
+            upload,
+            profile,
+            pace,
+            progress: None,
+            entries: 0,
+            names,
+            names_bytes: 0,
+            beside: None,
+            _slot: slot,
+        }
+    }
+
+    /// Tells how much of each file has come while it is taken in.
+    pub(crate) fn report(&mut self, progress: Progress) {
+        self.progress = Some(progress);
     }
 
     /// Takes the whole body of a request in.
@@ -114,8 +184,7 @@ impl Intake {
             Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
             Some(Packed::Car) => self.car(request.into_body()).await,
             None if form => {
-                let form = Multipart::from_request(request, &()).await;
-                let form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+                let form = form::form_of(request).await?;
                 self.form(form, shape).await
             }
             None => self.body(request.into_body()).await,
@@ -125,7 +194,7 @@ impl Intake {
     /// One file that is the whole body.
     async fn body(&mut self, body: Body) -> Result<Uploaded, UploadError> {
         let root = self.file(&mut body.into_data_stream()).await?;
-        Ok(Uploaded { roots: vec![root], name: String::new(), left_out: 0 })
+        Ok(Uploaded { roots: vec![root], ..Uploaded::default() })
     }
 
     /// One file.
@@ -133,9 +202,15 @@ impl Intake {
         let mut ingest = Ingest::new(&self.upload, self.gateway.ingest.clone(), self.profile);
         while let Some(bytes) = self.pace.wait(ingest.wait(source.next())).await?? {
             self.pace.count(bytes.len())?;
+            if let Some(progress) = &mut self.progress {
+                progress.count(bytes.len());
+            }
             ingest.write(bytes).await?;
         }
         let file = ingest.finish().await?;
+        if let Some(progress) = &mut self.progress {
+            progress.end();
+        }
         Ok(Root { target: file.target(), size_bytes: file.size_bytes })
     }
 
@@ -167,6 +242,14 @@ impl Intake {
         if self.entries > max { Err(UploadError::TooManyFiles(max)) } else { Ok(()) }
     }
 
+    /// Adds an entry to a directory, if there is room for its name.
+    fn keep(&mut self, folder: &mut Folder, path: String, entry: Entry) -> Result<(), UploadError> {
+        self.names_bytes += path.len() + Folder::ENTRY_BYTES;
+        self.names.reach(self.names_bytes.div_ceil(PLACE_BYTES))?;
+        folder.add(path, entry);
+        Ok(())
+    }
+
     /// Makes the directory of all entries.
     async fn directory(&mut self, folder: Folder) -> Result<Root, UploadError> {
         let size_bytes = folder.size_bytes();
@@ -191,12 +274,28 @@ impl Intake {
     }
 
     /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.
-    pub(crate) async fn finish(self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+    pub(crate) async fn finish(self, mut pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
         let denylist = self.gateway.blocks.denylist();
         if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
             return Err(UploadError::Denied(pin.root.clone()));
         }
-        self.upload.finish(pins).await
+        // What came beside the roots is kept with each of them, so it is paid for with each: it stays as long as any does.
+        for pin in &mut pins {
+            pin.beside = self.beside.as_ref().map(|beside| {
+                let name =
+                    [pin.account.as_bytes(), &[0], pin.root.as_bytes(), beside.digest.as_bytes()].concat();
+                Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
+            });
+        }
+        let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
+        let outcomes = self.upload.finish(pins).await?;
+        metrics::counter!("uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
+        for ((root, size_bytes), _) in roots.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            metrics::counter!("uploaded_bytes_total").increment(*size_bytes);
+            // It may have been said a moment ago that it is not here.
+            self.gateway.known_roots.invalidate(root);
+        }
+        Ok(outcomes)
     }
 }
 

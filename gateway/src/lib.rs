@@ -9,13 +9,17 @@ pub mod geoip;
 mod intake;
 mod locate;
 mod nodes;
+mod pinning;
 mod routes;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod tus;
 mod upload;
 
 pub use app::{Gateway, Parts, run};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
+pub use pinning::{FetchPins, PinsConfig};
+pub use tus::TusConfig;

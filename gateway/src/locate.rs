@@ -163,6 +163,45 @@ impl StoreLocator {
     }
 }
 
+impl StoreLocator {
+    /// Where these blocks can be fetched.
+    fn found(&self, blocks: Vec<BlockAt>, segments: &[Arc<SegmentInfo>]) -> Vec<Found> {
+        let expires = self.clock.now() + self.order_lifetime;
+        let sources: HashMap<SegmentId, Arc<SegmentSource>> = segments
+            .iter()
+            .map(|segment| {
+                let source = SegmentSource {
+                    id: segment.id,
+                    scheme: segment.scheme,
+                    segment_len: segment.length_bytes,
+                    pieces: self.sources(segment, expires),
+                };
+                (segment.id, Arc::new(source))
+            })
+            .collect();
+        let found = blocks.into_iter().filter_map(|block| {
+            let segment = sources.get(&block.segment)?.clone();
+            let (offset, len) = (block.offset_bytes, block.length_bytes);
+            Some(Found { cid: block.cid, segment, offset, len, expires })
+        });
+        found.collect()
+    }
+}
+
+/// Finds blocks of uploads that are not finished as well: for putting such together, never for readers.
+pub(crate) struct UnfinishedLocator(pub(crate) StoreLocator);
+
+impl Locator for UnfinishedLocator {
+    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+        Box::pin(async move {
+            let located = self.0.db.locate_unfinished(cids).await;
+            let Located { blocks, segments } = located.map_err(|error| LocateError(error.to_string()))?;
+            let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+            Ok(self.0.found(blocks, &segments))
+        })
+    }
+}
+
 impl Locator for StoreLocator {
     /// What is remembered of these blocks is used only when the database does not answer.
     fn forget(&self, cids: &[Cid]) {
@@ -179,25 +218,7 @@ impl Locator for StoreLocator {
     fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
         Box::pin(async move {
             let (blocks, segments) = self.find(cids).await?;
-            let expires = self.clock.now() + self.order_lifetime;
-            let sources: HashMap<SegmentId, Arc<SegmentSource>> = segments
-                .iter()
-                .map(|segment| {
-                    let source = SegmentSource {
-                        id: segment.id,
-                        scheme: segment.scheme,
-                        segment_len: segment.length_bytes,
-                        pieces: self.sources(segment, expires),
-                    };
-                    (segment.id, Arc::new(source))
-                })
-                .collect();
-            let found = blocks.into_iter().filter_map(|block| {
-                let segment = sources.get(&block.segment)?.clone();
-                let (offset, len) = (block.offset_bytes, block.length_bytes);
-                Some(Found { cid: block.cid, segment, offset, len, expires })
-            });
-            Ok(found.collect())
+            Ok(self.found(blocks, &segments))
         })
     }
 }

@@ -6,9 +6,12 @@ mod files;
 mod health;
 mod kubo;
 mod nodes;
+mod openapi;
 mod origins;
+mod psa;
 mod refusals;
 mod time_text;
+mod tus;
 
 use axum::{
     Router,
@@ -20,6 +23,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use service::http::{base_routes, error::ApiError};
 
+pub(crate) use self::refusals::store_failed;
 use crate::app::Gateway;
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
@@ -60,6 +64,9 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(kubo::routes())
+        .merge(psa::routes())
+        .merge(tus::routes())
+        .merge(openapi::routes())
         .merge(base_routes(metrics))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {

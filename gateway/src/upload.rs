@@ -19,12 +19,14 @@ use axum::http::StatusCode;
 use content::Cid;
 use protocol::time::UnixMillis;
 use service::http::error::ApiError;
+use store::{Beside, Claim};
 
 pub(crate) use commit::Outcomes;
 pub(crate) use ingest::{Ingest, IngestParts};
-pub(crate) use packer::{Packer, UploadHandle};
+pub(crate) use packer::{Packer, Settlement, UploadHandle};
 #[cfg(test)]
 pub(crate) use packing::InHand;
+pub(crate) use packing::new_id;
 pub(crate) use room::Room;
 pub(crate) use seal::Sealer;
 pub(crate) use slots::{UploadSlot, UploadSlots};
@@ -32,12 +34,23 @@ pub(crate) use slots::{UploadSlot, UploadSlots};
 /// What an upload becomes when it is finished.
 #[derive(Clone, Debug)]
 pub(crate) struct PinRequest {
+    /// The name of a pin that waits for it; otherwise one is drawn.
+    pub(crate) waiting: Option<String>,
+    pub(crate) claim: Claim,
+    pub(crate) beside: Option<Beside>,
     pub(crate) account: String,
     pub(crate) name: String,
     pub(crate) root: Cid,
     pub(crate) size_bytes: u64,
     pub(crate) dag_size_bytes: u64,
     pub(crate) expires: Option<UnixMillis>,
+}
+
+impl PinRequest {
+    /// The same, but only held until then.
+    pub(crate) fn held(self, until: UnixMillis) -> Self {
+        Self { claim: Claim::Hold, expires: Some(until), ..self }
+    }
 }
 
 /// Why an upload failed. Clone, because one lost segment fails every upload in it.
@@ -58,8 +71,8 @@ pub(crate) enum UploadError {
     /// A CAR with a root of which blocks are missing, here too.
     #[error("{0}")]
     IncompleteDag(String),
-    /// A CAR of more blocks and links than allowed.
-    #[error("more than {0} blocks and links in CARs at once; try a smaller one, or later")]
+    /// CARs of more blocks and links, and directories of more names, than allowed.
+    #[error("more than {0} blocks, links and names in uploads at once; try a smaller one, or later")]
     TooManyBlocks(u32),
     /// More entries than allowed.
     #[error("more than {0} files in one upload")]
@@ -91,6 +104,9 @@ pub(crate) enum UploadError {
     /// The database did not record it.
     #[error("the metadata store is unavailable")]
     StoreUnavailable,
+    /// The pin that it was for was removed meanwhile.
+    #[error("the pin was removed meanwhile")]
+    Withdrawn,
     /// A block that was stored already went away meanwhile.
     #[error("stored blocks changed while this was uploaded, please try again")]
     TryAgain,
@@ -115,6 +131,7 @@ impl From<UploadError> for ApiError {
             UploadError::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no_space", None),
             UploadError::NotStored(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_stored", Some(5)),
             UploadError::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", Some(5)),
+            UploadError::Withdrawn => (StatusCode::CONFLICT, "withdrawn", None),
             UploadError::TryAgain => (StatusCode::SERVICE_UNAVAILABLE, "try_again", Some(1)),
         };
         Self { status, reason, details: error.to_string(), retry_after_secs }

@@ -1,4 +1,4 @@
-//! Collecting: pins whose time is over end, what long uploads leave behind is cleared away, segments that nobody needs are
+//! Collecting: pins and uploads in several requests whose time is over end, what long uploads leave behind is cleared away, segments that nobody needs are
 //! removed, old events are forgotten. What nodes hold of them is queued, and told to them by `deliver`.
 
 use std::sync::Arc;
@@ -20,7 +20,10 @@ impl Job for Collect {
     const NAME: &'static str = "collect";
 
     async fn step(&self) -> anyhow::Result<Progress> {
-        let full = self.end_pins().await? | self.clear_long_uploads().await? | self.remove_segments().await?;
+        let full = self.end_pins().await?
+            | self.end_tus_uploads().await?
+            | self.clear_long_uploads().await?
+            | self.remove_segments().await?;
         let now = self.inner.clock.now();
         let trimmed = self.inner.db.trim_events(now - self.inner.config.collect.events_kept).await?;
         if trimmed > 0 {
@@ -50,6 +53,12 @@ impl Collect {
             }
         }
         Ok(expired.len() >= config.batch as usize)
+    }
+
+    /// Ends uploads in several requests that did not go on in time; `true` when there may be more.
+    async fn end_tus_uploads(&self) -> anyhow::Result<bool> {
+        let inner = &self.inner;
+        Ok(inner.db.clear_tus_uploads(inner.clock.now(), inner.config.collect.batch).await?)
     }
 
     /// Clears away what is left of finished and given up long uploads; `true` when there may be more.

@@ -28,15 +28,19 @@ use axum::{
 };
 use content::Cid;
 
+pub use self::{
+    body::stream_body,
+    car::stream_car,
+    encode::html_text,
+    headers::add_cors,
+    request::{ContentRequest, Mount, RequestError},
+    rules::{ActiveContent, AnswerRules, host_name},
+    tar::stream_tar,
+};
 use self::{
     failure::Failure,
     format::{Format, Negotiated, negotiate},
     headers::{set, set_path, set_roots},
-};
-pub use self::{
-    headers::add_cors,
-    request::{ContentRequest, Mount, RequestError},
-    rules::{ActiveContent, AnswerRules, host_name},
 };
 use crate::{
     blocks::Blocks,

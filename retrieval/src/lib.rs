@@ -17,11 +17,11 @@ pub use disk_cache::{DiskCache, DiskCacheConfig, DiskCacheStats};
 pub use error::ReadError;
 pub use file_stream::stream_file;
 pub use http::{
-    ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, denied, host_name, is_cached,
-    is_only_if_cached, not_cached, refusal, respond,
+    ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, denied, host_name, html_text,
+    is_cached, is_only_if_cached, not_cached, refusal, respond, stream_body, stream_car, stream_tar,
 };
 pub use locate::{Found, LocateError, LocateFuture, Locator};
-pub use resolve::{Resolved, Way, resolve};
+pub use resolve::{Resolved, Way, resolve, resolve_data};
 
 #[cfg(test)]
 mod tests;

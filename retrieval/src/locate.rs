@@ -29,7 +29,8 @@ pub struct LocateError(pub String);
 /// Answer of a [`Locator`].
 pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Found>, LocateError>> + Send + 'a>>;
 
-/// Knows where blocks are. There are two: the gateway's, over its database, and the node's, over HTTP to a gateway.
+/// Knows where blocks are. There are the gateway's, over its database (one for readers, one for what
+/// it puts together itself), and the node's, over HTTP to a gateway.
 pub trait Locator: Send + Sync + 'static {
     /// Finds blocks; those that nobody stores are missing from the answer.
     fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a>;

@@ -48,6 +48,18 @@ impl Way {
 /// Follows `path` (decoded components) from `root`. A rule about a path holds for each CID on the way: whoever puts a
 /// directory into another one does not get around it.
 pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Resolved, ReadError> {
+    match resolve_data(blocks, root, path).await? {
+        (resolved, []) => Ok(resolved),
+        (resolved, _) => Err(ReadError::NotALink(resolved.block.cid)),
+    }
+}
+
+/// The same for paths that may end at a value within the data of a block: with the components that lead to it there.
+pub async fn resolve_data<'p>(
+    blocks: &Blocks,
+    root: &Cid,
+    path: &'p [String],
+) -> Result<(Resolved, &'p [String]), ReadError> {
     let bytes: usize = path.iter().map(String::len).sum();
     if path.len() > COMPONENTS_MAX || bytes > PATH_BYTES_MAX {
         return Err(ReadError::TooLarge("path is too long"));
@@ -61,8 +73,9 @@ pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Res
         let (cid, used) = match block.cid.codec() {
             Codec::DagPb | Codec::Raw => (lookup(blocks, &block, name, &mut trail).await?, 1),
             _ => {
+                let Some(link) = link(&block, rest)? else { break };
                 trail.push(block.cid.clone());
-                link(&block, rest)?
+                link
             }
         };
         rest = &rest[used..];
@@ -71,16 +84,18 @@ pub async fn resolve(blocks: &Blocks, root: &Cid, path: &[String]) -> Result<Res
         way.roots.push(cid);
         way.used.push(path.len() - rest.len());
     }
-    Ok(Resolved { block, way, trail })
+    Ok((Resolved { block, way, trail }, rest))
 }
 
-/// The first link on a path through the data of a block, and how many components lead to it.
-fn link(block: &Block, path: &[String]) -> Result<(Cid, usize), ReadError> {
+/// The first link on a path through the data of a block, and how many components lead to it; `None` where the path ends at
+/// another value.
+fn link(block: &Block, path: &[String]) -> Result<Option<(Cid, usize)>, ReadError> {
     let cid = block.cid.clone();
     match ipld::lookup(block, path) {
         // A link in place of the whole data takes no component: there is nothing to go on with.
-        Some(Ok(Lookup::Link(_, 0) | Lookup::Value)) | None => Err(ReadError::NotALink(cid)),
-        Some(Ok(Lookup::Link(target, used))) => Ok((target, used)),
+        Some(Ok(Lookup::Link(_, 0))) | None => Err(ReadError::NotALink(cid)),
+        Some(Ok(Lookup::Value)) => Ok(None),
+        Some(Ok(Lookup::Link(target, used))) => Ok(Some((target, used))),
         Some(Ok(Lookup::Absent(at))) => Err(ReadError::NoLink { parent: cid, name: path[at].clone() }),
         Some(Err(error)) => Err(ReadError::BadData(cid, error)),
     }

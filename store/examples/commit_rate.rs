@@ -12,7 +12,7 @@ use protocol::{
     ids::{NodeId, PieceHash, SegmentId},
     time::UnixMillis,
 };
-use store::{BlockAt, Committed, Db, DbOptions, NewPiece, NewSegment, UploadMetadata};
+use store::{BlockAt, Claim, Committed, Db, DbOptions, NewPiece, NewSegment, UploadMetadata};
 
 const NODES: u8 = 20;
 const ACCOUNT: &str = "account";
@@ -136,6 +136,8 @@ fn upload(batch: u64, index: u64) -> UploadMetadata {
         size_bytes: 1024,
         dag_size_bytes: 1024,
         expires: None,
+        claim: Claim::Pin,
+        beside: None,
         blocks: [BlockAt { cid, segment, offset_bytes: index * 1100, length_bytes: 1024 }].into(),
         recorded: None,
         segments: vec![segment],

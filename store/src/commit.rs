@@ -8,7 +8,7 @@ mod insert;
 mod lock;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     pin::Pin,
     sync::Arc,
 };
@@ -22,11 +22,11 @@ use protocol::{
 use sqlx::QueryBuilder;
 
 use crate::{
-    Db, SegmentState, StoreError, UploadPart,
+    Db, PinState, SegmentState, StoreError, UploadPart,
     db::write,
-    rows::{ROWS_PER_STATEMENT, parse, push_list, runs, sql, text},
+    rows::{ROWS_PER_STATEMENT, folded, parse, push_list, runs, size, sql, text},
 };
-use decide::{AccountState, Draft, Known, accepted, decide};
+use decide::{AccountState, Draft, Known, NewPin, accepted, decide};
 use insert::{insert_blocks, insert_parts, insert_pins, insert_roots, insert_segments, release_lost};
 use lock::lock_known;
 
@@ -82,12 +82,39 @@ pub struct UploadMetadata {
     pub dag_size_bytes: u64,
     /// When the pin ends by itself.
     pub expires: Option<UnixMillis>,
+    /// What it is to become.
+    pub claim: Claim,
+    /// What is kept with it that the root does not need. It ends with the account's last pin of the root.
+    pub beside: Option<Beside>,
     /// Blocks that were stored for this upload, but for those that were recorded before.
     pub blocks: Arc<[BlockAt]>,
     /// The long upload under which blocks of it were recorded before.
     pub recorded: Option<String>,
     /// Every segment that holds a block of it, earlier ones included.
     pub segments: Vec<SegmentId>,
+}
+
+/// What an upload becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// A pin of the root, unless the account has one: then that one serves.
+    #[default]
+    Pin,
+    /// A pin of its own, whatever pins of the root the account has.
+    Another,
+    /// The pin of that name that waits to be fetched, as long as it is there.
+    Waiting,
+    /// Kept until it expires without being listed. A pin or an older hold of the root serves.
+    Hold,
+}
+
+/// Blocks of an upload that its root does not need, which are kept with it nevertheless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// A name that the same blocks of the same account always have, and others never: they are charged once.
+    pub id: String,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// An upload's outcome.
@@ -99,6 +126,12 @@ pub struct Outcome {
     pub pin: String,
     /// When that pin was made, if this upload made it.
     pub created: UnixMicros,
+    /// Bytes that this pin counts.
+    pub size_bytes: u64,
+    /// What the account was charged now.
+    pub charged_bytes: u64,
+    /// Whether what is kept beside the root was charged now.
+    pub has_beside: bool,
 }
 
 /// What became of one upload of a transaction.
@@ -112,6 +145,8 @@ pub enum Committed {
     QuotaExceeded,
     /// A segment that it relies on was collected or lost meanwhile; nothing of it was recorded.
     SegmentGone,
+    /// The pin that waited for it was removed meanwhile; nothing of it was recorded.
+    Withdrawn,
 }
 
 impl Db {

@@ -12,16 +12,19 @@ mod long_uploads;
 mod lookup;
 mod nodes;
 mod pieces;
+mod pin_search;
 mod pins;
 mod repairs;
 mod rows;
 mod schedule;
 mod segments;
+mod tus_uploads;
 mod unpins;
 mod visits;
+mod waiting_pins;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
-pub use commit::{BlockAt, Committed, NewPiece, NewSegment, Outcome, UploadMetadata};
+pub use commit::{Beside, BlockAt, Claim, Committed, NewPiece, NewSegment, Outcome, UploadMetadata};
 pub use db::{Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
@@ -29,10 +32,13 @@ pub use long_uploads::UploadPart;
 pub use lookup::{BlockFound, Located, SegmentInfo, SegmentPiece};
 pub use nodes::{Heartbeat, NewNode, NodeRow};
 pub use pieces::{HeldPiece, PieceSlot};
-pub use pins::{Pin, PinCursor, PinPage};
+pub use pin_search::{MetaTest, NameMatch, PinDetails, PinFilter, PinsFound};
+pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
+pub use tus_uploads::{ClaimedTus, NewTusUpload, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload};
 pub use visits::Visit;
+pub use waiting_pins::{PinJob, WaitingPin};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! Uploads of more blocks than a gateway remembers. Their blocks are recorded as they become durable, which readers and
 //! other uploads do not see, and finishing one is one row whatever its size. What is left of finished and of given up
 //! ones is cleared away little by little.
+//!
+//! Those that come in several requests (`tus_uploads`) also name the segments that they rely on, which stay while they last.
 
 use protocol::{ids::SegmentId, time::UnixMillis};
 use sqlx::QueryBuilder;
@@ -8,7 +10,7 @@ use sqlx::QueryBuilder;
 use crate::{
     BlockAt, Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, push_list, size},
+    rows::{ROWS_PER_STATEMENT, parse, push_list, size},
 };
 
 /// Blocks of a long upload that have become durable.
@@ -59,7 +61,10 @@ impl Db {
     /// Clears away what is left of up to `limit` blocks of one long upload that is finished or was given up by `now`: its
     /// blocks become like those of other uploads, or go. `false`: there is none.
     pub async fn clear_long_upload(&self, now: UnixMillis, limit: u32) -> Result<bool, StoreError> {
-        const FORGET: &str = "DELETE FROM long_uploads WHERE id = $1";
+        const FORGET: [&str; 2] = [
+            "DELETE FROM long_upload_segments WHERE upload_id = $1",
+            "DELETE FROM long_uploads WHERE id = $1",
+        ];
         // Whether it is finished is asked again: its gateway may have finished it since. From here on it may not.
         const GIVE_UP: &str = "UPDATE long_uploads SET due_ms = 0 WHERE id = $1 AND finished_ms IS NULL";
         const STATE: &str = "SELECT finished_ms FROM long_uploads WHERE id = $1 AND \
@@ -79,7 +84,9 @@ impl Db {
                 let rows: Vec<(String, String)> =
                     sqlx::query_as(SOME_BLOCKS).bind(&id).bind(i64::from(limit)).fetch_all(&mut *tx).await?;
                 if rows.is_empty() {
-                    sqlx::query(FORGET).bind(&id).execute(&mut *tx).await?;
+                    for sql in FORGET {
+                        sqlx::query(sql).bind(&id).execute(&mut *tx).await?;
+                    }
                 }
                 for part in rows.chunks(ROWS_PER_STATEMENT) {
                     let verb = if finished.is_some() {
@@ -97,6 +104,15 @@ impl Db {
             }
         })?;
         Ok(true)
+    }
+
+    /// The segments that a long upload in several requests relies on, as far as they are recorded.
+    pub async fn long_upload_segments(&self, upload: &str) -> Result<Vec<SegmentId>, StoreError> {
+        const SQL: &str =
+            "SELECT segment_id FROM long_upload_segments WHERE upload_id = $1 ORDER BY segment_id";
+        let rows: Vec<(String,)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(upload).fetch_all(pool).await)?;
+        rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
     /// How many long uploads are recorded, finished or not.

@@ -134,6 +134,24 @@ impl Db {
         Ok(places.map(|Place { at, upload, .. }| BlockFound { at, upload }).collect())
     }
 
+    /// Finds blocks as [`Db::locate`] does, and those that only an upload in progress may use so far. For reading what an
+    /// upload in several requests has stored, never for readers: nobody may see it yet.
+    pub async fn locate_unfinished(&self, cids: &[Cid]) -> Result<Located, StoreError> {
+        let mut found: HashMap<Cid, Place> = HashMap::new();
+        for place in self.places(cids).await? {
+            // What everybody may use does not go when an upload is given up.
+            let rank = |place: &Place| (place.upload.is_some(), place.state != SegmentState::Live);
+            let better = found.get(&place.at.cid).is_none_or(|known| rank(&place) < rank(known));
+            if place.state != SegmentState::Lost && better {
+                found.insert(place.at.cid.clone(), place);
+            }
+        }
+        let blocks: Vec<BlockAt> = found.into_values().map(|place| place.at).collect();
+        let ids: HashSet<SegmentId> = blocks.iter().map(|block| block.segment).collect();
+        let segments = self.segments_info(&ids.into_iter().collect::<Vec<_>>()).await?;
+        Ok(Located { blocks, segments })
+    }
+
     async fn places(&self, cids: &[Cid]) -> Result<Vec<Place>, StoreError> {
         let mut places = Vec::new();
         for part in cids.chunks(ROWS_PER_STATEMENT) {

@@ -1,16 +1,59 @@
 //! Pins: an account's claims on root CIDs. Files live while one pin does.
 //!
 //! An account pays for a root once, however many pins of it it has. An upload of a root that is pinned already makes no
-//! other pin; who asks for one by name gets one.
+//! other pin; who asks for one by name gets one. What is held without having been asked for is paid apart, and no pin in
+//! any list.
+
+use std::str::FromStr;
 
 use content::Cid;
 use protocol::time::{UnixMicros, UnixMillis};
+use sqlx::QueryBuilder;
 
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{millis, parse, size, sql},
+    rows::{ROWS_PER_STATEMENT, millis, parse, push_list, size, sql},
 };
+
+/// How far a pin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinState {
+    /// To be fetched.
+    Queued,
+    /// Being fetched.
+    Pinning,
+    /// Stored.
+    Pinned,
+    /// It could not be fetched.
+    Failed,
+    /// Stored until it expires, without having been asked for by name. Not among an account's pins.
+    Held,
+}
+
+impl PinState {
+    /// Its name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Pinning => "pinning",
+            Self::Pinned => "pinned",
+            Self::Failed => "failed",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl FromStr for PinState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Queued, Self::Pinning, Self::Pinned, Self::Failed, Self::Held]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(())
+    }
+}
 
 /// One pin, with what is known of its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +66,11 @@ pub struct Pin {
     pub cid: Cid,
     /// Name given by the account; may be empty.
     pub name: String,
-    /// Bytes of the files in it.
+    /// How far it is.
+    pub state: PinState,
+    /// Bytes of the files in it; 0 when it is not stored.
     pub size_bytes: u64,
-    /// Bytes of all its blocks.
+    /// Bytes of all its blocks; 0 when nobody has it stored.
     pub dag_size_bytes: u64,
     /// When it was made; no two pins that one call makes have the same.
     pub created: UnixMicros,
@@ -45,15 +90,25 @@ pub struct PinPage {
     pub next: Option<PinCursor>,
 }
 
-type PinRow = (String, String, String, String, i64, i64, i64, Option<i64>);
+/// Columns of [`pin`].
+macro_rules! pin_columns {
+    () => {
+        "p.id, p.account_id, p.cid, p.is_v0, p.name, p.state, p.size_bytes, COALESCE(r.dag_size_bytes, 0), \
+         p.created_us, p.expires_ms FROM pins p LEFT JOIN roots r ON r.cid = p.cid"
+    };
+}
+pub(crate) use pin_columns;
 
-fn pin(row: PinRow) -> Result<Pin, StoreError> {
-    let (id, account, cid, name, size_bytes, dag_size_bytes, created, expires) = row;
+pub(crate) type PinRow = (String, String, String, bool, String, String, i64, i64, i64, Option<i64>);
+
+pub(crate) fn pin(row: PinRow) -> Result<Pin, StoreError> {
+    let (id, account, cid, is_v0, name, state, size_bytes, dag_size_bytes, created, expires) = row;
     Ok(Pin {
         id,
         account,
-        cid: parse("pin cid", &cid)?,
+        cid: cid_of(&cid, is_v0)?,
         name,
+        state: parse("pin state", &state)?,
         size_bytes: size("pin size", size_bytes)?,
         dag_size_bytes: size("dag size", dag_size_bytes)?,
         created: UnixMicros(created),
@@ -61,16 +116,26 @@ fn pin(row: PinRow) -> Result<Pin, StoreError> {
     })
 }
 
+/// A CID in the version in which it was given.
+pub(crate) fn cid_of(text: &str, is_v0: bool) -> Result<Cid, StoreError> {
+    let cid: Cid = parse("pin cid", text)?;
+    if is_v0 { parse("pin cid", &cid.multihash_base58()) } else { Ok(cid) }
+}
+
 /// Pins of account `$1` before (`$2`, `$3`).
-pub(crate) const PAGE: &str = "SELECT p.id, p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, p.created_us, \
-     p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid \
-     WHERE p.account_id = $1 AND (p.created_us, p.id) < ($2, $3) \
-     ORDER BY p.created_us DESC, p.id DESC LIMIT $4";
+pub(crate) const PAGE: &str = concat!(
+    "SELECT ",
+    pin_columns!(),
+    " WHERE p.account_id = $1 AND p.state = 'pinned' AND (p.created_us, p.id) < ($2, $3) \
+     ORDER BY p.created_us DESC, p.id DESC LIMIT $4"
+);
 
 /// The newest pin of root `$2` of account `$1`.
-pub(crate) const NEWEST: &str = "SELECT p.id, p.account_id, p.cid, p.name, p.size_bytes, r.dag_size_bytes, \
-     p.created_us, p.expires_ms FROM pins p JOIN roots r ON r.cid = p.cid \
-     WHERE p.account_id = $1 AND p.cid = $2 ORDER BY p.created_us DESC, p.id DESC LIMIT 1";
+pub(crate) const NEWEST: &str = concat!(
+    "SELECT ",
+    pin_columns!(),
+    " WHERE p.account_id = $1 AND p.cid = $2 AND p.state = 'pinned' ORDER BY p.created_us DESC, p.id DESC LIMIT 1"
+);
 
 /// Pins whose time is over by `$1`.
 pub(crate) const EXPIRED: &str =
@@ -80,12 +145,14 @@ pub(crate) const EXPIRED: &str =
 enum Which<'a> {
     /// All that the account has of a root.
     OfRoot(&'a Cid),
+    /// One, unless it is only held.
+    One(&'a str),
     /// One, if its time is over by then.
     Expired(&'a str, UnixMillis),
 }
 
 impl Db {
-    /// The account's pin of this root, the newest if it has several.
+    /// The account's pin of this root that is stored, the newest if it has several.
     pub async fn pin(&self, account: &str, cid: &Cid) -> Result<Option<Pin>, StoreError> {
         let row: Option<PinRow> = read!(self, pool => {
             sqlx::query_as(NEWEST).bind(account).bind(cid.to_string()).fetch_optional(pool).await
@@ -93,7 +160,7 @@ impl Db {
         row.map(pin).transpose()
     }
 
-    /// An account's pins, newest first, from behind `cursor`.
+    /// An account's stored pins, newest first, from behind `cursor`.
     pub async fn pins(
         &self,
         account: &str,
@@ -117,10 +184,46 @@ impl Db {
         Ok(PinPage { pins, next })
     }
 
-    /// Removes an account's pins of a root; segments that no other pinned root needs become collectable after `due`.
+    /// Removes one pin of an account as [`Db::unpin`] does, stored or not; `None`: there was none, or it is only held.
+    pub async fn unpin_one(
+        &self,
+        account: &str,
+        id: &str,
+        due: UnixMillis,
+    ) -> Result<Option<Cid>, StoreError> {
+        let cid = self.remove_pins(account, &Which::One(id), due).await?;
+        cid.map(|cid| parse("pin cid", &cid)).transpose()
+    }
+
+    /// Takes a stored pin out of the account's pins and keeps its blocks, still charged, until `until`. `false`: there is no
+    /// such pin, or another pin of the account keeps the root anyway.
+    pub async fn hold_pin(&self, account: &str, id: &str, until: UnixMillis) -> Result<bool, StoreError> {
+        const OTHERS: &str = "SELECT p.cid, (SELECT COUNT(*) FROM pins o WHERE o.account_id = p.account_id \
+             AND o.cid = p.cid AND o.state = 'pinned') FROM pins p \
+             WHERE p.account_id = $1 AND p.id = $2 AND p.state = 'pinned'";
+        const HOLD: &str =
+            "UPDATE pins SET state = 'held', expires_ms = $3 WHERE account_id = $1 AND id = $2";
+        const BESIDE: &str = "UPDATE pins SET expires_ms = $3 WHERE account_id = $1 AND cid = $2 \
+             AND state = 'held' AND expires_ms IS NULL";
+        write!(self, tx => {
+            if self.locks_rows() {
+                sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
+            }
+            let known: Option<(String, i64)> =
+                sqlx::query_as(OTHERS).bind(account).bind(id).fetch_optional(&mut *tx).await?;
+            let only = known.filter(|(_, pins)| *pins == 1);
+            if let Some((cid, _)) = &only {
+                sqlx::query(HOLD).bind(account).bind(id).bind(until.0).execute(&mut *tx).await?;
+                sqlx::query(BESIDE).bind(account).bind(cid).bind(until.0).execute(&mut *tx).await?;
+            }
+            only.is_some()
+        })
+    }
+
+    /// Removes whatever an account has of a root: pins, pins that wait, holds. Segments that no other pinned root needs become collectable after `due`.
     /// `false`: there was none.
     pub async fn unpin(&self, account: &str, cid: &Cid, due: UnixMillis) -> Result<bool, StoreError> {
-        self.remove_pins(account, &Which::OfRoot(cid), due).await
+        Ok(self.remove_pins(account, &Which::OfRoot(cid), due).await?.is_some())
     }
 
     /// Removes one pin as [`Db::unpin`] does if its time is over by `now`. An upload that made it stay meanwhile wins.
@@ -131,33 +234,61 @@ impl Db {
         now: UnixMillis,
         due: UnixMillis,
     ) -> Result<bool, StoreError> {
-        self.remove_pins(account, &Which::Expired(id, now), due).await
+        Ok(self.remove_pins(account, &Which::Expired(id, now), due).await?.is_some())
     }
 
+    /// Gives the root of what went.
     async fn remove_pins(
         &self,
         account: &str,
         which: &Which<'_>,
         due: UnixMillis,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         write!(self, tx => {
             if self.locks_rows() {
                 sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
             }
             let delete = match which {
                 Which::OfRoot(cid) => sqlx::query_as(DELETE_OF_ROOT).bind(account).bind(cid.to_string()),
+                Which::One(id) => sqlx::query_as(DELETE_ONE).bind(account).bind(*id),
                 Which::Expired(id, now) => sqlx::query_as(DELETE_EXPIRED).bind(account).bind(*id).bind(now.0),
             };
-            let removed: Vec<(String, i64)> = delete.fetch_all(&mut *tx).await?;
-            if let [(cid, bytes), ..] = &removed[..] {
+            let removed: Vec<(String, String, i64, String)> = delete.fetch_all(&mut *tx).await?;
+            for ids in removed.chunks(ROWS_PER_STATEMENT) {
+                let ids: Vec<&String> = ids.iter().map(|(id, ..)| id).collect();
+                for table in ["DELETE FROM pin_meta WHERE pin_id IN ", "DELETE FROM pin_jobs WHERE pin_id IN "] {
+                    let mut query = QueryBuilder::new(table);
+                    push_list(&mut query, &ids);
+                    query.build().execute(&mut *tx).await?;
+                }
+            }
+            let stored = |wanted: PinState| {
+                let is = move |row: &&(String, String, i64, String)| row.3 == wanted.as_str();
+                removed.iter().filter(is).map(|(_, _, bytes, _)| *bytes)
+            };
+            let cid = removed.first().map(|(_, cid, ..)| cid.clone());
+            let mut gone: Vec<i64> = stored(PinState::Held).collect();
+            let mut rows = gone.len();
+            if let Some(cid) = &cid
+                && let Some(bytes) = stored(PinState::Pinned).next()
+            {
+                rows += stored(PinState::Pinned).count();
                 let other: Option<(String,)> =
                     sqlx::query_as(STILL_PINNED).bind(account).bind(cid).fetch_optional(&mut *tx).await?;
                 if other.is_none() {
-                    sqlx::query(CREDIT).bind(account).bind(bytes).execute(&mut *tx).await?;
+                    // All pins of a root count the same bytes, and are charged once.
+                    gone.push(bytes);
+                    let beside: Vec<(i64,)> =
+                        sqlx::query_as(DELETE_BESIDE).bind(account).bind(cid).fetch_all(&mut *tx).await?;
+                    rows += beside.len();
+                    gone.extend(beside.into_iter().map(|(bytes,)| bytes));
                 }
-                let (pins,): (i64,) =
-                    sqlx::query_as(DISCOUNT).bind(cid).bind(sql(removed.len() as u64)).fetch_one(&mut *tx).await?;
-                if pins == 0 {
+            }
+            if let Some(cid) = cid.as_ref().filter(|_| rows > 0) {
+                sqlx::query(CREDIT).bind(account).bind(gone.iter().sum::<i64>()).execute(&mut *tx).await?;
+                let (left,): (i64,) =
+                    sqlx::query_as(DISCOUNT).bind(cid).bind(sql(rows as u64)).fetch_one(&mut *tx).await?;
+                if left == 0 {
                     sqlx::query(DELETE_ROOT).bind(cid).execute(&mut *tx).await?;
                     if self.locks_rows() {
                         sqlx::query(LOCK_SEGMENTS).bind(cid).execute(&mut *tx).await?;
@@ -166,7 +297,7 @@ impl Db {
                     sqlx::query(UNLINK).bind(cid).execute(&mut *tx).await?;
                 }
             }
-            !removed.is_empty()
+            cid
         })
     }
 
@@ -192,10 +323,15 @@ impl Db {
 }
 
 pub(crate) const DELETE_OF_ROOT: &str =
-    "DELETE FROM pins WHERE account_id = $1 AND cid = $2 RETURNING cid, size_bytes";
+    "DELETE FROM pins WHERE account_id = $1 AND cid = $2 RETURNING id, cid, size_bytes, state";
+pub(crate) const DELETE_ONE: &str = "DELETE FROM pins WHERE account_id = $1 AND id = $2 AND state <> 'held' RETURNING id, cid, size_bytes, state";
 pub(crate) const DELETE_EXPIRED: &str = "DELETE FROM pins WHERE account_id = $1 AND id = $2 AND expires_ms <= $3 \
-     RETURNING cid, size_bytes";
-pub(crate) const STILL_PINNED: &str = "SELECT id FROM pins WHERE account_id = $1 AND cid = $2 LIMIT 1";
+     RETURNING id, cid, size_bytes, state";
+pub(crate) const STILL_PINNED: &str =
+    "SELECT id FROM pins WHERE account_id = $1 AND cid = $2 AND state = 'pinned' LIMIT 1";
+/// What is kept beside a root without an end of its own.
+pub(crate) const DELETE_BESIDE: &str = "DELETE FROM pins WHERE account_id = $1 AND cid = $2 AND state = 'held' \
+     AND expires_ms IS NULL RETURNING size_bytes";
 const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
 const LOCK_ACCOUNT: &str = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE";
 const LOCK_SEGMENTS: &str = "SELECT id FROM segments WHERE id IN \

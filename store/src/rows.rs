@@ -60,6 +60,12 @@ pub(crate) fn text(value: &str) -> Cow<'_, str> {
     if value.contains('\0') { Cow::Owned(value.replace('\0', "")) } else { Cow::Borrowed(value) }
 }
 
+/// A name in lower case, if that is not the name itself: what searches that ignore case look at.
+pub(crate) fn folded(name: &str) -> Option<String> {
+    let folded = name.to_lowercase();
+    (folded != name).then_some(folded)
+}
+
 /// Appends `(value, value, ...)`, which must not be empty. The last value is repeated up to a power of two, so that lists
 /// of all lengths are a few statements, which connections keep prepared.
 pub(crate) fn push_list<DB>(query: &mut QueryBuilder<DB>, values: &[impl Display])

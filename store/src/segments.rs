@@ -48,9 +48,10 @@ impl FromStr for SegmentState {
     }
 }
 
-/// Segments that nobody needs by `$1`.
+/// Segments that no pinned root and no upload in several requests needs by `$1`.
 pub(crate) const COLLECTABLE: &str = "SELECT id FROM segments WHERE state IN ('pending', 'orphaned', 'lost') \
-     AND due_ms <= $1 AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) LIMIT $2";
+     AND due_ms <= $1 AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) \
+     AND NOT EXISTS (SELECT 1 FROM long_upload_segments u WHERE u.segment_id = segments.id) LIMIT $2";
 
 impl Db {
     /// Segment names in order, behind `after`, for walks over everything.
@@ -101,10 +102,12 @@ impl Db {
 
     /// Removes a segment with all that hangs on it, if it is still collectable; its pieces are queued to be dropped.
     pub async fn collect_segment(&self, id: SegmentId, now: UnixMillis) -> Result<bool, StoreError> {
-        // No root can come to need a lost segment, so that those it has may be counted in the same statement.
+        // No root can come to need a lost segment, so that those it has may be counted in the same statement. An upload that
+        // comes to need one moves its time as well.
         const DELETE: &str = "DELETE FROM segments WHERE id = $1 AND due_ms <= $2 \
              AND state IN ('pending', 'orphaned', 'lost') \
-             AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)";
+             AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) \
+             AND NOT EXISTS (SELECT 1 FROM long_upload_segments u WHERE u.segment_id = segments.id)";
         // What it returns is what was there when it went: a piece that was moved a moment ago is dropped where it is now.
         const PIECES: &str = "DELETE FROM pieces WHERE segment_id = $1 RETURNING node_id, hash";
         let id = id.to_string();

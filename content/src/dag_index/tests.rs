@@ -135,6 +135,21 @@ fn a_leaf_is_as_good_as_its_length() {
 }
 
 #[test]
+fn what_lies_under_no_root_is_beside_them() {
+    let (a, b, lone) = (raw("first"), raw("the second"), raw("lone"));
+    let (left, right) =
+        (node(&[a.cid.clone(), b.cid.clone()], b"l"), node(std::slice::from_ref(&b.cid), b"r"));
+    let blocks = [a, b, lone, left, right];
+    let mut index = index(&blocks);
+    let bytes = |at: &[usize]| at.iter().map(|at| blocks[*at].bytes.len() as u64).sum::<u64>();
+    let roots: Vec<_> = [3, 4].map(|at: usize| index.root(&blocks[at].cid).unwrap()).into();
+    assert_eq!(index.bytes_beside(&[]), bytes(&[0, 1, 2, 3, 4]));
+    assert_eq!(index.bytes_beside(&roots[..1]), bytes(&[2, 4]));
+    assert_eq!(index.bytes_beside(&roots[1..]), bytes(&[0, 2, 3]));
+    assert_eq!(index.bytes_beside(&roots), bytes(&[2]), "what two roots share is under both");
+}
+
+#[test]
 fn what_came_and_what_is_missing_are_told_apart() {
     let (leaf, other) = (raw("leaf"), raw("other"));
     let parent = node(std::slice::from_ref(&leaf.cid), b"");

@@ -5,7 +5,7 @@ mod damage;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Event, Events, IpldError, Lookup, links, lookup};
+use super::{Event, Events, IpldError, Lookup, dag_json, links, lookup};
 use crate::block::Block;
 use crate::cid::{Cid, Codec, HashFn};
 
@@ -108,6 +108,43 @@ fn floats_of_every_length() {
     let found = events(&cbor).unwrap();
     assert_eq!(found[1..4], [Event::Float(1.5), Event::Float(1.5), Event::Float(1.5)]);
     assert_eq!(found[4], Event::Float(-(2_f64.powi(-24))));
+}
+
+fn shown(block: &Block, path: &str) -> Option<serde_json::Value> {
+    let path: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_string).collect();
+    dag_json(block, &path).map(|text| serde_json::from_str(&text.unwrap()).unwrap())
+}
+
+#[test]
+fn data_is_shown_as_dag_json() {
+    for (block, a, b, c) in both() {
+        let link = |cid: &Cid| serde_json::json!({ "/": cid.to_string() });
+        let list = serde_json::json!([1, { "x": link(&a) }, link(&b)]);
+        let bytes = serde_json::json!({ "/": { "bytes": "AP8" } });
+        let all = serde_json::json!({ "list": list, "link": link(&c), "bytes": bytes, "n": null });
+        assert_eq!(shown(&block, ""), Some(all));
+        assert_eq!(shown(&block, "list"), Some(list));
+        assert_eq!(shown(&block, "list/1/x"), Some(link(&a)));
+        assert_eq!(shown(&block, "n"), Some(serde_json::Value::Null));
+        for elsewhere in ["list/1/x/y", "nothing", "list/9"] {
+            assert_eq!(shown(&block, elsewhere), None, "{elsewhere}");
+        }
+    }
+    let odd = r#"{"a\"\\\n\u0001\u00e4":[[],{},[{}],1.0,-2,"\t"],"b":true}"#;
+    let expected: serde_json::Value = serde_json::from_str(odd).unwrap();
+    assert_eq!(shown(&json(odd), ""), Some(expected));
+    assert_eq!(shown(&block(Codec::Raw, "ab"), ""), Some(serde_json::json!({ "/": { "bytes": "YWI" } })));
+    assert_eq!(shown(&block(Codec::Raw, "ab"), "x"), None);
+    let target = cid("a");
+    let links = vec![crate::dagpb::Link { cid: target.clone(), name: Some("n"), tsize: Some(7) }];
+    let node = crate::dagpb::Node { links, data: Some(b"ab") }.encode();
+    let expected = serde_json::json!({
+        "Data": { "/": { "bytes": "YWI" } },
+        "Links": [{ "Hash": { "/": target.to_string() }, "Name": "n", "Tsize": 7 }],
+    });
+    assert_eq!(shown(&block(Codec::DagPb, node), ""), Some(expected));
+    assert!(dag_json(&block(Codec::DagPb, "no node"), &[]).unwrap().is_err());
+    assert!(dag_json(&block(Codec::DagCbor, vec![0x82, 1]), &[]).unwrap().is_err(), "cut");
 }
 
 #[test]

@@ -3,15 +3,18 @@
 //! [`leaf`] makes the leaves, which the caller does in parallel; it stores them itself. The builder sees only
 //! their CIDs and lengths, and gives back each inner node as soon as it is complete. It holds one unfinished node a
 //! level, about 50 KiB each at 1024 links. Blocks that their own CID carries are never given back, for
-//! nobody stores them. Reading a file back is [`super::walk`].
+//! nobody stores them. A builder can be kept as bytes and gone on with elsewhere ([`FileBuilder::state`]). Reading a file
+//! back is [`super::walk`].
 
 mod balanced;
 mod node;
+mod state;
 mod trickle;
 
 use bytes::Bytes;
 
 use self::balanced::Balanced;
+pub use self::state::StateError;
 use self::trickle::Trickle;
 use super::profile::{Layout, Leaves, Profile};
 use super::{Data, DataType, Target};
@@ -110,6 +113,21 @@ impl FileBuilder {
             Tree::Trickle(tree) => tree.push(&self.profile, &leaf, &mut blocks),
         }
         blocks
+    }
+
+    /// Bytes of the file that were pushed so far.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        match &self.tree {
+            Tree::Balanced(tree) => tree.size_bytes(),
+            Tree::Trickle(tree) => tree.size_bytes(),
+        }
+    }
+
+    /// The profile that it was made with.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
 
     /// Ends the file. In the balanced layout a file of one leaf is that leaf, and a file without leaves is an empty

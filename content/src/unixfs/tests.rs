@@ -4,4 +4,5 @@ mod damage;
 mod data;
 mod directory;
 mod file;
+mod file_state;
 mod tree;

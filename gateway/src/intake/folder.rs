@@ -37,6 +37,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// Memory that an entry takes beside its name.
+    pub(super) const ENTRY_BYTES: usize = size_of::<(String, Entry)>();
+
     pub(super) fn add(&mut self, path: String, entry: Entry) {
         self.entries.push((path, entry));
     }

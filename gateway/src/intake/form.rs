@@ -1,7 +1,7 @@
 //! Forms: one or more parts called `file`, whose file names may have folders in them.
 
 use axum::extract::{
-    Multipart,
+    FromRequest as _, Multipart, Request,
     multipart::{Field, MultipartError},
 };
 use bytes::Bytes;
@@ -19,6 +19,12 @@ impl Source for Field<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, UploadError> {
         self.chunk().await.map_err(|error| form_error(&error))
     }
+}
+
+/// The form that a request is.
+pub(super) async fn form_of(request: Request) -> Result<Multipart, UploadError> {
+    let form = Multipart::from_request(request, &()).await;
+    form.map_err(|error| UploadError::BadForm(error.body_text()))
 }
 
 impl Intake {
@@ -39,7 +45,7 @@ impl Intake {
                 continue;
             }
             let entry = self.entry(&mut field).await?;
-            folder.add(path, entry);
+            self.keep(&mut folder, path, entry)?;
         }
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no field named 'file'".into()));

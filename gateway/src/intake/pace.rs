@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{config::UploadsConfig, upload::UploadError};
 
 /// Counts the bytes of one upload, and the time in which its client was waited for.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     idle_timeout: Duration,
     rate_min: u64,
     size_max: u64,
@@ -16,14 +16,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(config: &UploadsConfig) -> Self {
+    pub(crate) fn new(config: &UploadsConfig) -> Self {
         let UploadsConfig { idle_timeout, rate_min, size_max, .. } = *config;
         Self { idle_timeout, rate_min, size_max, taken: 0, waited: Duration::ZERO }
     }
 
     /// What the client sends next, unless it stops or has become slower than it may be. Only waiting for it counts, not
     /// what is done with its bytes.
-    pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Result<T, UploadError> {
+    pub(crate) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Result<T, UploadError> {
         let (idle, rate_min) = (self.idle_timeout, self.rate_min);
         let stalled = |_| UploadError::BodyIncomplete(format!("nothing came for {} s", idle.as_secs()));
         let since = Instant::now();
@@ -37,7 +37,7 @@ impl Pace {
     }
 
     /// Counts bytes that came.
-    pub(super) fn count(&mut self, bytes: usize) -> Result<(), UploadError> {
+    pub(crate) fn count(&mut self, bytes: usize) -> Result<(), UploadError> {
         self.taken += bytes as u64;
         if self.taken > self.size_max { Err(UploadError::BodyTooLarge(self.size_max)) } else { Ok(()) }
     }

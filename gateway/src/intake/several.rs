@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{FromRequest as _, Multipart, Request};
+use axum::extract::Request;
 use content::unixfs::Target;
 use percent_encoding::percent_decode_str;
 
-use super::{Entry, Folder, Intake, Root};
+use super::{Entry, Folder, Intake, Root, form::form_of};
 use crate::upload::UploadError;
 
 /// Pins that one upload becomes, at most.
@@ -27,8 +27,7 @@ impl Intake {
     /// Takes in all parts of a form that are files, directories or links. Names are percent-encoded in these forms; a file
     /// without one is named by its CID.
     pub(crate) async fn several(&mut self, request: Request, wrap: bool) -> Result<Added, UploadError> {
-        let form = Multipart::from_request(request, &()).await;
-        let mut form = form.map_err(|error| UploadError::BadForm(error.body_text()))?;
+        let mut form = form_of(request).await?;
         let mut folder = Folder::default();
         while let Some(mut field) = self.next_field(&mut form).await? {
             self.count_entry()?;
@@ -36,12 +35,15 @@ impl Intake {
             let name = percent_decode_str(&name).decode_utf8();
             let name =
                 name.map_err(|_| UploadError::BadPath("a name that is not UTF-8".into()))?.into_owned();
+            if let Some(progress) = &mut self.progress {
+                progress.begin(name.trim_matches('/'));
+            }
             let entry = self.entry(&mut field).await?;
             let name = match (name.trim_start_matches('/').trim_end_matches('/'), &entry) {
                 ("", Entry::File(file)) => file.target.cid.as_written().to_string(),
                 (name, _) => name.to_string(),
             };
-            folder.add(name, entry);
+            self.keep(&mut folder, name, entry)?;
         }
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no files".into()));

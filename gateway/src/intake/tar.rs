@@ -146,7 +146,7 @@ impl Intake {
                     )));
                 }
             };
-            folder.add(path.to_string(), entry);
+            self.keep(&mut folder, path.to_string(), entry)?;
         }
         if meter.ended.load(Ordering::Relaxed) {
             // Two blocks of zeros are the end; without them it may have been cut off between two entries.

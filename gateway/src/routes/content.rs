@@ -13,6 +13,7 @@ use retrieval::{
     ContentRequest, add_cors, denied, is_cached, is_only_if_cached, not_cached, refusal, respond,
 };
 use service::http::client_address::{PeerAddr, client_ip};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{app::Gateway, config::ReadMode};
 
@@ -163,15 +164,27 @@ async fn redirect(
 
 /// Answers a reader here.
 pub(super) async fn serve(gateway: &Gateway, wanted: &ContentRequest) -> Response {
-    let Ok(slot) = gateway.reads.clone().try_acquire_owned() else {
-        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many reads are in progress");
+    let Some(slot) = read_slot(gateway) else {
+        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_READS);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     };
     let response = respond(&gateway.blocks, &gateway.answers, wanted).await;
     let method = if wanted.head { "HEAD" } else { "GET" };
     metrics::counter!("proxied_reads_total", "method" => method).increment(1);
-    // The slot is taken for as long as the body is being sent.
+    hold(slot, response)
+}
+
+/// What readers are told who come when too many others do.
+pub(super) const TOO_MANY_READS: &str = "too many reads are in progress";
+
+/// A place among the readers that are served here, if there is one.
+pub(super) fn read_slot(gateway: &Gateway) -> Option<OwnedSemaphorePermit> {
+    gateway.reads.clone().try_acquire_owned().ok()
+}
+
+/// Keeps a reader's place for as long as the body is being sent.
+pub(super) fn hold(slot: OwnedSemaphorePermit, response: Response) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _ = &slot;

@@ -15,7 +15,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{Committed, Outcome, Pin, PinCursor};
+use store::{Committed, Outcome, Pin, PinCursor, PinState};
 
 use super::{
     refusals::store_failed,
@@ -24,12 +24,10 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Intake, Packed, Root, Shape},
+    intake::{Intake, Packed, Shape},
     upload::{PinRequest, UploadError},
 };
 
-/// Length of a pin's name, at most.
-const NAME_MAX: usize = 255;
 /// Files on one page, at most.
 const PAGE_MAX: u32 = 1000;
 /// Files on one page when nothing is asked for.
@@ -58,18 +56,10 @@ pub(super) async fn upload(
     refuse_early(&gateway, &account, request.headers()).await?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let uploaded = intake.request(request, &shape).await?;
-    let name = pin_name(&query.name.unwrap_or(uploaded.name));
-    let pin = |Root { target, size_bytes }: Root| PinRequest {
-        account: account.clone(),
-        name: name.clone(),
-        root: target.cid,
-        size_bytes,
-        dag_size_bytes: target.dag_size_bytes,
-        expires,
-    };
-    let pins: Vec<PinRequest> = uploaded.roots.into_iter().map(pin).collect();
+    let name = query.name.unwrap_or(uploaded.name);
+    let pins: Vec<PinRequest> =
+        uploaded.roots.into_iter().map(|root| root.pin(&account, &name, expires)).collect();
     let outcomes = intake.finish(pins.clone()).await?;
-    metrics::counter!("uploads_total").increment(1);
     let mut files = Vec::new();
     for (pin, outcome) in pins.into_iter().zip(outcomes) {
         files.push(pinned(&gateway, pin, outcome?).await?);
@@ -81,15 +71,8 @@ pub(super) async fn upload(
     Ok((StatusCode::CREATED, Json(FileInfo { left_out, also, ..first })))
 }
 
-/// A pin's name as it is stored: what the database does not take is left out here already.
-pub(super) fn pin_name(name: &str) -> String {
-    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
-}
-
 /// What is said of a pin that an upload has become.
 async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<FileInfo, ApiError> {
-    gateway.known_roots.invalidate(&pin.root);
-    metrics::counter!("uploaded_bytes_total").increment(pin.size_bytes);
     let duplicate = outcome.committed == Committed::AlreadyPinned;
     let pin = if duplicate { pinned_before(gateway, &pin).await? } else { new_pin(pin, outcome) };
     Ok(FileInfo { duplicate, ..file_info(gateway, pin) })
@@ -97,8 +80,9 @@ async fn pinned(gateway: &Gateway, pin: PinRequest, outcome: Outcome) -> Result<
 
 /// A pin that was just made.
 fn new_pin(pin: PinRequest, Outcome { pin: id, created, .. }: Outcome) -> Pin {
-    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires } = pin;
-    Pin { id, account, cid, name, size_bytes, dag_size_bytes, created, expires }
+    let PinRequest { account, name, root: cid, size_bytes, dag_size_bytes, expires, .. } = pin;
+    let state = PinState::Pinned;
+    Pin { id, account, cid, name, state, size_bytes, dag_size_bytes, created, expires }
 }
 
 /// The pin that the account had already. When it was removed a moment ago the upload came too late for it.
@@ -141,7 +125,11 @@ fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
 }
 
 /// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
-async fn refuse_early(gateway: &Gateway, account: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) async fn refuse_early(
+    gateway: &Gateway,
+    account: &str,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = announced else { return Ok(()) };

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
+use content::Cid;
 use protocol::{
     api::{FileHealth, PieceHealthInfo, SegmentHealthInfo},
     reputation::Standing,
@@ -25,10 +26,15 @@ pub(super) async fn show(
     if gateway.db.pin(&account, &cid).await.map_err(store_failed)?.is_none() {
         return Err(ApiError::not_found("unknown_file", format!("this account has no file {cid}")));
     }
-    let ids = gateway.db.root_segments(&cid).await.map_err(store_failed)?;
+    Ok(Json(health_of(&gateway, &cid).await?))
+}
+
+/// How many losses a pinned root still stands.
+pub(super) async fn health_of(gateway: &Gateway, cid: &Cid) -> Result<FileHealth, ApiError> {
+    let ids = gateway.db.root_segments(cid).await.map_err(store_failed)?;
     let mut infos = gateway.db.segments_info(&ids).await.map_err(store_failed)?;
     infos.sort_by_key(|info| info.id);
-    let segments: Vec<SegmentHealthInfo> = infos.iter().map(|info| segment_health(&gateway, info)).collect();
+    let segments: Vec<SegmentHealthInfo> = infos.iter().map(|info| segment_health(gateway, info)).collect();
     // A segment that is recorded nowhere any more is as lost as one without pieces.
     let lost = segments.len() < ids.len() || segments.iter().any(|segment| segment.healthy < segment.needed);
     let degraded = segments.iter().any(|segment| segment.healthy < segment.total);
@@ -39,7 +45,7 @@ pub(super) async fn show(
     } else {
         "healthy"
     };
-    Ok(Json(FileHealth { cid: cid.to_string(), status: status.to_string(), segments }))
+    Ok(FileHealth { cid: cid.to_string(), status: status.to_string(), segments })
 }
 
 fn segment_health(gateway: &Gateway, info: &SegmentInfo) -> SegmentHealthInfo {

@@ -16,7 +16,7 @@ const RETRY_AFTER_SECS: u32 = 5;
 const TEXT_MAX: usize = 4096;
 
 /// 503 when the database does not answer; 500 when it answers nonsense.
-pub(super) fn store_failed(error: StoreError) -> ApiError {
+pub(crate) fn store_failed(error: StoreError) -> ApiError {
     match error {
         StoreError::Database(error) => {
             tracing::error!(%error, "the metadata store failed");

@@ -30,6 +30,35 @@ async fn only_valid_keys_are_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_come_as_a_password() {
+    let world = World::new().await;
+    let (id, secret) = world.key.split_once('.').unwrap();
+    let bare_id = id.strip_prefix("pk_").unwrap();
+    let key = &world.key;
+    let send = async |credentials: &str| {
+        let mut request = request(Method::GET, "/v1/files", None, "");
+        let value = format!("Basic {}", data_encoding::BASE64.encode(credentials.as_bytes()));
+        request.headers_mut().insert(header::AUTHORIZATION, value.parse().unwrap());
+        world.send(request).await
+    };
+    for right in
+        [format!("anybody:{key}"), format!(":{key}"), format!("{id}:{secret}"), format!("{bare_id}:{secret}")]
+    {
+        assert_eq!(send(&right).await.status, StatusCode::OK, "{right}");
+    }
+    for wrong in [
+        format!("{id}:{}", &secret[1..]),
+        format!("{key}:"),
+        format!("x:{secret}"),
+        "a:b:c".into(),
+        ":".into(),
+    ] {
+        assert_eq!(send(&wrong).await.error(), (401, "invalid_key".into()), "{wrong}");
+    }
+    assert_eq!(send("no colon").await.error(), (401, "unauthorized".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_may_do_what_its_scopes_say() {
     let world = World::new().await;
     let file = world.upload("", "x").await.file();

@@ -177,9 +177,23 @@ async fn cars_that_lie_or_end_early() {
 async fn nobody_stores_for_less_than_it_takes() {
     let world = World::new().await;
     let (small, big) = (raw(b"small"), file(1, MIB).1.remove(0));
-    // Blocks that the root does not need are kept with it.
-    let uploaded = world.upload("?unpack=car", one(&small.cid, &[big.clone(), small.clone()])).await.file();
-    assert_eq!(uploaded.size_bytes, MIB as u64 + 5);
+    // Blocks that the root does not need are kept with it, and paid for: also when the root was pinned before.
+    let other = file(2, MIB).1.remove(0);
+    let beside = |blocks: &[Block]| one(&small.cid, blocks);
+    for (blocks, used) in [
+        (vec![small.clone()], 5),
+        (vec![big.clone(), small.clone()], MIB + 5),
+        (vec![big.clone(), small.clone()], MIB + 5),
+        (vec![small.clone(), other.clone(), big.clone()], 3 * MIB + 5),
+    ] {
+        let uploaded = world.upload("?unpack=car", beside(&blocks)).await.file();
+        assert_eq!(uploaded.size_bytes, 5);
+        assert_eq!(world.used_bytes().await, used as u64);
+    }
+    world.assert_reads(&big.cid.to_string(), &big.bytes).await;
+    // It goes with the root.
+    assert_eq!(world.delete(&format!("/v1/files/{}", small.cid)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.used_bytes().await, 0);
     // A middle node says that its parts are shorter than they are.
     let honest = node(&big.cid, MIB as u64, 2 * MIB as u64);
     let lying = node(&honest.cid, 1, 2);

@@ -1,6 +1,15 @@
 //! Kubo's RPC API.
 
-use axum::http::{Method, StatusCode, header};
+mod dag;
+mod follow;
+mod get;
+mod pins;
+mod put;
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode, header},
+};
 use bytes::Bytes;
 use content::{
     HashFn,
@@ -18,6 +27,14 @@ use super::world::{Answer, World, patterned, request};
 type Part<'a> = (&'a str, &'a str, &'a [u8]);
 
 async fn add(world: &World, query: &str, parts: &[Part<'_>]) -> Answer {
+    send_form(world, &format!("add{query}"), parts).await
+}
+
+async fn send_form(world: &World, command: &str, parts: &[Part<'_>]) -> Answer {
+    world.send(form(world, command, parts)).await
+}
+
+fn form(world: &World, command: &str, parts: &[Part<'_>]) -> Request<Body> {
     let mut body = Vec::new();
     for (index, (name, kind, bytes)) in parts.iter().enumerate() {
         let head = format!(
@@ -28,10 +45,10 @@ async fn add(world: &World, query: &str, parts: &[Part<'_>]) -> Answer {
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(b"--X--\r\n");
-    let mut request = world.request(Method::POST, &format!("/api/v0/add{query}"), body);
+    let mut request = world.request(Method::POST, &format!("/api/v0/{command}"), body);
     let value = "multipart/form-data; boundary=X".parse().unwrap();
     request.headers_mut().insert(header::CONTENT_TYPE, value);
-    world.send(request).await
+    request
 }
 
 async fn call(world: &World, command: &str) -> Answer {
@@ -174,11 +191,13 @@ async fn what_was_added_is_read_listed_and_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hashing_alone_stores_nothing() {
-    let world = World::new().await;
-    let answer = lines(&add(&world, "?only-hash=true", &[("a", "text/plain", b"bytes")]).await);
-    assert_eq!(answer[0]["Hash"], imported(Profile::UNIXFS_V0_2015, b"bytes")["Hash"]);
+    let world = World::with(20, |config| config.uploads.segment_bytes = 1 << 20).await;
+    let bytes = patterned(1, 3 << 20);
+    let answer = lines(&add(&world, "?only-hash=true", &[("a", "text/plain", &bytes)]).await);
+    assert_eq!(answer[0]["Hash"], imported(Profile::UNIXFS_V0_2015, &bytes)["Hash"]);
     assert_eq!(world.get("/v1/files").await.json()["files"], json!([]));
     assert_eq!(world.read(answer[0]["Hash"].as_str().unwrap()).await.status, StatusCode::NOT_FOUND);
+    assert_eq!((world.network.pieces_held(), world.segments().await), (0, [0; 4]), "not even for a while");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +213,7 @@ async fn refusals_have_kubos_form() {
         "?cid-version=0&hash=blake3",
         "?nocopy=true",
         "?to-files=/x",
-        "?pin=false",
+        "?pin=maybe",
         "?inline=true&inline-limit=4096",
         "?max-file-links=1",
     ] {
@@ -209,6 +228,9 @@ async fn refusals_have_kubos_form() {
     let anonymous = world.send(request(Method::POST, "/api/v0/add", None, "")).await;
     assert_eq!(refused(&anonymous).0, 401);
     assert_eq!(world.get("/api/v0/version").await.status, StatusCode::METHOD_NOT_ALLOWED, "POST only");
+    let (status, message) = refused(&call(&world, "files/ls?arg=/").await);
+    assert_eq!((status, message.contains("files/ls")), (501, true), "{message}");
+    assert_eq!(refused(&call(&world, "nonsense").await).0, 501);
     assert_eq!(call(&world, "version").await.json()["System"], "pinstripe");
     let id = call(&world, "id").await.json()["ID"].as_str().unwrap().to_string();
     assert!(id.starts_with("12D3Koo"), "as libp2p names ed25519 keys: {id}");

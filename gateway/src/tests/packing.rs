@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use content::{Block, Codec, HashFn};
 use futures_util::{FutureExt as _, future::join_all};
+use store::Claim;
 use testing::Mode;
 
 use super::world::{ACCOUNT, World, patterned, until};
@@ -17,6 +18,9 @@ pub(super) fn block(seed: u32, len: usize) -> Block {
 fn pin(block: &Block) -> PinRequest {
     let size_bytes = block.bytes.len() as u64;
     PinRequest {
+        waiting: None,
+        claim: Claim::Pin,
+        beside: None,
         account: ACCOUNT.into(),
         name: String::new(),
         root: block.cid.clone(),

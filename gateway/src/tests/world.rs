@@ -26,7 +26,7 @@ pub(super) const ADMIN: &str = "admin token";
 pub(super) const ACCOUNT: &str = "0123456789abcdef01234567";
 
 pub(super) struct World {
-    _dir: TempDir,
+    dir: TempDir,
     pub(super) network: FakeNetwork,
     pub(super) db: Db,
     pub(super) gateway: Gateway,
@@ -79,9 +79,7 @@ impl World {
     /// The same with more nodes that are not enrolled.
     pub(super) async fn with_strangers(nodes: u8, strangers: u8, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = DbOptions::new(format!("sqlite://{}", dir.path().join("test.db").display()));
-        options.durable = false;
-        let db = Db::open(&options).await.unwrap();
+        let db = open_db(&dir).await;
         db.migrate().await.unwrap();
         let clock = Clock::System;
         let network = FakeNetwork::new(nodes + strangers, clock.clone());
@@ -113,9 +111,26 @@ impl World {
         let gateway = gateway.unwrap();
         gateway.nodes.refresh().await.unwrap();
         let router = gateway.router();
-        let mut world = Self { _dir: dir, network, db, gateway, router, key: String::new() };
+        let mut world = Self { dir, network, db, gateway, router, key: String::new() };
         world.key = world.make_key(&["read", "write", "delete"], None).await;
         world
+    }
+
+    /// Another gateway of the same network, with connections of its own to the same database.
+    pub(super) async fn another_gateway(&self) -> Gateway {
+        let gateway = Gateway::new(Parts {
+            db: open_db(&self.dir).await,
+            transport: self.network.transport(),
+            network_key: self.network.signer().key().clone(),
+            admin_token: Some(ADMIN.into()),
+            clock: self.gateway.clock.clone(),
+            dice: Dice::System,
+            config: Config::clone(&self.gateway.config),
+            metrics: None,
+        });
+        let gateway = gateway.unwrap();
+        gateway.nodes.refresh().await.unwrap();
+        gateway
     }
 
     /// A key of [`ACCOUNT`].
@@ -141,10 +156,7 @@ impl World {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        send_to(self.router.clone(), request).await
     }
 
     /// A request with the account's key.
@@ -205,6 +217,21 @@ impl World {
     pub(super) async fn used_bytes(&self) -> u64 {
         self.db.account(ACCOUNT).await.unwrap().unwrap().used_bytes
     }
+}
+
+/// Sends a request to the gateway whose router this is.
+pub(super) async fn send_to(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// The world's database. Not durable: no test here pulls the plug.
+async fn open_db(dir: &TempDir) -> Db {
+    let mut options = DbOptions::new(format!("sqlite://{}", dir.path().join("test.db").display()));
+    options.durable = false;
+    Db::open(&options).await.unwrap()
 }
 
 /// Enrols a node as its request would.

@@ -21,10 +21,16 @@ pub(crate) type Outcomes = Vec<Result<Outcome, UploadError>>;
 /// Where the outcomes of an upload are awaited.
 pub(super) type Reply = oneshot::Sender<Result<Outcomes, UploadError>>;
 
+/// Where somebody waits for the blocks of a long upload; told the segments that they lie in.
+pub(super) type SettleReply = oneshot::Sender<Result<Vec<SegmentId>, UploadError>>;
+
 /// Work for one transaction.
+#[derive(Default)]
 pub(super) struct CommitJob {
     pub(super) segment: Option<Sealed>,
     pub(super) parts: Vec<UploadPart>,
+    /// Blocks of long uploads that are recorded with this job.
+    pub(super) settled: Vec<(Vec<SegmentId>, SettleReply)>,
     /// Each with the metadata of every pin that it becomes.
     pub(super) uploads: Vec<(Vec<UploadMetadata>, Reply)>,
 }
@@ -58,6 +64,7 @@ impl Committer {
     async fn commit(&self, jobs: Vec<CommitJob>) {
         let (mut segments, mut late) = (Vec::new(), Vec::new());
         let (mut parts, mut uploads, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut settled = Vec::new();
         for job in jobs {
             if let Some(mut sealed) = job.segment {
                 sealed.note_ready();
@@ -66,6 +73,7 @@ impl Committer {
                 late.extend(Some(sealed).filter(|sealed| !sealed.rest.is_done()));
             }
             parts.extend(job.parts);
+            settled.extend(job.settled);
             for (pins, reply) in job.uploads {
                 replies.push((pins.len(), reply));
                 uploads.extend(pins);
@@ -80,10 +88,14 @@ impl Committer {
                     Committed::Created | Committed::AlreadyPinned => Ok(outcome),
                     Committed::QuotaExceeded => Err(UploadError::QuotaExceeded),
                     Committed::SegmentGone => Err(UploadError::TryAgain),
+                    Committed::Withdrawn => Err(UploadError::Withdrawn),
                 });
                 for (pins, reply) in replies {
                     // A client that has gone away has its upload nevertheless.
                     let _ = reply.send(Ok(outcomes.by_ref().take(pins).collect()));
+                }
+                for (segments, reply) in settled {
+                    let _ = reply.send(Ok(segments));
                 }
                 for sealed in late {
                     tokio::spawn(finish(self.db.clone(), self.clock.clone(), self.room.clone(), sealed));
@@ -92,6 +104,9 @@ impl Committer {
             Err(error) => {
                 tracing::error!(%error, uploads = replies.len(), "uploads could not be recorded");
                 for (_, reply) in replies {
+                    let _ = reply.send(Err(UploadError::StoreUnavailable));
+                }
+                for (_, reply) in settled {
                     let _ = reply.send(Err(UploadError::StoreUnavailable));
                 }
             }

@@ -72,9 +72,38 @@ impl Leaf {
 
 impl<'u> Ingest<'u> {
     pub(crate) fn new(upload: &'u UploadHandle, parts: IngestParts, profile: Profile) -> Self {
-        let builder = FileBuilder::new(profile);
+        Self::resume(upload, parts, FileBuilder::new(profile), &[])
+    }
+
+    /// Goes on with a file: behind the leaves that its builder knows come the bytes of an unfinished one.
+    pub(crate) fn resume(
+        upload: &'u UploadHandle,
+        parts: IngestParts,
+        builder: FileBuilder,
+        tail: &[u8],
+    ) -> Self {
+        let (profile, is_long) = (builder.profile(), builder.size_bytes() > 0);
+        let leaf = (!tail.is_empty()).then(|| {
+            let mut bytes = parts.pool.take(tail.len());
+            bytes.vec().extend_from_slice(tail);
+            Leaf { bytes, room: None, since: Instant::now() }
+        });
         let hashing = FuturesOrdered::new();
-        Self { upload, parts, profile, builder, leaf: None, is_long: false, is_slow: false, hashing }
+        Self { upload, parts, profile, builder, leaf, is_long, is_slow: false, hashing }
+    }
+
+    /// The tree over the leaves that are with the packer.
+    pub(crate) fn builder(&self) -> &FileBuilder {
+        &self.builder
+    }
+
+    /// Stops here: all whole leaves are with the packer then. Gives what [`Ingest::resume`] goes on with.
+    pub(crate) async fn pause(mut self) -> Result<(FileBuilder, Vec<u8>), UploadError> {
+        while !self.hashing.is_empty() {
+            self.place_leaf().await?;
+        }
+        let tail = self.leaf.take().map_or_else(Vec::new, |leaf| leaf.bytes.as_ref().to_vec());
+        Ok((self.builder, tail))
     }
 
     /// Waits for what the client sends next. Room that it leaves unused for too long goes to others meanwhile.

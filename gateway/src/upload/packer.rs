@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
     PinRequest, Sealer, UploadError,
-    commit::{Committer, Outcomes, Reply},
+    commit::{Committer, Outcomes, Reply, SettleReply},
     packing::{InHand, Inboxes, Packing, PackingParts},
 };
 use crate::config::UploadsConfig;
@@ -24,10 +24,30 @@ const COMMITS_WAITING_MAX: usize = 64;
 
 /// What uploads tell the packer.
 pub(super) enum Message {
-    Begin { upload: u64, failure: Arc<OnceLock<UploadError>> },
-    Block { upload: u64, block: Block, _room: Option<OwnedSemaphorePermit> },
-    RelyOn { upload: u64, segments: Vec<SegmentId> },
-    Finish { upload: u64, pins: Vec<PinRequest>, reply: Reply },
+    /// `long`: its name in the database, if it has one from the start.
+    Begin {
+        upload: u64,
+        failure: Arc<OnceLock<UploadError>>,
+        long: Option<String>,
+    },
+    Block {
+        upload: u64,
+        block: Block,
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    RelyOn {
+        upload: u64,
+        segments: Vec<SegmentId>,
+    },
+    Settle {
+        upload: u64,
+        reply: SettleReply,
+    },
+    Finish {
+        upload: u64,
+        pins: Vec<PinRequest>,
+        reply: Reply,
+    },
 }
 
 /// The way to the packer; cheap to clone.
@@ -42,7 +62,10 @@ pub(crate) struct Packer {
 }
 
 /// One upload in progress. Dropping it without finishing abandons it.
-pub(crate) struct UploadHandle {
+pub(crate) struct UploadHandle(Option<Underway>);
+
+/// What the packer knows of an upload.
+struct Underway {
     packer: Packer,
     upload: u64,
     failure: Arc<OnceLock<UploadError>>,
@@ -87,10 +110,21 @@ impl Packer {
 
     /// Begins an upload.
     pub(crate) async fn begin(&self) -> Result<UploadHandle, UploadError> {
+        self.begin_as(None).await
+    }
+
+    /// Goes on with a long upload that is in the database under this name, and outlives this handle.
+    pub(crate) async fn begin_long(&self, name: String) -> Result<UploadHandle, UploadError> {
+        self.begin_as(Some(name)).await
+    }
+
+    async fn begin_as(&self, long: Option<String>) -> Result<UploadHandle, UploadError> {
         let upload = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let failure = Arc::new(OnceLock::new());
-        let handle = UploadHandle { packer: self.clone(), upload, failure: failure.clone(), finished: false };
-        self.send(Message::Begin { upload, failure }).await?;
+        let underway = Underway { packer: self.clone(), upload, failure: failure.clone(), finished: false };
+        // Whoever goes away meanwhile abandons it.
+        let handle = UploadHandle(Some(underway));
+        self.send(Message::Begin { upload, failure, long }).await?;
         Ok(handle)
     }
 
@@ -106,34 +140,64 @@ impl Packer {
 }
 
 impl UploadHandle {
+    /// An upload that is not stored: the packer hears nothing of it, and it cannot be finished.
+    pub(crate) fn unstored() -> Self {
+        Self(None)
+    }
+
     /// Adds a block. `room` is given back when the block has been copied into a segment.
     pub(crate) async fn add(
         &self,
         block: Block,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<(), UploadError> {
-        if let Some(error) = self.failure.get() {
+        let Some(underway) = &self.0 else { return Ok(()) };
+        if let Some(error) = underway.failure.get() {
             return Err(error.clone());
         }
-        self.packer.send(Message::Block { upload: self.upload, block, _room: room }).await
+        underway.packer.send(Message::Block { upload: underway.upload, block, _room: room }).await
     }
 
     /// Makes the pin need these segments too: blocks under its root lie in them that were stored before.
     pub(crate) async fn rely_on(&self, segments: Vec<SegmentId>) -> Result<(), UploadError> {
-        self.packer.send(Message::RelyOn { upload: self.upload, segments }).await
+        let Some(underway) = &self.0 else { return Ok(()) };
+        underway.packer.send(Message::RelyOn { upload: underway.upload, segments }).await
+    }
+
+    /// Has everything that was added so far made durable, without waiting for it. For long uploads that were begun as such:
+    /// their blocks are recorded under their name.
+    pub(crate) async fn settle(&self) -> Result<Settlement, UploadError> {
+        let (reply, settled) = oneshot::channel();
+        if let Some(underway) = &self.0 {
+            underway.packer.send(Message::Settle { upload: underway.upload, reply }).await?;
+        }
+        Ok(Settlement(settled))
     }
 
     /// Waits until every block is durable and all pins are recorded that may be: one outcome for each, in order. Each of
     /// them keeps all blocks of the upload.
     pub(crate) async fn finish(mut self, pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
+        let unstored = || UploadError::NotStored("it was only hashed".into());
+        let underway = self.0.as_mut().ok_or_else(unstored)?;
         let (reply, outcomes) = oneshot::channel();
-        self.packer.send(Message::Finish { upload: self.upload, pins, reply }).await?;
-        self.finished = true;
+        underway.packer.send(Message::Finish { upload: underway.upload, pins, reply }).await?;
+        underway.finished = true;
         outcomes.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
     }
 }
 
-impl Drop for UploadHandle {
+/// Blocks of a long upload that are being made durable.
+pub(crate) struct Settlement(oneshot::Receiver<Result<Vec<SegmentId>, UploadError>>);
+
+impl Settlement {
+    /// Waits until they are durable and recorded. Gives the segments that the upload has come to rely on since it settled
+    /// before.
+    pub(crate) async fn wait(self) -> Result<Vec<SegmentId>, UploadError> {
+        self.0.await.unwrap_or_else(|_| Err(UploadError::NotStored("shutting down".into())))
+    }
+}
+
+impl Drop for Underway {
     fn drop(&mut self) {
         if !self.finished {
             // The packer may hear of the end before it hears of the beginning: then it finds this.

@@ -7,6 +7,8 @@
 //! fit, nothing more is taken from the queue and uploads wait. What can happen is looked at in a fixed order, ends before
 //! beginnings, so that a stream of blocks keeps nothing else from being done.
 
+mod long;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, OnceLock},
@@ -15,12 +17,13 @@ use std::{
 use content::{Block, Cid};
 use protocol::{ids::SegmentId, record::PinRecord};
 use service::{clock::Clock, dice::Dice};
-use store::{BlockAt, BlockFound, Db, UploadMetadata, UploadPart};
+use store::{BlockAt, BlockFound, Db, UploadMetadata};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
+use self::long::Settling;
 use super::{
     PinRequest, Sealer, UploadError,
     commit::{CommitJob, Recorded, Reply},
@@ -68,6 +71,7 @@ struct Upload {
     segments: BTreeSet<SegmentId>,
     /// Those of them that are not durable yet.
     waiting_for: BTreeSet<SegmentId>,
+    settling: Vec<Settling>,
     finish: Option<(Vec<PinRequest>, Reply)>,
 }
 
@@ -206,7 +210,10 @@ impl Packing {
             .iter()
             .filter_map(|message| match message {
                 Message::Block { block, .. } => Some(&block.cid).filter(|cid| !self.placed.contains_key(cid)),
-                Message::Begin { .. } | Message::RelyOn { .. } | Message::Finish { .. } => None,
+                Message::Begin { .. }
+                | Message::RelyOn { .. }
+                | Message::Settle { .. }
+                | Message::Finish { .. } => None,
             })
             .cloned()
             .collect();
@@ -229,7 +236,7 @@ impl Packing {
     async fn work_off(&mut self) {
         while let Some(message) = self.backlog.pop_front() {
             match message {
-                Message::Begin { upload, failure } => self.begin(upload, failure),
+                Message::Begin { upload, failure, long } => self.begin(upload, failure, long),
                 Message::Block { upload, ref block, .. } => {
                     if !self.place(upload, block) {
                         self.backlog.push_front(message);
@@ -241,12 +248,13 @@ impl Packing {
                         upload.segments.extend(segments);
                     }
                 }
+                Message::Settle { upload, reply } => self.settle(upload, reply).await,
                 Message::Finish { upload, pins, reply } => self.finish(upload, pins, reply).await,
             }
         }
     }
 
-    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>) {
+    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>, long: Option<String>) {
         // It may have been abandoned before it was its turn to begin.
         if failure.get().is_some() {
             return;
@@ -254,9 +262,10 @@ impl Packing {
         let upload = Upload {
             failure,
             blocks: HashMap::new(),
-            long: None,
+            long,
             segments: BTreeSet::new(),
             waiting_for: BTreeSet::new(),
+            settling: Vec::new(),
             finish: None,
         };
         self.uploads.insert(id, upload);
@@ -334,7 +343,7 @@ impl Packing {
         upload.finish = Some((pins, reply));
         if upload.waiting_for.is_empty() {
             let uploads = self.ready(&[id]);
-            self.hand_on(CommitJob { segment: None, parts: Vec::new(), uploads }).await;
+            self.hand_on(CommitJob { uploads, ..CommitJob::default() }).await;
         }
     }
 
@@ -363,12 +372,13 @@ impl Packing {
                 let members: Vec<u64> = in_work.members.iter().copied().collect();
                 for id in &members {
                     if let Some(upload) = self.uploads.get_mut(id) {
-                        upload.waiting_for.remove(&segment);
+                        upload.no_longer_waits_for(segment);
                     }
                 }
                 let uploads = self.ready(&members);
                 let parts = self.parts(&members);
-                self.hand_on(CommitJob { segment: Some(sealed), parts, uploads }).await;
+                let settled = self.settled(&members);
+                self.hand_on(CommitJob { segment: Some(sealed), parts, settled, uploads }).await;
             }
             Err(error) => self.lose(segment, &error),
         }
@@ -389,7 +399,9 @@ impl Packing {
             };
             let blocks: Arc<[BlockAt]> = blocks.into_values().collect();
             let metadata = |pin: PinRequest| UploadMetadata {
-                pin: new_id(&self.clock, &self.dice),
+                pin: pin.waiting.unwrap_or_else(|| new_id(&self.clock, &self.dice)),
+                claim: pin.claim,
+                beside: pin.beside,
                 account: pin.account,
                 name: pin.name,
                 root: pin.root,
@@ -403,27 +415,6 @@ impl Packing {
             ready.push((pins.into_iter().map(metadata).collect(), reply));
         }
         ready
-    }
-
-    /// The durable blocks of those of `ids` that have too many to remember them all. A block that comes twice is found in
-    /// the database from then on.
-    fn parts(&mut self, ids: &[u64]) -> Vec<UploadPart> {
-        let mut parts = Vec::new();
-        for id in ids {
-            let Some(upload) = self.uploads.get_mut(id) else { continue };
-            let is_first = upload.long.is_none();
-            if is_first && upload.blocks.len() <= self.config.blocks_remembered {
-                continue;
-            }
-            let waiting_for = &upload.waiting_for;
-            let durable = upload.blocks.extract_if(|_, at| !waiting_for.contains(&at.segment));
-            let blocks: Vec<BlockAt> = durable.map(|(_, at)| at).collect();
-            if !blocks.is_empty() {
-                let name = upload.long.get_or_insert_with(|| new_id(&self.clock, &self.dice));
-                parts.push(UploadPart { upload: name.clone(), is_first, blocks });
-            }
-        }
-        parts
     }
 
     async fn hand_on(&self, job: CommitJob) {
@@ -455,30 +446,17 @@ impl Packing {
         for id in self.forget_segment(segment).members {
             let Some(upload) = self.uploads.get_mut(&id) else { continue };
             let _ = upload.failure.set(error.clone());
+            upload.do_not_settle(error);
             if let Some((_, reply)) = upload.finish.take() {
                 let _ = reply.send(Err(error.clone()));
                 self.uploads.remove(&id);
             }
         }
     }
-
-    /// Keeps the recorded segments of uploads in progress, without waiting for the database.
-    fn extend_leases(&self) {
-        let segments: BTreeSet<SegmentId> =
-            self.uploads.values().flat_map(|upload| upload.segments.iter().copied()).collect();
-        let segments: Vec<SegmentId> = segments.into_iter().collect();
-        let long: Vec<String> = self.uploads.values().filter_map(|upload| upload.long.clone()).collect();
-        let (db, until) = (self.db.clone(), self.clock.now() + self.config.lease);
-        tokio::spawn(async move {
-            if let Err(error) = db.extend_leases(&segments, &long, until).await {
-                tracing::warn!(%error, "could not extend the leases of uploads in progress");
-            }
-        });
-    }
 }
 
 /// A name for a pin or a long upload: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
-fn new_id(clock: &Clock, dice: &Dice) -> String {
+pub(crate) fn new_id(clock: &Clock, dice: &Dice) -> String {
     let millis = u64::try_from(clock.now().0).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &dice.bytes()).into_uuid().to_string()
 }

@@ -89,6 +89,41 @@ async fn uploads_in_progress_stay_while_their_lease_lasts() {
 }
 
 #[tokio::test]
+async fn an_upload_in_several_requests_stays_until_its_time_is_over() {
+    let world = World::new(20).await;
+    let segment = world.store(1, 40_000, 0..20);
+    let (id, now) = (segment.id, world.clock.now());
+    world.db.commit(&[segment], &[], &[], now, now + MINUTE).await.unwrap();
+    let new = store::NewTusUpload {
+        id: "upload".into(),
+        account: super::world::ACCOUNT.into(),
+        kind: store::TusKind::Plain,
+        parts: String::new(),
+        metadata: String::new(),
+        hash: "sha2-256".into(),
+        length_bytes: None,
+        due: now + HOUR,
+    };
+    assert!(world.db.create_tus_upload(&new, 9, now).await.unwrap());
+    world.db.claim_tus_upload("upload", "claim", now, now + MINUTE).await.unwrap();
+    let progress = store::TusProgress { segments: vec![id], ..store::TusProgress::default() };
+    let due = now + 24 * HOUR;
+    let recorded = world.db.record_tus_progress("upload", "claim", &progress, now, now + MINUTE, due).await;
+    assert_eq!(recorded.unwrap(), store::TusRecorded::Yes);
+    let monitor = world.monitor();
+    world.clock.advance(23 * HOUR);
+    run(&monitor.collect()).await;
+    run(&monitor.deliver()).await;
+    assert_eq!(world.held_pieces(id).await, 20);
+    world.clock.advance(HOUR);
+    run(&monitor.collect()).await;
+    run(&monitor.deliver()).await;
+    assert!(world.db.tus_upload("upload").await.unwrap().is_none());
+    assert_eq!(world.db.long_uploads().await.unwrap(), 0);
+    assert!(world.nodes.iter().all(|node| node.pieces_held() == 0));
+}
+
+#[tokio::test]
 async fn a_pin_that_expires_takes_its_segment_with_it_after_a_delay() {
     let mut world = World::new(20).await;
     world.config.collect.batch = 1;

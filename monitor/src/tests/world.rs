@@ -15,7 +15,7 @@ use service::{
     dice::Dice,
     job::{Job, Progress},
 };
-use store::{BlockAt, Db, DbOptions, NewNode, NewPiece, NewSegment, SegmentInfo, UploadMetadata};
+use store::{BlockAt, Claim, Db, DbOptions, NewNode, NewPiece, NewSegment, SegmentInfo, UploadMetadata};
 use tempfile::TempDir;
 use testing::{FakeNetwork, FakeNode, Mode};
 use transfer::{CodedPiece, Pool};
@@ -172,6 +172,8 @@ impl World {
             size_bytes: segment.length_bytes,
             dag_size_bytes: segment.length_bytes,
             expires,
+            claim: Claim::Pin,
+            beside: None,
             blocks: [BlockAt { cid: root, segment: segment.id, offset_bytes: 0, length_bytes: 1 }].into(),
             recorded: None,
             segments: vec![segment.id],

@@ -31,7 +31,7 @@ pub(super) fn block_body(blocks: &Blocks, block: &Block, wanted: Range<u64>) -> 
 
 /// A body of which a beginning is at hand. It is broken off when what follows fails, or does not come for so long: the
 /// end was promised, by a length or by the last chunk, so nobody takes the part for the whole.
-pub(super) fn stream_body<S>(first: Option<Bytes>, rest: S, stall: Duration) -> Body
+pub fn stream_body<S>(first: Option<Bytes>, rest: S, stall: Duration) -> Body
 where
     S: Stream<Item = Result<Bytes, ReadError>> + Send + 'static,
 {

@@ -6,7 +6,9 @@ mod stream;
 use std::ops::Range;
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use content::unixfs::walk::{Kind, kind};
+use futures_util::{Stream, StreamExt as _};
 
 pub(super) use self::params::CarParams;
 use self::{
@@ -20,7 +22,20 @@ use super::{
     failure::Failure,
     headers::{Caching, set_disposition},
 };
-use crate::resolve::Resolved;
+use crate::{blocks::Blocks, error::ReadError, resolve::Resolved};
+
+/// A CAR of version 1 of everything under `root`, which it names: depth first, each block once. It ends with an error when
+/// there are more than `distinct_max` blocks.
+pub fn stream_car(
+    blocks: Blocks,
+    root: &Resolved,
+    distinct_max: usize,
+) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static {
+    let header = content::car::header_as_written(&root.block.cid);
+    let dag = Resolved { trail: Vec::new(), ..root.clone() };
+    let rest = CarStream::new(blocks, &dag, (Want::All, 0..u64::MAX), Some(distinct_max));
+    futures_util::stream::iter([Ok(header.into())]).chain(rest.into_stream())
+}
 
 pub(super) fn answer(ask: &Ask<'_>, resolved: &Resolved, params: &CarParams) -> Result<Response, Failure> {
     let caching = Caching::immutable(etag(resolved, params));

@@ -59,7 +59,7 @@ pub(super) fn disposition(kind: &str, name: &str) -> String {
 }
 
 /// Text that is safe inside HTML and its attributes.
-pub(super) fn html(text: &str) -> String {
+pub fn html_text(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -70,7 +70,7 @@ pub(super) async fn answer(ask: &Ask<'_>, directory: &Block) -> Result<Response,
 pub(super) fn gateway_prefix(request: &ContentRequest) -> String {
     match &request.mount {
         Mount::Path => String::new(),
-        Mount::Origin { gateway } => format!("//{}", encode::html(gateway)),
+        Mount::Origin { gateway } => format!("//{}", encode::html_text(gateway)),
     }
 }
 
@@ -172,17 +172,22 @@ struct Place {
 impl Place {
     fn of(request: &ContentRequest) -> Self {
         let url = format!("{}{}", request.base(), encode::path(&request.path));
-        let root = encode::html(&request.root_name());
-        Self { gateway: gateway_prefix(request), root, path: request.path.clone(), url: encode::html(&url) }
+        let root = encode::html_text(&request.root_name());
+        Self {
+            gateway: gateway_prefix(request),
+            root,
+            path: request.path.clone(),
+            url: encode::html_text(&url),
+        }
     }
 
     fn head(&self) -> String {
         let Self { gateway, root, .. } = self;
-        let names: String = self.path.iter().flat_map(|name| ["/".into(), encode::html(name)]).collect();
+        let names: String = self.path.iter().flat_map(|name| ["/".into(), encode::html_text(name)]).collect();
         let mut crumbs = format!("/ipfs/<a href=\"{gateway}/ipfs/{root}\">{root}</a>");
         for depth in 1..=self.path.len() {
-            let url = encode::html(&encode::path(&self.path[..depth]));
-            let name = encode::html(&self.path[depth - 1]);
+            let url = encode::html_text(&encode::path(&self.path[..depth]));
+            let name = encode::html_text(&self.path[depth - 1]);
             let _ = write!(crumbs, "/<a href=\"{gateway}/ipfs/{root}{url}\">{name}</a>");
         }
         let mut html = format!(
@@ -214,8 +219,8 @@ impl Place {
             "<tr><td><a href=\"{url}/{}\">{}</a></td>\
              <td><a class=\"ipfs-hash\" translate=\"no\" href=\"{gateway}/ipfs/{cid}?filename={filename}\">{short}</a></td>\
              <td title=\"{} bytes with all blocks\">{}</td></tr>",
-            encode::html(&link),
-            encode::html(&row.name),
+            encode::html_text(&link),
+            encode::html_text(&row.name),
             row.dag_size_bytes,
             readable(row.dag_size_bytes),
         );

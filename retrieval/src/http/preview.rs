@@ -85,7 +85,7 @@ fn write_data(html: &mut String, block: &Block, gateway: &str) -> Result<(), con
             Event::Bool(value) => _ = write!(html, "{value}"),
             Event::Int(value) => _ = write!(html, "{value}"),
             Event::Float(value) => _ = write!(html, "{value}"),
-            Event::Text(text) => _ = write!(html, "\"{}\"", encode::html(cut(text))),
+            Event::Text(text) => _ = write!(html, "\"{}\"", encode::html_text(cut(text))),
             Event::Bytes(bytes) => {
                 html.push_str("bytes ");
                 for byte in bytes.iter().take(VALUE_MAX / 2) {
@@ -101,7 +101,7 @@ fn write_data(html: &mut String, block: &Block, gateway: &str) -> Result<(), con
             }
             Event::List => html.push_str("list"),
             Event::Map => html.push_str("map"),
-            Event::Key(key) => _ = write!(html, "{}: ", encode::html(cut(key))),
+            Event::Key(key) => _ = write!(html, "{}: ", encode::html_text(cut(key))),
             Event::End => {}
         }
         depth += usize::from(matches!(event, Event::List | Event::Map));

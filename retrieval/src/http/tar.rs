@@ -4,7 +4,9 @@ mod header;
 mod stream;
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use content::unixfs::walk::{Kind, kind};
+use futures_util::Stream;
 
 use self::stream::TarStream;
 use super::{
@@ -14,7 +16,17 @@ use super::{
     failure::Failure,
     headers::{Caching, set_disposition},
 };
-use crate::resolve::Resolved;
+use crate::{blocks::Blocks, error::ReadError, resolve::Resolved};
+
+/// A TAR archive of a file or directory, whose top entry has this name. What cannot be an archive is found out while it is
+/// being sent, except for the name and the kind of the top.
+pub fn stream_tar(
+    blocks: Blocks,
+    resolved: &Resolved,
+    name: &str,
+) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static, ReadError> {
+    Ok(TarStream::new(blocks, resolved, name)?.into_stream())
+}
 
 pub(super) async fn answer(ask: &Ask<'_>, resolved: &Resolved) -> Result<Response, Failure> {
     let cid = &resolved.block.cid;

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use protocol::{ids::SegmentId, time::UnixMicros};
+use protocol::{
+    ids::SegmentId,
+    time::{UnixMicros, UnixMillis},
+};
 
-use super::{Committed, Outcome, UploadMetadata};
-use crate::SegmentState;
+use super::{Claim, Committed, Outcome, UploadMetadata};
+use crate::{PinState, SegmentState};
 
 /// An upload with its root as the database spells it.
 pub(super) struct Draft<'a> {
@@ -27,8 +30,10 @@ impl<'a> Draft<'a> {
 pub(super) struct AccountState {
     /// Bytes that it may still pin.
     pub(super) free_bytes: u64,
-    /// Roots of this commit that it has pinned, each with its newest pin.
-    pub(super) pins: HashMap<String, String>,
+    /// Roots of this commit that it has pinned, each with its newest pin and the bytes that it counts.
+    pub(super) pins: HashMap<String, (String, u64)>,
+    /// Roots of this commit that it holds, each with the newest hold.
+    pub(super) holds: HashMap<String, (String, u64)>,
 }
 
 /// What was read of the rows that decide, all of them locked.
@@ -40,6 +45,10 @@ pub(super) struct Known {
     pub(super) segments: HashMap<SegmentId, SegmentState>,
     /// Long uploads that may be finished, or were.
     pub(super) long_uploads: HashSet<String>,
+    /// Pins that wait to be fetched, of those that uploads are for.
+    pub(super) waiting: HashSet<String>,
+    /// What is kept beside roots, of what uploads bring.
+    pub(super) beside: HashSet<String>,
 }
 
 /// One outcome per upload, in order: an earlier upload of the same call uses up quota before a later one. Pins are made
@@ -47,34 +56,55 @@ pub(super) struct Known {
 pub(super) fn decide(drafts: &[Draft<'_>], mut known: Known, now: UnixMicros) -> Vec<Outcome> {
     let mut created = now;
     let mut outcome = |draft: &Draft<'_>| {
-        let committed = judge(draft, &mut known);
-        let pins = known.accounts.get(&draft.upload.account).map(|account| &account.pins);
-        let pin = pins.and_then(|pins| pins.get(&draft.root)).cloned().unwrap_or_default();
-        let outcome = Outcome { committed, pin, created };
-        created.0 += i64::from(committed == Committed::Created);
+        let outcome = judge(draft, &mut known, created).unwrap_or_else(|committed| Outcome {
+            committed,
+            pin: String::new(),
+            created,
+            size_bytes: 0,
+            charged_bytes: 0,
+            has_beside: false,
+        });
+        created.0 += i64::from(outcome.committed == Committed::Created);
         outcome
     };
     drafts.iter().map(&mut outcome).collect()
 }
 
-fn judge(draft: &Draft<'_>, known: &mut Known) -> Committed {
+fn judge(draft: &Draft<'_>, known: &mut Known, created: UnixMicros) -> Result<Outcome, Committed> {
+    let upload = draft.upload;
     let readable = |id| known.segments.get(id).is_some_and(|state| *state != SegmentState::Lost);
     let is_recorded = |upload| known.long_uploads.contains(upload);
-    if !draft.upload.segments.iter().all(readable) || !draft.upload.recorded.iter().all(is_recorded) {
-        return Committed::SegmentGone;
+    if !upload.segments.iter().all(readable) || !upload.recorded.iter().all(is_recorded) {
+        return Err(Committed::SegmentGone);
     }
-    let Some(account) = known.accounts.get_mut(&draft.upload.account) else {
-        return Committed::QuotaExceeded;
-    };
-    if account.pins.contains_key(&draft.root) {
-        return Committed::AlreadyPinned;
+    if upload.claim == Claim::Waiting && !known.waiting.contains(&upload.pin) {
+        return Err(Committed::Withdrawn);
     }
-    let Some(left) = account.free_bytes.checked_sub(draft.upload.size_bytes) else {
-        return Committed::QuotaExceeded;
+    let account = known.accounts.get_mut(&upload.account).ok_or(Committed::QuotaExceeded)?;
+    let pinned = account.pins.get(&draft.root).cloned();
+    let old = match upload.claim {
+        Claim::Pin => pinned.clone(),
+        Claim::Hold => pinned.clone().or_else(|| account.holds.get(&draft.root).cloned()),
+        Claim::Another | Claim::Waiting => None,
     };
-    account.free_bytes = left;
-    account.pins.insert(draft.root.clone(), draft.upload.pin.clone());
-    Committed::Created
+    let committed = if old.is_some() { Committed::AlreadyPinned } else { Committed::Created };
+    // Further pins of a root cost nothing, and count what the first one counts, so that the last one gives it back.
+    let size_bytes =
+        pinned.as_ref().or(old.as_ref()).map_or(upload.size_bytes, |(_, size_bytes)| *size_bytes);
+    let pin = old.as_ref().map_or(&upload.pin, |(pin, _)| pin).clone();
+    let beside = upload.beside.as_ref().filter(|beside| !known.beside.contains(&beside.id));
+    let own_bytes = if pinned.is_some() || old.is_some() { 0 } else { size_bytes };
+    let charged_bytes = own_bytes.saturating_add(beside.map_or(0, |beside| beside.bytes));
+    account.free_bytes = account.free_bytes.checked_sub(charged_bytes).ok_or(Committed::QuotaExceeded)?;
+
+    let kind = if upload.claim == Claim::Hold { &mut account.holds } else { &mut account.pins };
+    if old.is_none() {
+        kind.insert(draft.root.clone(), (pin.clone(), size_bytes));
+    }
+    // It is one only once.
+    known.waiting.remove(&upload.pin);
+    known.beside.extend(beside.map(|beside| beside.id.clone()));
+    Ok(Outcome { committed, pin, created, size_bytes, charged_bytes, has_beside: beside.is_some() })
 }
 
 /// The uploads whose pins stand.
@@ -82,4 +112,37 @@ pub(super) fn accepted<'a, 'b>(drafts: &'a [Draft<'b>], outcomes: &[Outcome]) ->
     let stands =
         |outcome: &Outcome| matches!(outcome.committed, Committed::Created | Committed::AlreadyPinned);
     drafts.iter().zip(outcomes).filter(|(_, outcome)| stands(outcome)).map(|(draft, _)| draft).collect()
+}
+
+/// A row of a pin or a hold.
+pub(super) struct NewPin<'a> {
+    pub(super) draft: &'a Draft<'a>,
+    pub(super) id: &'a str,
+    pub(super) state: PinState,
+    pub(super) size_bytes: u64,
+    pub(super) created: UnixMicros,
+    pub(super) expires: Option<UnixMillis>,
+}
+
+impl<'a> NewPin<'a> {
+    /// What an upload was accepted as.
+    pub(super) fn of(draft: &'a Draft<'a>, outcome: &'a Outcome) -> Self {
+        let is_hold = draft.upload.claim == Claim::Hold;
+        Self {
+            draft,
+            id: &outcome.pin,
+            state: if is_hold { PinState::Held } else { PinState::Pinned },
+            size_bytes: outcome.size_bytes,
+            created: outcome.created,
+            expires: draft.upload.expires,
+        }
+    }
+
+    /// What is kept beside its root. It ends with the root's pins, or when a hold does.
+    pub(super) fn beside(draft: &'a Draft<'a>, outcome: &'a Outcome) -> Option<Self> {
+        let beside = draft.upload.beside.as_ref()?;
+        let expires = draft.upload.expires.filter(|_| draft.upload.claim == Claim::Hold);
+        let (id, size_bytes) = (beside.id.as_str(), beside.bytes);
+        Some(Self { draft, id, state: PinState::Held, size_bytes, created: outcome.created, expires })
+    }
 }

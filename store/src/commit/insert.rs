@@ -62,32 +62,50 @@ macro_rules! insert_pins {
         const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
         // An upload without a name leaves the pin's name alone. The later end wins, and none is the latest: whoever pinned
         // a file for good does not lose it by uploading it once more for a day.
-        const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, expires_ms = \
-             CASE WHEN $4 IS NULL OR expires_ms IS NULL THEN NULL WHEN expires_ms < $4 THEN $4 ELSE expires_ms END \
+        const TOUCH: &str = "UPDATE pins SET name = CASE WHEN $3 = '' THEN name ELSE $3 END, \
+             name_folded = CASE WHEN $3 = '' THEN name_folded ELSE $5 END, expires_ms = CASE \
+             WHEN $4 IS NULL OR expires_ms IS NULL THEN NULL WHEN expires_ms < $4 THEN $4 ELSE expires_ms END \
              WHERE account_id = $1 AND id = $2";
         let with = |wanted| {
             let is = move |outcome: &Outcome| outcome.committed == wanted;
             $drafts.iter().zip(&$outcomes).filter(move |(_, outcome)| is(outcome))
         };
-        let created: Vec<(&Draft<'_>, &Outcome)> = with(Committed::Created).collect();
-        for part in runs(&created) {
+        // What waited has its row.
+        const FULFIL: &str =
+            "UPDATE pins SET state = 'pinned', size_bytes = $2, info = NULL, expires_ms = NULL WHERE id = $1";
+        const NO_JOB: &str = "DELETE FROM pin_jobs WHERE pin_id = $1";
+        let (waiting, created): (Vec<_>, Vec<_>) =
+            with(Committed::Created).partition(|(draft, _)| draft.upload.claim == Claim::Waiting);
+        let mut rows: Vec<NewPin<'_>> = created.iter().map(|(draft, outcome)| NewPin::of(draft, outcome)).collect();
+        let standing = $drafts.iter().zip(&$outcomes).filter(|(_, outcome)| outcome.has_beside);
+        rows.extend(standing.clone().filter_map(|(draft, outcome)| NewPin::beside(draft, outcome)));
+        for part in runs(&rows) {
             let mut query = QueryBuilder::new(
-                "INSERT INTO pins (id, account_id, cid, name, size_bytes, created_us, expires_ms) ",
+                "INSERT INTO pins (id, account_id, cid, is_v0, name, name_folded, size_bytes, created_us, expires_ms, state) ",
             );
-            query.push_values(part, |mut row, (draft, outcome)| {
-                row.push_bind(outcome.pin.clone())
-                    .push_bind(draft.upload.account.clone())
-                    .push_bind(draft.root.clone())
-                    .push_bind(text(&draft.upload.name))
-                    .push_bind(sql(draft.upload.size_bytes))
-                    .push_bind(outcome.created.0)
-                    .push_bind(draft.upload.expires.map(|expires| expires.0));
+            query.push_values(part, |mut row, pin: &NewPin<'_>| {
+                let upload = pin.draft.upload;
+                row.push_bind(pin.id.to_string())
+                    .push_bind(upload.account.clone())
+                    .push_bind(pin.draft.root.clone())
+                    .push_bind(upload.root.as_written().is_v0())
+                    .push_bind(text(&upload.name))
+                    .push_bind(folded(&text(&upload.name)))
+                    .push_bind(sql(pin.size_bytes))
+                    .push_bind(pin.created.0)
+                    .push_bind(pin.expires.map(|expires| expires.0))
+                    .push_bind(pin.state.as_str());
             });
             query.build().execute(&mut *$tx).await?;
         }
+        for (draft, outcome) in waiting {
+            let id = &draft.upload.pin;
+            sqlx::query(FULFIL).bind(id).bind(sql(outcome.size_bytes)).execute(&mut *$tx).await?;
+            sqlx::query(NO_JOB).bind(id).execute(&mut *$tx).await?;
+        }
         let mut charges: BTreeMap<&str, u64> = BTreeMap::new();
-        for (draft, _) in created {
-            *charges.entry(&draft.upload.account).or_default() += draft.upload.size_bytes;
+        for (draft, outcome) in $drafts.iter().zip(&$outcomes).filter(|(_, outcome)| outcome.charged_bytes > 0) {
+            *charges.entry(&draft.upload.account).or_default() += outcome.charged_bytes;
         }
         for (account, bytes) in charges {
             sqlx::query(CHARGE).bind(account).bind(sql(bytes)).execute(&mut *$tx).await?;
@@ -98,6 +116,7 @@ macro_rules! insert_pins {
                 .bind(&outcome.pin)
                 .bind(text(&draft.upload.name))
                 .bind(draft.upload.expires.map(|expires| expires.0))
+                .bind(folded(&text(&draft.upload.name)))
                 .execute(&mut *$tx)
                 .await?;
         }
@@ -109,8 +128,9 @@ macro_rules! insert_roots {
     ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
         let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
         for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
-            if outcome.committed == Committed::Created {
-                pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += 1;
+            let rows = i64::from(outcome.committed == Committed::Created) + i64::from(outcome.has_beside);
+            if rows > 0 {
+                pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += rows;
             }
         }
         for part in runs(&pinned.into_iter().collect::<Vec<_>>()) {
@@ -174,9 +194,14 @@ macro_rules! insert_parts {
 /// Inserts the blocks that were stored for accepted uploads, and lets those be seen that were recorded before.
 macro_rules! insert_blocks {
     ($tx:ident, $standing:expr, $now:expr) => {
-        const FINISH: &str = "UPDATE long_uploads SET finished_ms = $2 WHERE id = $1";
+        const FINISH: [&str; 2] = [
+            "UPDATE long_uploads SET finished_ms = $2 WHERE id = $1",
+            "UPDATE tus_uploads SET finished_ms = $2 WHERE id = $1",
+        ];
         for upload in $standing.iter().filter_map(|draft| draft.upload.recorded.as_ref()) {
-            sqlx::query(FINISH).bind(upload).bind($now.0).execute(&mut *$tx).await?;
+            for sql in FINISH {
+                sqlx::query(sql).bind(upload).bind($now.0).execute(&mut *$tx).await?;
+            }
         }
         // Two uploads may have brought a block at the same time; one statement takes each row once.
         let mut brought = HashSet::new();

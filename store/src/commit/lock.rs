@@ -15,7 +15,7 @@ macro_rules! lock_known {
             let rows: Vec<(String, i64, i64)> = query.build_query_as().fetch_all(&mut *$tx).await?;
             for (id, quota, used) in rows {
                 let free_bytes = u64::try_from(quota.saturating_sub(used)).unwrap_or(0);
-                known.accounts.insert(id, AccountState { free_bytes, pins: HashMap::new() });
+                known.accounts.insert(id, AccountState { free_bytes, ..AccountState::default() });
             }
         }
 
@@ -60,16 +60,45 @@ macro_rules! lock_known {
         let pinned: Vec<&Draft<'_>> =
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();
         for part in runs(&pinned) {
-            let mut query =
-                QueryBuilder::new("SELECT account_id, cid, id FROM pins WHERE (account_id, cid) IN (");
+            let mut query = QueryBuilder::new(
+                "SELECT account_id, cid, id, state, size_bytes FROM pins \
+                 WHERE state IN ('pinned', 'held') AND (account_id, cid) IN (",
+            );
             query.push_values(part, |mut row, draft| {
                 row.push_bind(draft.upload.account.clone()).push_bind(draft.root.clone());
             });
             query.push(") ORDER BY created_us, id");
-            let rows: Vec<(String, String, String)> = query.build_query_as().fetch_all(&mut *$tx).await?;
-            for (account, root, pin) in rows {
+            let rows: Vec<(String, String, String, String, i64)> =
+                query.build_query_as().fetch_all(&mut *$tx).await?;
+            for (account, root, pin, state, size_bytes) in rows {
                 if let Some(account) = known.accounts.get_mut(&account) {
-                    account.pins.insert(root, pin);
+                    let held = state == PinState::Held.as_str();
+                    let kind = if held { &mut account.holds } else { &mut account.pins };
+                    kind.insert(root, (pin, size("pin size", size_bytes)?));
+                }
+            }
+        }
+
+        // Rows that uploads are for, or would make again.
+        let named: Vec<&String> = $drafts
+            .iter()
+            .flat_map(|draft| {
+                let waiting = (draft.upload.claim == Claim::Waiting).then_some(&draft.upload.pin);
+                waiting.into_iter().chain(draft.upload.beside.as_ref().map(|beside| &beside.id))
+            })
+            .collect();
+        for part in named.chunks(ROWS_PER_STATEMENT) {
+            let mut query = QueryBuilder::new(
+                "SELECT id, account_id, cid, state FROM pins WHERE state IN ('queued', 'pinning', 'held') AND id IN ",
+            );
+            push_list(&mut query, part);
+            let rows: Vec<(String, String, String, String)> = query.build_query_as().fetch_all(&mut *$tx).await?;
+            for (id, account, root, state) in rows {
+                let is_of = |draft: &Draft<'_>| draft.upload.account == account && draft.root == root;
+                if state == PinState::Held.as_str() {
+                    known.beside.insert(id);
+                } else if $drafts.iter().any(|draft| draft.upload.pin == id && is_of(draft)) {
+                    known.waiting.insert(id);
                 }
             }
         }

@@ -15,7 +15,9 @@ use protocol::{
     time::UnixMillis,
 };
 
-use crate::{BlockAt, Committed, Db, NewNode, NewPiece, NewSegment, PieceSlot, SegmentState, UploadMetadata};
+use crate::{
+    BlockAt, Claim, Committed, Db, NewNode, NewPiece, NewSegment, PieceSlot, SegmentState, UploadMetadata,
+};
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -80,6 +82,8 @@ pub(super) fn upload(account: &str, root: u32, size_bytes: u64, segments: &[u32]
         size_bytes,
         dag_size_bytes: size_bytes.saturating_add(10),
         expires: None,
+        claim: Claim::Pin,
+        beside: None,
         blocks: Arc::new([BlockAt {
             cid: cid(root),
             segment: segments[0],

@@ -9,14 +9,25 @@ pub(super) async fn assert_whole(db: &Db) {
             "accounts are charged for their pins and nothing else",
             "SELECT COUNT(*) FROM accounts a WHERE a.used_bytes <> \
              (SELECT CAST(COALESCE(SUM(p.size_bytes), 0) AS BIGINT) FROM \
-             (SELECT DISTINCT account_id, cid, size_bytes FROM pins) p WHERE p.account_id = a.id)",
+             (SELECT DISTINCT account_id, cid, size_bytes, CASE state WHEN 'held' THEN id ELSE '' END FROM pins \
+             WHERE state IN ('pinned', 'held')) p WHERE p.account_id = a.id)",
         ),
         ("no account is over its quota", "SELECT COUNT(*) FROM accounts WHERE used_bytes > quota_bytes"),
-        ("every pin has its root", "SELECT COUNT(*) FROM pins WHERE cid NOT IN (SELECT cid FROM roots)"),
+        (
+            "every stored pin has its root",
+            "SELECT COUNT(*) FROM pins WHERE state IN ('pinned', 'held') AND cid NOT IN (SELECT cid FROM roots)",
+        ),
+        (
+            "what waits to be fetched has a job, and nothing else has",
+            "SELECT (SELECT COUNT(*) FROM pins WHERE state IN ('queued', 'pinning') \
+             AND id NOT IN (SELECT pin_id FROM pin_jobs)) + (SELECT COUNT(*) FROM pin_jobs WHERE pin_id NOT IN \
+             (SELECT id FROM pins WHERE state IN ('queued', 'pinning')))",
+        ),
+        ("metadata has its pin", "SELECT COUNT(*) FROM pin_meta WHERE pin_id NOT IN (SELECT id FROM pins)"),
         (
             "every root is pinned, by as many as it says",
             "SELECT COUNT(*) FROM roots r WHERE r.pins = 0 OR r.pins <> \
-             (SELECT COUNT(*) FROM pins p WHERE p.cid = r.cid)",
+             (SELECT COUNT(*) FROM pins p WHERE p.cid = r.cid AND p.state IN ('pinned', 'held'))",
         ),
         (
             "every root lies in some segment",

@@ -1,8 +1,13 @@
 //! The balanced layout: every leaf at the same depth, every node but the last of its level full.
 
-use super::{Part, node::OpenNode};
+use super::{
+    Part,
+    node::OpenNode,
+    state::{OPEN_MAX, Reader, StateError},
+};
 use crate::block::Block;
 use crate::unixfs::profile::Profile;
+use crate::varint;
 
 /// The tree so far.
 #[derive(Debug, Default)]
@@ -48,6 +53,35 @@ impl Balanced {
                 self.level(i).push(part);
             }
         }
+    }
+
+    /// Bytes of the file so far.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.levels.iter().map(|level| level.node.size_bytes()).fold(0, u64::saturating_add)
+    }
+
+    /// Appends the tree to a builder's state.
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        varint::push(out, self.levels.len() as u64);
+        for level in &self.levels {
+            level.node.save(out);
+        }
+    }
+
+    /// The tree that was saved.
+    pub(super) fn restore(profile: &Profile, state: &mut Reader<'_>) -> Result<Self, StateError> {
+        // A node that has all its parts is not open any more.
+        let parts_max = profile.parameters().links_max - 1;
+        let mut levels = Vec::new();
+        for _ in 0..state.count(OPEN_MAX)? {
+            let (node, mut parts) = state.node(parts_max)?;
+            // Only the highest level is asked for its last part, and only when it has no other.
+            levels.push(Level { node, last: parts.pop() });
+        }
+        if levels.last().is_some_and(|top| top.node.count() == 0) {
+            return Err(StateError::Shape);
+        }
+        Ok(Self { levels })
     }
 
     fn level(&mut self, i: usize) -> &mut Level {

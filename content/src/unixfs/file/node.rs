@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Part;
+use super::{Part, state::push_bytes};
 use crate::block::Block;
 use crate::cid::Codec;
 use crate::dagpb::{self, Link};
@@ -25,6 +25,17 @@ impl OpenNode {
     /// How many parts it has.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of the file under its parts.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Appends the node to a builder's state.
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        push_bytes(out, &self.links);
+        push_bytes(out, &self.blocksizes);
     }
 
     pub(super) fn push(&mut self, part: &Part) {

@@ -1,32 +1,34 @@
 //! `add`: files and directories become pins, under the parameters that Kubo has for it.
 
+mod profile;
+
 use axum::{
     extract::{Query, Request, State},
     response::Response,
 };
-use content::{
-    HashFn,
-    unixfs::profile::{CidVersion, Layout, Leaves, Parameters, Profile},
-};
-use serde_json::json;
+use protocol::time::UnixMillis;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
+use self::profile::profile;
 use super::{
-    answer::{RpcError, lines},
+    answer::{RpcError, lines, lines_as_they_come},
     args::Args,
 };
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Added, Intake},
-    routes::files::pin_name,
+    intake::{Added, Intake, Progress},
+    routes::files::refuse_early,
     upload::PinRequest,
 };
 
-/// How many bytes `inline` means when it does not say.
-const INLINE_DEFAULT: usize = 32;
+/// Lines of progress that wait to be sent, at most. Those that come meanwhile are left out: the next one says more.
+const LINES_WAITING_MAX: usize = 64;
 
-/// `add`. The answer comes when everything is durable; `progress` is not reported meanwhile. `only-hash` takes the same
-/// way and is given up at the end: some pieces may be stored until they are collected.
+/// `add`. The answer comes when everything is durable, unless `progress` is asked for: then it begins with the first bytes,
+/// and what goes wrong after that can only be said in it.
 pub(super) async fn add(
     State(gateway): State<Gateway>,
     Query(args): Query<Vec<(String, String)>>,
@@ -36,105 +38,77 @@ pub(super) async fn add(
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
     let profile = profile(&args)?;
     refuse_unsupported(&args)?;
+    let only_hash = args.flag("only-hash")?.unwrap_or(false);
+    let intake = if only_hash {
+        Intake::hash_only(&gateway, &account, profile)?
+    } else {
+        refuse_early(&gateway, &account, request.headers()).await?;
+        Intake::begin(&gateway, &account, profile).await?
+    };
     let wrap = args.flag("wrap-with-directory")?.or(args.flag("w")?).unwrap_or(false);
-    let mut intake = Intake::begin(&gateway, &account, profile).await?;
-    let Added { entries, roots } = intake.several(request, wrap).await?;
-    let name = args.get("pin-name").unwrap_or_default();
-    let pins: Vec<PinRequest> = roots
-        .into_iter()
-        .map(|root| PinRequest {
-            account: account.clone(),
-            name: pin_name(name),
-            root: root.target.cid,
-            size_bytes: root.size_bytes,
-            dag_size_bytes: root.target.dag_size_bytes,
-            expires: None,
-        })
-        .collect();
-    if !args.flag("only-hash")?.unwrap_or(false) {
-        let roots: Vec<_> = pins.iter().map(|pin| pin.root.clone()).collect();
-        for outcome in intake.finish(pins).await? {
-            outcome?;
-        }
-        for root in &roots {
-            gateway.known_roots.invalidate(root);
-        }
+    let name = args.get("pin-name").unwrap_or_default().to_string();
+    let hold_until = (args.flag("pin")? == Some(false)).then(|| gateway.hold_until());
+    let adding = Adding { intake, account, name, wrap, only_hash, hold_until };
+    if args.flag("progress")?.unwrap_or(false) {
+        return follow(adding, request).await;
     }
-    let shown = entries.into_iter().map(|(name, target)| {
-        let (hash, size) = (target.cid.as_written().to_string(), target.dag_size_bytes.to_string());
-        json!({ "Name": name, "Hash": hash, "Size": size })
+    Ok(lines(&adding.take(request).await?))
+}
+
+/// One `add` on its way.
+struct Adding {
+    intake: Intake,
+    account: String,
+    /// Of the pins.
+    name: String,
+    wrap: bool,
+    only_hash: bool,
+    /// Nothing is pinned, and kept only until then.
+    hold_until: Option<UnixMillis>,
+}
+
+impl Adding {
+    /// Takes everything in, and gives a line for each entry when it is durable.
+    async fn take(mut self, request: Request) -> Result<Vec<Value>, RpcError> {
+        let Added { entries, roots } = self.intake.several(request, self.wrap).await?;
+        if !self.only_hash {
+            let pins = roots.into_iter().map(|root| root.pin(&self.account, &self.name, None));
+            let pins: Vec<PinRequest> = match self.hold_until {
+                Some(until) => pins.map(|pin| pin.held(until)).collect(),
+                None => pins.collect(),
+            };
+            for outcome in self.intake.finish(pins).await? {
+                outcome?;
+            }
+        }
+        let shown = entries.into_iter().map(|(name, target)| {
+            let (hash, size) = (target.cid.as_written().to_string(), target.dag_size_bytes.to_string());
+            json!({ "Name": name, "Hash": hash, "Size": size })
+        });
+        Ok(shown.collect())
+    }
+}
+
+/// Answers while the upload comes in. It has a task of its own: the client may not read before it has sent everything, and
+/// must be heard nevertheless. The task ends with the answer.
+async fn follow(mut adding: Adding, request: Request) -> Result<Response, RpcError> {
+    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
+    let told = sender.clone();
+    adding.intake.report(Progress::new(move |name, bytes| {
+        // No room: the client does not read now.
+        let _ = told.try_send(Ok(json!({ "Name": name, "Bytes": bytes })));
+    }));
+    let task = tokio::spawn(async move {
+        let lines = match adding.take(request).await {
+            Ok(lines) => lines.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        for line in lines {
+            // Nobody reads any more: what was uploaded is pinned nevertheless.
+            let _ = sender.send(line).await;
+        }
     });
-    Ok(lines(&shown.collect::<Vec<_>>()))
-}
-
-/// The import profile that the arguments ask for. What they do not say is as Kubo has it.
-fn profile(args: &Args) -> Result<Profile, RpcError> {
-    let hash = args.get("hash");
-    let hash_fn: HashFn = match hash {
-        None => HashFn::Sha2_256,
-        Some(name) => {
-            name.parse().map_err(|_| RpcError::argument(format!("unrecognized hash function: {name:?}")))?
-        }
-    };
-    let version = match args.number("cid-version")? {
-        Some(0) => CidVersion::V0,
-        Some(1) => CidVersion::V1,
-        Some(other) => return Err(RpcError::argument(format!("unknown CID version {other}"))),
-        // Only version 1 has names for other hash functions.
-        None if hash_fn != HashFn::Sha2_256 => CidVersion::V1,
-        None => CidVersion::V0,
-    };
-    let base = match version {
-        CidVersion::V0 => Profile::UNIXFS_V0_2015,
-        CidVersion::V1 => Profile::KUBO_V1,
-    }
-    .parameters();
-    let leaves = match args.flag("raw-leaves")? {
-        None => base.leaves,
-        Some(true) => Leaves::Raw,
-        Some(false) => Leaves::DagPb,
-    };
-    let layout = if args.flag("trickle")?.or(args.flag("t")?).unwrap_or(false) {
-        Layout::Trickle
-    } else {
-        Layout::Balanced
-    };
-    let inline_max = if args.flag("inline")?.unwrap_or(false) {
-        Some(size(args, "inline-limit")?.unwrap_or(INLINE_DEFAULT))
-    } else {
-        None
-    };
-    let chunk_bytes = match args.get("chunker").or(args.get("s")) {
-        None => base.chunk_bytes,
-        Some(text) => chunk_bytes(text)?,
-    };
-    let links_max = size(args, "max-file-links")?.unwrap_or(base.links_max);
-    let parameters = Parameters {
-        hash_fn,
-        cid_version: version,
-        leaves,
-        layout,
-        inline_max,
-        chunk_bytes,
-        links_max,
-        ..base
-    };
-    Profile::new(parameters).map_err(RpcError::argument)
-}
-
-fn size(args: &Args, name: &str) -> Result<Option<usize>, RpcError> {
-    Ok(args.number(name)?.map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
-}
-
-/// `size-N`, or `default`.
-fn chunk_bytes(text: &str) -> Result<usize, RpcError> {
-    if text == "default" {
-        return Ok(Profile::KUBO_V1.parameters().chunk_bytes);
-    }
-    let number = text.strip_prefix("size-").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| {
-        RpcError::argument(format!("chunker {text:?} is not size-N, the only kind there is here"))
-    })
+    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
 }
 
 /// Arguments that would change the outcome and cannot be heeded are refused, not passed over.
@@ -148,9 +122,6 @@ fn refuse_unsupported(args: &Args) -> Result<(), RpcError> {
         if args.get(name).is_some_and(|value| !value.is_empty()) {
             return Err(RpcError::argument(format!("{name} is not supported")));
         }
-    }
-    if args.flag("pin")? == Some(false) {
-        return Err(RpcError::argument("pin=false is not supported: what is not pinned is not kept"));
     }
     Ok(())
 }

@@ -1,16 +1,21 @@
 //! Answers as Kubo gives them: lines of JSON, and errors with a message.
 
+use std::io;
+
 use axum::{
     body::Body,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use retrieval::ReadError;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use service::http::error::ApiError;
 use store::StoreError;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{auth::AuthError, routes::refusals::store_failed, upload::UploadError};
 
@@ -33,9 +38,35 @@ impl RpcError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// Something that cannot be pinned because not all of it is here, unless the cause is another one.
+    pub(super) fn not_stored(why: Self) -> Self {
+        match why.status {
+            StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Self::not_found(format!(
+                "{}; this command does not look for it elsewhere, POST /psa/pins does",
+                why.message
+            )),
+            _ => why,
+        }
+    }
+
+    /// Too much is asked for at once.
+    pub(super) fn busy(message: impl ToString) -> Self {
+        Self { retry_after_secs: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    /// A command that there is none of here.
+    pub(super) fn no_command(message: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
     /// What should not happen.
     pub(super) fn failed(message: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// What Kubo's clients know as an error.
+    pub(super) fn json(&self) -> Value {
+        json!({ "Message": self.message, "Code": 0, "Type": "error" })
     }
 
     fn new(status: StatusCode, message: impl ToString) -> Self {
@@ -91,14 +122,48 @@ impl From<ReadError> for RpcError {
 
 impl IntoResponse for RpcError {
     fn into_response(self) -> Response {
-        let body = json!({ "Message": self.message, "Code": 0, "Type": "error" });
-        let mut response = (self.status, axum::Json(body)).into_response();
+        let mut response = (self.status, axum::Json(self.json())).into_response();
         if let Some(seconds) = self.retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
 }
+
+/// Lines that come one after another, from a task that ends when nobody waits for them any more. As long as there is no
+/// line, an error has a status. After that it is a line of its own, and the connection is broken off: clients that do
+/// not know such lines must not take the answer for whole.
+pub(super) async fn lines_as_they_come(
+    mut lines: Lines,
+    task: AbortOnDropHandle<()>,
+) -> Result<Response, RpcError> {
+    let first = lines.recv().await.transpose()?;
+    let first = stream::iter(first.map(|line| Ok(text(&[line]))));
+    let rest = stream::unfold(State::Open(lines, task), async |state| match state {
+        State::Open(mut lines, task) => match lines.recv().await? {
+            Ok(line) => Some((Ok(text(&[line])), State::Open(lines, task))),
+            Err(error) => Some((Ok(text(&[error.json()])), State::Broken(error.message))),
+        },
+        State::Broken(message) => {
+            // So that the connection is flushed first: what is still in it when the body fails is thrown away.
+            tokio::task::yield_now().await;
+            Some((Err(io::Error::other(message)), State::Over))
+        }
+        State::Over => None,
+    });
+    Ok(json_lines(Body::from_stream(first.chain(rest))))
+}
+
+/// An answer that is being sent.
+enum State {
+    Open(Lines, AbortOnDropHandle<()>),
+    /// The line of the error was the last.
+    Broken(String),
+    Over,
+}
+
+/// Where lines come from.
+type Lines = mpsc::Receiver<Result<Value, RpcError>>;
 
 /// One line.
 pub(super) fn line(value: &impl Serialize) -> Response {
@@ -107,6 +172,10 @@ pub(super) fn line(value: &impl Serialize) -> Response {
 
 /// Lines that are all there.
 pub(super) fn lines(values: &[impl Serialize]) -> Response {
+    json_lines(Body::from(text(values)))
+}
+
+fn text(values: &[impl Serialize]) -> Bytes {
     let mut text = Vec::new();
     for value in values {
         // Maps with string keys and plain values cannot fail to become JSON.
@@ -114,7 +183,11 @@ pub(super) fn lines(values: &[impl Serialize]) -> Response {
             text.push(b'\n');
         }
     }
-    let mut response = Response::new(Body::from(Bytes::from(text)));
+    Bytes::from(text)
+}
+
+fn json_lines(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     headers.insert("x-chunked-output", header::HeaderValue::from_static("1"));

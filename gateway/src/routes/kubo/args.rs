@@ -1,8 +1,10 @@
 //! The arguments of a command, in the query of its request.
 
 use content::Cid;
+use retrieval::resolve;
 
 use super::answer::RpcError;
+use crate::app::Gateway;
 
 /// Arguments by name; a name may come several times.
 #[derive(Debug)]
@@ -40,6 +42,12 @@ impl Args {
     pub(super) fn required(&self) -> Result<&str, RpcError> {
         self.get("arg").ok_or_else(|| RpcError::argument("argument \"arg\" is required"))
     }
+}
+
+/// What such a path leads to: the CID itself where there is nothing below it, stored here or not.
+pub(super) async fn target(gateway: &Gateway, text: &str) -> Result<Cid, RpcError> {
+    let (cid, path) = content_path(text)?;
+    Ok(if path.is_empty() { cid } else { resolve(&gateway.blocks, &cid, &path).await?.block.cid })
 }
 
 /// A CID with a path below it: `CID`, `/ipfs/CID/a/b`, `CID/a/b` or `ipfs://CID`. Arguments are decoded already.
