@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use axum::Router;
 use client::{NodeClient, Transport};
-use content::unixfs::profile::Profile;
+use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -29,6 +29,9 @@ use crate::{
     routing::{Routing, RoutingParts},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
+
+/// Accounts whose last version of a CID is remembered, at most.
+const CID_VERSIONS_MAX: u64 = 10_000;
 
 /// A gateway, as its routes use it. A clone is one more reference: every request makes several.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ pub struct Inner {
     pub(crate) reads: Arc<Semaphore>,
     /// Sizes of roots that were asked for a moment ago.
     pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
+    /// Versions of CIDs that accounts asked for last, in forms that say it only at their ends.
+    pub(crate) cid_versions: moka::sync::Cache<String, CidVersion>,
     metrics: Option<PrometheusHandle>,
 }
 
@@ -182,6 +187,7 @@ impl Gateway {
             coding_room,
             ingest,
             known_roots,
+            cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
     }

@@ -108,12 +108,13 @@ struct GivenKey {
 
 impl GivenKey {
     /// The bearer token, or what HTTP Basic calls user and password (RFC 7617), as tools that know nothing else send it:
-    /// any user with the key as password, or the two halves of the key.
+    /// any user with the key as password, or the two halves of the key. Older clients of Pinata send these in headers of
+    /// their own.
     fn of(headers: &HeaderMap) -> Result<Self, AuthError> {
         if let Some(token) = bearer(headers) {
             return Self::parse(token).ok_or(AuthError::Invalid);
         }
-        let (user, password) = basic(headers).ok_or(AuthError::Missing)?;
+        let (user, password) = basic(headers).or_else(|| pinata(headers)).ok_or(AuthError::Missing)?;
         let halves =
             || Self { id: user.strip_prefix("pk_").unwrap_or(&user).to_string(), secret: password.clone() };
         Ok(Self::parse(&password).unwrap_or_else(halves))
@@ -135,6 +136,12 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_string(), password.to_string()))
 }
 
+/// What Pinata calls API key and API secret.
+fn pinata(headers: &HeaderMap) -> Option<(String, String)> {
+    let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim().to_string());
+    header("pinata_api_key").zip(header("pinata_secret_api_key"))
+}
+
 /// Checks API keys; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Keys {
@@ -151,12 +158,26 @@ impl Keys {
 
     /// The account whose key this request carries, if the key allows `scope`.
     pub(crate) async fn account(&self, headers: &HeaderMap, scope: Scope) -> Result<String, AuthError> {
+        Ok(self.api_key(headers, scope).await?.account)
+    }
+
+    /// The key that this request carries, if it allows `scope`.
+    pub(crate) async fn api_key(&self, headers: &HeaderMap, scope: Scope) -> Result<ApiKey, AuthError> {
         let GivenKey { id, secret } = GivenKey::of(headers)?;
         let key = self.key(&id).await?;
         let given = hash(&secret);
         if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
             return Err(AuthError::Invalid);
         }
+        self.allowed(key, scope)
+    }
+
+    /// The key of this id, if it allows `scope`: for what its owner signed off before.
+    pub(crate) async fn key_by_id(&self, id: &str, scope: Scope) -> Result<ApiKey, AuthError> {
+        self.allowed(self.key(id).await?, scope)
+    }
+
+    fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
         if key.revoked.is_some() {
             return Err(AuthError::Revoked);
         }
@@ -166,7 +187,7 @@ impl Keys {
         if !key.scopes.split(',').any(|allowed| allowed == scope.name()) {
             return Err(AuthError::Scope(scope.name()));
         }
-        Ok(key.account)
+        Ok(key)
     }
 
     async fn key(&self, id: &str) -> Result<ApiKey, AuthError> {

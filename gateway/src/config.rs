@@ -59,6 +59,8 @@ pub struct Config {
     pub cache: BlocksConfig,
     /// How readers are served.
     pub reads: ReadsConfig,
+    /// Bounds of Pinata's API.
+    pub pinata: PinataConfig,
     /// What is not served.
     pub denylist: DenylistConfig,
     /// How nodes are ranked for readers.
@@ -121,6 +123,32 @@ pub struct UploadsConfig {
     /// How long segments are kept that no pin needs any more.
     #[serde(with = "humantime_serde")]
     pub orphan_delay: Duration,
+}
+
+/// The `[pinata]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PinataConfig {
+    /// Groups of one account, at most.
+    pub groups_max: u32,
+    /// Entries of one pin's metadata, at most.
+    pub keyvalues_max: usize,
+    /// Bytes of JSON that is pinned, at most.
+    pub json_bytes_max: usize,
+    /// How long a signed URL for uploads may be good, at most.
+    #[serde(with = "humantime_serde")]
+    pub signed_url_max: Duration,
+}
+
+impl Default for PinataConfig {
+    fn default() -> Self {
+        Self {
+            groups_max: 10_000,
+            keyvalues_max: 10,
+            json_bytes_max: 10 << 20,
+            signed_url_max: Duration::from_hours(24),
+        }
+    }
 }
 
 /// Whether readers are sent to nodes or served here.
@@ -212,6 +240,7 @@ impl Default for Config {
             gather: GatherConfig::default(),
             cache: BlocksConfig::default(),
             reads: ReadsConfig::default(),
+            pinata: PinataConfig::default(),
             denylist: DenylistConfig::default(),
             ranking: RankingRules::default(),
             nodes: NodesConfig::default(),
@@ -320,6 +349,8 @@ impl Validate for Config {
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
+        let day = Duration::from_hours(24);
+        check(self.pinata.signed_url_max <= 7 * day, "pinata.signed_url_max: must be 7 days at most");
         let rules = [
             ("redundancy", self.redundancy.validate()),
             ("reputation", self.reputation.validate()),

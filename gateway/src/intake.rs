@@ -1,5 +1,5 @@
 //! Taking an upload in, whatever surface it came by: bytes are counted and waited for in time (`pace`), files become blocks,
-//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `tar`,
+//! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `late`, `tar`,
 //! `car`.
 
 mod blocks;
@@ -7,6 +7,7 @@ mod car;
 mod dag;
 mod folder;
 mod form;
+mod late;
 mod pace;
 mod progress;
 mod reserve;
@@ -34,6 +35,7 @@ use crate::{
 pub(crate) use blocks::{DagStat, Put};
 pub(crate) use car::Imported;
 use folder::{Entry, Folder};
+pub(crate) use late::{Expected, Fields, Late, Said};
 pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
@@ -96,15 +98,20 @@ pub(crate) struct Root {
 /// Length of a pin's name in characters, at most.
 const NAME_MAX: usize = 255;
 
+/// A pin's name as it is stored: what the database does not take, and what is too long, is left out.
+pub(crate) fn pin_name(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect()
+}
+
 impl Root {
-    /// The pin that it is to become. What the database does not take in names, and what is too long, is left out here.
+    /// The pin that it is to become.
     pub(crate) fn pin(self, account: &str, name: &str, expires: Option<UnixMillis>) -> PinRequest {
         PinRequest {
             waiting: None,
             claim: Claim::Pin,
             beside: None,
             account: account.to_string(),
-            name: name.chars().filter(|c| *c != '\0').take(NAME_MAX).collect(),
+            name: pin_name(name),
             root: self.target.cid,
             size_bytes: self.size_bytes,
             dag_size_bytes: self.target.dag_size_bytes,

@@ -8,6 +8,7 @@ mod kubo;
 mod nodes;
 mod openapi;
 mod origins;
+mod pinata;
 mod psa;
 mod refusals;
 mod time_text;
@@ -64,6 +65,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     api.merge(content)
         .route("/readyz", get(ready))
         .merge(kubo::routes())
+        .merge(pinata::routes(&gateway))
         .merge(psa::routes())
         .merge(tus::routes())
         .merge(openapi::routes())

@@ -15,6 +15,7 @@ mod nodes;
 mod openapi;
 mod origins;
 mod packing;
+mod pinata;
 mod psa;
 mod redirects;
 mod refused;

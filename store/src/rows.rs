@@ -66,6 +66,11 @@ pub(crate) fn folded(name: &str) -> Option<String> {
     (folded != name).then_some(folded)
 }
 
+/// A value of metadata as a number, if it is one that can be compared.
+pub(crate) fn number(value: &str) -> Option<f64> {
+    value.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// Appends `(value, value, ...)`, which must not be empty. The last value is repeated up to a power of two, so that lists
 /// of all lengths are a few statements, which connections keep prepared.
 pub(crate) fn push_list<DB>(query: &mut QueryBuilder<DB>, values: &[impl Display])

@@ -16,6 +16,7 @@ mod long_uploads;
 mod lookup;
 mod nodes;
 mod pieces;
+mod pin_notes;
 mod pin_states;
 mod pins;
 mod plans;

@@ -13,7 +13,7 @@ use crate::{
     Db, StoreError,
     db::{read, write},
     pins::cid_of,
-    rows::{folded, push_list, size, text},
+    rows::{folded, number, push_list, size, text},
 };
 
 /// A pin that is asked for and is to be fetched.
@@ -81,7 +81,7 @@ impl Db {
             "SELECT created_us FROM pins WHERE account_id = $1 ORDER BY created_us DESC LIMIT 1";
         const INSERT: &str = "INSERT INTO pins (id, account_id, cid, is_v0, name, name_folded, size_bytes, created_us, \
              expires_ms, state, origins) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, NULL, 'queued', $8)";
-        const META: &str = "INSERT INTO pin_meta (pin_id, key, value) VALUES ($1, $2, $3)";
+        const META: &str = "INSERT INTO pin_meta (pin_id, key, value, number) VALUES ($1, $2, $3, $4)";
         const JOB: &str = "INSERT INTO pin_jobs (pin_id, not_before_ms, attempts, deadline_ms, claimed_until_ms) \
              VALUES ($1, $2, 0, $3, 0)";
         let origins = (!pin.origins.is_empty()).then(|| serde_json::json!(pin.origins).to_string());
@@ -110,7 +110,8 @@ impl Db {
                     .execute(&mut *tx)
                     .await?;
                 for (key, value) in &meta {
-                    sqlx::query(META).bind(&pin.id).bind(key).bind(value).execute(&mut *tx).await?;
+                    let add = sqlx::query(META).bind(&pin.id).bind(key).bind(value).bind(number(value));
+                    add.execute(&mut *tx).await?;
                 }
                 sqlx::query(JOB)
                     .bind(&pin.id)

@@ -7,7 +7,7 @@ use axum::extract::{
 use bytes::Bytes;
 use content::unixfs::directory::SYMLINK_MAX;
 
-use super::{Entry, Folder, Intake, Shape, Source, Uploaded, folder::is_hidden};
+use super::{Entry, Folder, Intake, Root, Shape, Source, Uploaded, folder::is_hidden};
 use crate::upload::UploadError;
 
 /// Parts of this type are empty directories, as Kubo's API has it.
@@ -50,12 +50,21 @@ impl Intake {
         if folder.is_empty() {
             return Err(UploadError::BadForm("the form has no field named 'file'".into()));
         }
-        if let Some((name, root)) = folder.single_file().filter(|_| !shape.wrap) {
-            return Ok(Uploaded { roots: vec![root.clone()], name: name.to_string(), left_out });
+        let (root, name) = self.rooted(folder, shape.wrap).await?;
+        Ok(Uploaded { roots: vec![root], name, left_out })
+    }
+
+    /// What is to be pinned of all files, and its name.
+    pub(super) async fn rooted(
+        &mut self,
+        mut folder: Folder,
+        wrap: bool,
+    ) -> Result<(Root, String), UploadError> {
+        if let Some((name, root)) = folder.single_file().filter(|_| !wrap) {
+            return Ok((root.clone(), name.to_string()));
         }
-        let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = self.directory(folder).await?;
-        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
+        let name = if wrap { None } else { folder.unwrap() };
+        Ok((self.directory(folder).await?, name.unwrap_or_default()))
     }
 
     pub(super) async fn next_field<'f>(

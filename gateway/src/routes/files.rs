@@ -178,7 +178,7 @@ pub(super) async fn list(
     Ok(Json(FileList { files, cursor }))
 }
 
-fn parse_cursor(text: &str) -> Result<PinCursor, ApiError> {
+pub(super) fn parse_cursor(text: &str) -> Result<PinCursor, ApiError> {
     let parsed = text.split_once('.').and_then(|(created, id)| {
         let is_id = !id.is_empty() && id.len() <= CURSOR_ID_MAX && id.is_ascii();
         is_id.then_some((UnixMicros(created.parse().ok()?), id.to_string()))

@@ -455,7 +455,7 @@ impl Packing {
     }
 }
 
-/// A name for a pin or a long upload: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
+/// A name for a pin, a group or a long upload: a UUID of version 7, which begins with the time, so that new rows lie side by side in the database.
 pub(crate) fn new_id(clock: &Clock, dice: &Dice) -> String {
     let millis = u64::try_from(clock.now().0).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &dice.bytes()).into_uuid().to_string()

@@ -1,7 +1,5 @@
 //! Pins that are held, pins beside pins, pins that wait, and finding them.
 
-use std::collections::BTreeMap;
-
 use protocol::time::UnixMicros;
 
 use super::{
@@ -10,8 +8,8 @@ use super::{
     whole::assert_whole,
 };
 use crate::{
-    Beside, Claim, Committed, Db, MetaTest, NameMatch, PinFilter, PinState, SegmentState, UploadMetadata,
-    WaitingPin,
+    Beside, Claim, Committed, Db, MetaCompare, MetaTest, NameMatch, PinFilter, PinState, SegmentState,
+    UploadMetadata, WaitingPin,
 };
 
 both_engines!(
@@ -27,7 +25,6 @@ both_engines!(
     jobs_fail_for_good_or_for_now,
     only_so_many_pins_of_an_account_wait,
     pins_are_found_by_what_is_said_of_them,
-    pins_are_described_anew,
 );
 
 fn hold(account: &str, root: u32, size_bytes: u64, segments: &[u32]) -> UploadMetadata {
@@ -35,7 +32,7 @@ fn hold(account: &str, root: u32, size_bytes: u64, segments: &[u32]) -> UploadMe
     UploadMetadata { claim: Claim::Hold, expires: Some(later(24 * 60)), ..upload }
 }
 
-fn waiting(id: &str, account: &str, root: u32) -> WaitingPin {
+pub(super) fn waiting(id: &str, account: &str, root: u32) -> WaitingPin {
     WaitingPin {
         id: id.to_string(),
         account: account.to_string(),
@@ -279,28 +276,15 @@ async fn pins_are_found_by_what_is_said_of_them(db: Db) {
     let at = |minutes| UnixMicros(later(minutes).0 * 1000);
     let between = PinFilter { after: Some(at(1)), before: Some(at(4)), ..any() };
     assert_eq!(find(between).await, ["", "straße 10%"]);
-    let test = |key: &str, value: &str| MetaTest { key: key.to_string(), value: value.to_string() };
+    let test = |key: &str, value: &str| MetaTest {
+        key: key.to_string(),
+        value: value.to_string(),
+        compare: MetaCompare::Equal,
+    };
     let app = |tests: &[MetaTest]| PinFilter { meta: tests.to_vec(), ..any() };
     assert_eq!(find(app(&[test("app", "one")])).await, ["File 0"]);
     assert_eq!(find(app(&[test("app", "one"), test("b", "c")])).await, [""; 0]);
     assert_eq!(find(app(&[test("app", "ONE")])).await, [""; 0]);
-}
-
-async fn pins_are_described_anew(db: Db) {
-    account(&db, "a", 100).await;
-    db.add_waiting_pin(&waiting("w", "a", 0), 9).await.expect("add");
-    let some = |value: &str| Some(value.to_string());
-    let change: BTreeMap<String, Option<String>> =
-        [("app".to_string(), None), ("k".to_string(), some("v\0")), ("gone".to_string(), None)].into();
-    assert!(!db.describe_pin("b", "w", Some("n"), &change).await.expect("describe"), "of another");
-    assert!(db.describe_pin("a", "w", Some("NAME"), &change).await.expect("describe"));
-    assert!(
-        db.describe_pin("a", "w", None, &[("k".to_string(), some("new"))].into()).await.expect("describe")
-    );
-    let by_name = PinFilter { name: Some(("name".into(), NameMatch::ExactAnyCase)), ..PinFilter::default() };
-    let found = db.find_pins("a", &by_name, 9).await.expect("find").pins.remove(0);
-    assert_eq!(found.pin.name, "NAME");
-    assert_eq!(found.meta, [("k".to_string(), "new".to_string())].into());
 }
 
 async fn what_is_replaced_is_held_meanwhile(db: Db) {

@@ -12,6 +12,7 @@ use crate::{
     long_uploads::{DONE, SOME_BLOCKS},
     lookup::{pieces_of, places_of},
     pieces::{HELD_FROM, LOSERS, take_away},
+    pin_groups::LEAVE,
     pin_search::matching,
     pins::{DELETE_EXPIRED, DELETE_OF_ROOT, DISCOUNT, EXPIRED, NEWEST, ORPHAN, PAGE, STILL_PINNED, UNLINK},
     repairs::due_repairs,
@@ -72,6 +73,7 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("lose_pieces", text(take_away(node_id(1), &[(slot(1, 0), piece_hash(1, 0)); 3], NOW))),
         ("claim_pin_jobs", DUE.to_string()),
         ("find_pins", waiting("SELECT p.id FROM pins p")),
+        ("remove_group", LEAVE.to_string()),
         ("losers_of", LOSERS.to_string()),
         ("record_passed", text(ledger::prove_spans(node_id(1), &spans))),
         (

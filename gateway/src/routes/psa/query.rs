@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use content::Cid;
 use serde::Deserialize;
 use service::http::error::ApiError;
-use store::{MetaTest, NameMatch, PinFilter, PinState};
+use store::{MetaCompare, MetaTest, NameMatch, PinFilter, PinState};
 
 use crate::{pinning::Wanted, routes::time_text::parse_rfc3339_micros};
 
@@ -109,7 +109,10 @@ pub(super) fn listed(query: &[(String, String)]) -> Result<Listed, ApiError> {
         states,
         before: time("before")?,
         after: time("after")?,
-        meta: meta.into_iter().map(|(key, value)| MetaTest { key, value }).collect(),
+        meta: meta
+            .into_iter()
+            .map(|(key, value)| MetaTest { key, value, compare: MetaCompare::Equal })
+            .collect(),
         ..PinFilter::default()
     };
     Ok(Listed { filter, limit })

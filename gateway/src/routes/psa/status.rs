@@ -30,7 +30,7 @@ pub(super) fn delegates(gateway: &Gateway) -> Vec<String> {
 
 /// A pin that was found.
 pub(super) fn status(found: &PinDetails, delegates: &[String]) -> Value {
-    let PinDetails { pin, origins, info, meta } = found;
+    let PinDetails { pin, origins, info, meta, .. } = found;
     let Pin { id, cid, name, state, size_bytes, dag_size_bytes, created, expires, .. } = pin;
     let mut said = Map::new();
     if let Some(info) = info {
