@@ -244,15 +244,14 @@ where
     String: for<'q> Encode<'q, DB> + Type<DB>,
     f64: for<'q> Encode<'q, DB> + Type<DB>,
 {
-    let mut push = |sign: &str, value: &str| match number(value) {
-        Some(value) => {
+    let mut push = |sign: &str, value: &str| {
+        if let Some(value) = number(value) {
             query.push(format!("m.number {sign} ")).push_bind(value);
+            return;
         }
-        None => {
-            // SQLite compares bytes; PostgreSQL as its locale says, unless it is told to do the same.
-            let column = if DB::NAME == "SQLite" { "m.value" } else { "m.value COLLATE \"C\"" };
-            query.push(format!("{column} {sign} ")).push_bind(value.to_string());
-        }
+        // SQLite compares bytes; PostgreSQL as its locale says, unless it is told to do the same.
+        let column = if DB::NAME == "SQLite" { "m.value" } else { "m.value COLLATE \"C\"" };
+        query.push(format!("{column} {sign} ")).push_bind(value.to_string());
     };
     match compare {
         MetaCompare::Equal | MetaCompare::NotEqual => {
@@ -276,10 +275,9 @@ where
         MetaCompare::Like { any_case, not } => {
             // Each engine has both ways under another name.
             let (operator, pattern, escape) = match (DB::NAME == "SQLite", any_case) {
-                (true, true) => ("LIKE", whole_escapes(value), " ESCAPE '\\'"),
                 (true, false) => ("GLOB", glob(value), ""),
                 (false, true) => ("ILIKE", whole_escapes(value), " ESCAPE '\\'"),
-                (false, false) => ("LIKE", whole_escapes(value), " ESCAPE '\\'"),
+                (true, true) | (false, false) => ("LIKE", whole_escapes(value), " ESCAPE '\\'"),
             };
             query.push(format!("m.value {}{operator} ", if *not { "NOT " } else { "" }));
             query.push_bind(pattern).push(escape);
@@ -374,7 +372,7 @@ impl Db {
                     .map_err(|_| StoreError::Malformed { what: "pin origins", value: json })?,
             };
             let meta = meta.remove(&pin.id).unwrap_or_default();
-            Ok(PinDetails { origins, info, meta, group, mime_type, files, pin })
+            Ok(PinDetails { pin, origins, info, meta, group, mime_type, files })
         });
         Ok(PinsFound { count, pins: pins.collect::<Result<_, StoreError>>()? })
     }
