@@ -136,6 +136,7 @@ trap 'exit 143' TERM HUP
 
 # A network of 20 nodes that is ready, or 1. Another process may take the port first, so this may be tried again.
 start_network() {
+    rm -rf "$run/network"
     : >"$run/network.log"
     "$pinstripe" dev --nodes 20 --fresh --dir "$run/network" --listen "127.0.0.1:$(free_port)" \
         >"$run/network.log" 2>&1 &

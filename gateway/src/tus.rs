@@ -19,7 +19,7 @@ use content::{
     HashFn,
     unixfs::profile::{Parameters, Profile},
 };
-use store::{NewTusUpload, TusKind, TusUpload};
+use store::{NewTusUpload, TusBegun, TusKind, TusUpload};
 
 pub use self::config::TusConfig;
 pub(crate) use self::{
@@ -69,8 +69,10 @@ pub(crate) async fn begin(
         due: now + gateway.config.tus.expiry,
     };
     let account_max = gateway.config.tus.account_max;
-    if !gateway.db.create_tus_upload(&new, account_max, now).await? {
-        return Err(TusError::TooMany(account_max));
+    match gateway.db.create_tus_upload(&new, account_max, now).await? {
+        TusBegun::Yes => {}
+        TusBegun::TooMany => return Err(TusError::TooMany(account_max)),
+        TusBegun::QuotaExceeded => return Err(UploadError::QuotaExceeded.into()),
     }
     let NewTusUpload { id, account, parts, metadata, hash, due, .. } = new;
     Ok(TusUpload {

@@ -40,7 +40,9 @@ pub use pin_search::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, Pi
 pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
-pub use tus_uploads::{ClaimedTus, NewTusUpload, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload};
+pub use tus_uploads::{
+    ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload,
+};
 pub use visits::Visit;
 pub use waiting_pins::{PinJob, WaitingPin};
 

@@ -247,11 +247,11 @@ where
     let mut push = |sign: &str, value: &str| {
         if let Some(value) = number(value) {
             query.push(format!("m.number {sign} ")).push_bind(value);
-        } else {
-            // SQLite compares bytes; PostgreSQL as its locale says, unless it is told to do the same.
-            let column = if DB::NAME == "SQLite" { "m.value" } else { "m.value COLLATE \"C\"" };
-            query.push(format!("{column} {sign} ")).push_bind(value.to_string());
+            return;
         }
+        // SQLite compares bytes; PostgreSQL as its locale says, unless it is told to do the same.
+        let column = if DB::NAME == "SQLite" { "m.value" } else { "m.value COLLATE \"C\"" };
+        query.push(format!("{column} {sign} ")).push_bind(value.to_string());
     };
     match compare {
         MetaCompare::Equal | MetaCompare::NotEqual => {
@@ -274,11 +274,10 @@ where
         }
         MetaCompare::Like { any_case, not } => {
             // Each engine has both ways under another name.
-            let plain = || (whole_escapes(value), " ESCAPE '\\'");
-            let (operator, (pattern, escape)) = match (DB::NAME == "SQLite", any_case) {
-                (true, false) => ("GLOB", (glob(value), "")),
-                (false, true) => ("ILIKE", plain()),
-                (true, true) | (false, false) => ("LIKE", plain()),
+            let (operator, pattern, escape) = match (DB::NAME == "SQLite", any_case) {
+                (true, false) => ("GLOB", glob(value), ""),
+                (false, true) => ("ILIKE", whole_escapes(value), " ESCAPE '\\'"),
+                (true, true) | (false, false) => ("LIKE", whole_escapes(value), " ESCAPE '\\'"),
             };
             query.push(format!("m.value {}{operator} ", if *not { "NOT " } else { "" }));
             query.push_bind(pattern).push(escape);

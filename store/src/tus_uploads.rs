@@ -108,6 +108,17 @@ pub struct ClaimedTus {
     pub tail: Vec<u8>,
 }
 
+/// Whether an upload could begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TusBegun {
+    /// It did.
+    Yes,
+    /// Too many of the account are not finished.
+    TooMany,
+    /// The account has no room for it and for those that are not finished.
+    QuotaExceeded,
+}
+
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TusClaim {
@@ -172,9 +183,13 @@ macro_rules! columns {
 }
 
 pub(crate) const SHOW: &str = concat!("SELECT ", columns!(), " FROM tus_uploads WHERE id = $1");
-/// How many uploads of account `$1` are not finished by `$2`.
-pub(crate) const OPEN: &str =
-    "SELECT COUNT(*) FROM tus_uploads WHERE account_id = $1 AND finished_ms IS NULL AND due_ms > $2";
+/// How many uploads of account `$1` are not finished by `$2`, and how many bytes they and finished parts are or will be.
+/// What is put together of parts has the bytes of these.
+pub(crate) const OPEN: &str = "SELECT COALESCE(SUM(CASE WHEN finished_ms IS NULL THEN 1 ELSE 0 END), 0), \
+     CAST(COALESCE(SUM(CASE WHEN kind = 'final' OR (finished_ms IS NOT NULL AND kind = 'plain') THEN 0 \
+     WHEN length_bytes > offset_bytes THEN length_bytes ELSE offset_bytes END), 0) AS BIGINT) \
+     FROM tus_uploads WHERE account_id = $1 AND due_ms > $2";
+const FREE: &str = "SELECT quota_bytes - used_bytes FROM accounts WHERE id = $1";
 /// Uploads whose time is over by `$1`, unless somebody writes to them.
 pub(crate) const OVER: &str =
     "SELECT id FROM tus_uploads WHERE due_ms <= $1 AND claimed_until_ms <= $1 LIMIT $2";
@@ -232,22 +247,30 @@ fn bytes(what: &'static str, text: &str) -> Result<Vec<u8>, StoreError> {
 }
 
 impl Db {
-    /// Begins an upload; `false` when the account has `account_max` that are not finished. Several that begin at the same
-    /// moment may be a few more.
+    /// Begins an upload, if the account has fewer than `account_max` that are not finished, and room for them and this one.
+    /// Several that begin at the same moment may be a few more.
     pub async fn create_tus_upload(
         &self,
         new: &NewTusUpload,
         account_max: u64,
         now: UnixMillis,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<TusBegun, StoreError> {
         const INSERT: &str = "INSERT INTO tus_uploads (id, account_id, kind, parts, metadata, hash, length_bytes, \
              offset_bytes, dag_size_bytes, created_ms, due_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9)";
         const LONG: &str = "INSERT INTO long_uploads (id, due_ms) VALUES ($1, $2)";
         write!(self, tx => {
-            let (open,): (i64,) =
+            let (open, open_bytes): (i64, i64) =
                 sqlx::query_as(OPEN).bind(&new.account).bind(now.0).fetch_one(&mut *tx).await?;
-            let has_room = open < sql(account_max);
-            if has_room {
+            let free: Option<(i64,)> = sqlx::query_as(FREE).bind(&new.account).fetch_optional(&mut *tx).await?;
+            let wanted = if new.kind == TusKind::Final { 0 } else { sql(new.length_bytes.unwrap_or(0)) };
+            let outcome = if open >= sql(account_max) {
+                TusBegun::TooMany
+            } else if free.is_none_or(|(free,)| open_bytes.saturating_add(wanted) > free) {
+                TusBegun::QuotaExceeded
+            } else {
+                TusBegun::Yes
+            };
+            if outcome == TusBegun::Yes {
                 sqlx::query(LONG).bind(&new.id).bind(new.due.0).execute(&mut *tx).await?;
                 sqlx::query(INSERT)
                     .bind(&new.id)
@@ -262,7 +285,7 @@ impl Db {
                     .execute(&mut *tx)
                     .await?;
             }
-            has_room
+            outcome
         })
     }
 

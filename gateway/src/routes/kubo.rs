@@ -10,6 +10,7 @@ mod ls;
 mod pins;
 mod put;
 mod read;
+mod verify;
 
 use axum::{
     Router,
@@ -48,7 +49,7 @@ pub(super) fn routes() -> Router<Gateway> {
         ("pin/ls", post(pins::list)),
         ("pin/rm", post(pins::remove)),
         ("pin/update", post(pins::update)),
-        ("pin/verify", post(pins::verify)),
+        ("pin/verify", post(verify::verify)),
         ("resolve", post(dag::resolve_path)),
         ("version", post(version)),
         ("{*command}", post(unknown)),

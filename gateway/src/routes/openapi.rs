@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::app::Gateway;
 
-/// OpenAPI 3.1.
+/// The description, in version 3.1 of its language.
 const OPENAPI: &str = include_str!("../../openapi.json");
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\

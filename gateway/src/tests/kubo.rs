@@ -83,6 +83,7 @@ async fn files_have_the_cids_that_kubo_gives_them() {
     for (query, profile) in [
         ("", Profile::UNIXFS_V0_2015),
         ("?cid-version=1", Profile::KUBO_V1),
+        ("?cid-version=1&trickle=False&pin=True&raw-leaves=TRUE", Profile::KUBO_V1),
         ("?cid-version=1&raw-leaves=false", with(Parameters { leaves: Leaves::DagPb, ..v1 })),
         ("?raw-leaves=true", with(Parameters { leaves: Leaves::Raw, ..v0 })),
         ("?hash=blake3", with(Parameters { hash_fn: HashFn::Blake3, ..v1 })),

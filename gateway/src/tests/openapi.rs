@@ -11,7 +11,8 @@ use super::world::{World, request};
 /// What a router says of a path that it does not have, in the form of each surface.
 fn is_unknown(status: StatusCode, body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
-    status == StatusCode::METHOD_NOT_ALLOWED
+    // Of Kubo's commands those that are not here are told apart.
+    matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
         || (status == StatusCode::NOT_FOUND
             && (text.contains("no such path") || text.contains("404 page not found")))
 }

@@ -104,7 +104,7 @@ async fn an_upload_in_several_requests_stays_until_its_time_is_over() {
         length_bytes: None,
         due: now + HOUR,
     };
-    assert!(world.db.create_tus_upload(&new, 9, now).await.unwrap());
+    assert_eq!(world.db.create_tus_upload(&new, 9, now).await.unwrap(), store::TusBegun::Yes);
     world.db.claim_tus_upload("upload", "claim", now, now + MINUTE).await.unwrap();
     let progress = store::TusProgress { segments: vec![id], ..store::TusProgress::default() };
     let due = now + 24 * HOUR;

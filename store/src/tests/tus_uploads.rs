@@ -9,7 +9,8 @@ use super::{
 use crate::{
     BlockAt, ClaimedTus,
     Committed::{Created, SegmentGone},
-    Db, NewTusUpload, SegmentState, TusClaim, TusKind, TusProgress, TusRecorded, UploadMetadata, UploadPart,
+    Db, NewTusUpload, SegmentState, TusBegun, TusClaim, TusKind, TusProgress, TusRecorded, UploadMetadata,
+    UploadPart,
 };
 
 both_engines!(
@@ -24,6 +25,7 @@ both_engines!(
     an_upload_that_is_over_goes_with_all_it_stored,
     an_upload_that_is_removed_goes_and_a_finished_file_stays,
     an_account_has_so_many_at_once,
+    uploads_that_are_not_finished_share_the_quota,
     blocks_of_uploads_in_progress_are_found_for_them_alone,
 );
 
@@ -42,7 +44,7 @@ fn new(id: &str, kind: TusKind) -> NewTusUpload {
 
 async fn begin(db: &Db, id: &str) {
     account(db, "a", 1_000).await;
-    assert!(db.create_tus_upload(&new(id, TusKind::Plain), 9, NOW).await.expect("create"));
+    assert_eq!(db.create_tus_upload(&new(id, TusKind::Plain), 9, NOW).await.expect("create"), TusBegun::Yes);
 }
 
 async fn claim(db: &Db, id: &str, name: &str, at: UnixMillis) -> TusClaim {
@@ -207,7 +209,10 @@ async fn finishing_is_one_with_the_pin(db: Db) {
 
 async fn a_partial_upload_is_finished_with_its_last_byte(db: Db) {
     account(&db, "a", 1_000).await;
-    assert!(db.create_tus_upload(&new("p", TusKind::Partial), 9, NOW).await.expect("create"));
+    assert_eq!(
+        db.create_tus_upload(&new("p", TusKind::Partial), 9, NOW).await.expect("create"),
+        TusBegun::Yes
+    );
     claimed(claim(&db, "p", "one", NOW).await);
     assert_eq!(record(&db, "p", "one", &progress(299, &[])).await, TusRecorded::Yes);
     assert_eq!(db.tus_upload("p").await.expect("read").expect("there").finished, None);
@@ -251,7 +256,7 @@ async fn an_upload_that_is_removed_goes_and_a_finished_file_stays(db: Db) {
     clear(&db, 0).await;
     assert!(db.find_stored(&[cid(3)]).await.expect("blocks").is_empty());
 
-    assert!(db.create_tus_upload(&new("u", TusKind::Plain), 9, NOW).await.expect("create"));
+    assert_eq!(db.create_tus_upload(&new("u", TusKind::Plain), 9, NOW).await.expect("create"), TusBegun::Yes);
     db.commit(&[segment(2)], &[part("u", 2, 0..5)], &[], NOW, later(60)).await.expect("commit");
     assert_eq!(finish(&db, "u", 2, &[2]).await, Created);
     assert!(db.remove_tus_upload("u").await.expect("remove"));
@@ -265,15 +270,35 @@ async fn an_account_has_so_many_at_once(db: Db) {
         let new = NewTusUpload { account: account.into(), ..new(id, TusKind::Plain) };
         db.create_tus_upload(&new, 2, at).await.expect("create")
     };
-    assert!(create("u", "a", NOW).await);
-    assert!(!create("v", "a", NOW).await);
+    assert_eq!(create("u", "a", NOW).await, TusBegun::Yes);
+    assert_eq!(create("v", "a", NOW).await, TusBegun::TooMany);
     assert!(db.tus_upload("v").await.expect("read").is_none());
-    assert!(create("w", "b", NOW).await, "others have their own");
+    account(&db, "b", 1_000).await;
+    assert_eq!(create("w", "b", NOW).await, TusBegun::Yes, "others have their own");
     store_file(&db, "a", 99, 10, 9).await;
     assert_eq!(finish(&db, "t", 2, &[9]).await, Created);
-    assert!(create("x", "a", NOW).await, "a finished one does not count");
-    assert!(!create("y", "a", later(99)).await);
-    assert!(create("z", "a", later(100)).await, "nor does one that is over");
+    assert_eq!(create("x", "a", NOW).await, TusBegun::Yes, "a finished one does not count");
+    assert_eq!(create("y", "a", later(99)).await, TusBegun::TooMany);
+    assert_eq!(create("z", "a", later(100)).await, TusBegun::Yes, "nor does one that is over");
+}
+
+/// Each alone had room, and together they could take any number of bytes for a day.
+async fn uploads_that_are_not_finished_share_the_quota(db: Db) {
+    begin(&db, "t").await;
+    let create = async |id: &str, kind, length_bytes| {
+        db.create_tus_upload(&NewTusUpload { length_bytes, ..new(id, kind) }, 9, NOW).await.expect("create")
+    };
+    assert_eq!(create("u", TusKind::Partial, Some(600)).await, TusBegun::Yes);
+    assert_eq!(create("v", TusKind::Plain, Some(101)).await, TusBegun::QuotaExceeded);
+    assert_eq!(
+        create("w", TusKind::Final, Some(600)).await,
+        TusBegun::Yes,
+        "its bytes are those of its parts"
+    );
+    store_file(&db, "a", 99, 50, 9).await;
+    assert_eq!(create("x", TusKind::Plain, Some(51)).await, TusBegun::QuotaExceeded);
+    assert_eq!(create("y", TusKind::Plain, Some(50)).await, TusBegun::Yes);
+    assert_eq!(create("z", TusKind::Plain, None).await, TusBegun::Yes, "its length is told later");
 }
 
 async fn blocks_of_uploads_in_progress_are_found_for_them_alone(db: Db) {

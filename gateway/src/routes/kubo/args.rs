@@ -21,12 +21,12 @@ impl Args {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A switch; a name without a value is one that is on.
+    /// A switch, in the spellings that Go knows; a name without a value is one that is on.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, RpcError> {
         self.get(name)
             .map(|value| match value {
-                "" | "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
+                "" | "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
+                "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
                 other => Err(RpcError::argument(format!("{name}: {other:?} is neither true nor false"))),
             })
             .transpose()

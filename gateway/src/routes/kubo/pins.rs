@@ -7,22 +7,49 @@ use axum::{
 };
 use content::{Cid, unixfs::profile::Profile};
 use serde_json::{Map, Value, json};
+use store::PinCursor;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    answer::lines_as_they_come,
-    answer::{RpcError, line, lines},
+    answer::{RpcError, line, lines, lines_as_they_come},
     args::{Args, target},
+    read::Asked,
 };
-use crate::{app::Gateway, auth::Scope, intake::Intake, routes::health::health_of, upload::UploadError};
+use crate::{app::Gateway, auth::Scope, intake::Intake, upload::UploadError};
 
 /// Pins read from the database at once.
-const PAGE: u32 = 1_000;
-/// Pins in one answer, at most: a longer list is for the other APIs, which have pages.
+pub(super) const PAGE: u32 = 1_000;
+/// Pins in one piece of JSON, at most: a longer list comes in lines.
 const LISTED_MAX: usize = 100_000;
+/// Lines that wait to be sent, at most.
+const LINES_WAITING_MAX: usize = 64;
 
-type Asked = Query<Vec<(String, String)>>;
+/// Which pins are listed.
+struct Wanted {
+    account: String,
+    /// Those of which the name has this in it.
+    name: String,
+    /// Whether names are shown.
+    names: bool,
+}
+
+impl Wanted {
+    /// A pin as it is shown.
+    fn shown(&self, cid: &Cid, name: String) -> (String, Value) {
+        let name = if self.names { name } else { String::new() };
+        (cid.as_written().to_string(), json!({ "Type": "recursive", "Name": name }))
+    }
+
+    /// The pins on the next page, and where the one after it begins.
+    async fn page(&self, gateway: &Gateway, cursor: Option<&PinCursor>) -> Result<Page, RpcError> {
+        let page = gateway.db.pins(&self.account, cursor, PAGE).await?;
+        let fits = page.pins.into_iter().filter(|pin| pin.name.contains(&self.name));
+        Ok((fits.map(|pin| self.shown(&pin.cid, pin.name)).collect(), page.next))
+    }
+}
+
+type Page = (Vec<(String, Value)>, Option<PinCursor>);
 
 /// `pin/ls`: all pins are recursive here.
 pub(super) async fn list(
@@ -38,41 +65,73 @@ pub(super) async fn list(
         other => return Err(RpcError::argument(format!("invalid type {other:?}"))),
     };
     let stream = args.flag("stream")?.unwrap_or(false);
-    let wanted = args.get("name").unwrap_or_default();
-    let names = args.flag("names")?.unwrap_or(!wanted.is_empty());
-    let mut shown: Vec<(String, String)> = Vec::new();
+    let name = args.get("name").unwrap_or_default().to_string();
+    let names = args.flag("names")?.unwrap_or(!name.is_empty());
+    let wanted = Wanted { account, name, names };
+    let mut shown: Vec<(String, Value)> = Vec::new();
     let asked: Vec<&str> = args.all("arg").collect();
     for arg in &asked {
         let cid = target(&gateway, arg).await?;
-        let pin = gateway.db.pin(&account, &cid).await?.filter(|_| kinds);
+        let pin = gateway.db.pin(&wanted.account, &cid).await?.filter(|_| kinds);
         let pin = pin.ok_or_else(|| RpcError::not_found(format!("path {arg:?} is not pinned")))?;
-        shown.push((cid.as_written().to_string(), pin.name));
+        shown.push(wanted.shown(&cid, pin.name));
+    }
+    if !asked.is_empty() || !kinds {
+        let in_lines = |shown: Vec<_>| lines(&shown.into_iter().map(as_line).collect::<Vec<_>>());
+        return Ok(if stream { in_lines(shown) } else { as_one(shown) });
+    }
+    if stream {
+        return in_lines(gateway, wanted).await;
     }
     let mut cursor = None;
-    while asked.is_empty() && kinds {
-        let page = gateway.db.pins(&account, cursor.as_ref(), PAGE).await?;
-        let fits = page.pins.into_iter().filter(|pin| pin.name.contains(wanted));
-        shown.extend(fits.map(|pin| (pin.cid.as_written().to_string(), pin.name)));
+    loop {
+        let (page, next) = wanted.page(&gateway, cursor.as_ref()).await?;
+        shown.extend(page);
         if shown.len() > LISTED_MAX {
             return Err(RpcError::argument(format!(
-                "there are more than {LISTED_MAX} pins: list them by pages"
+                "there are more than {LISTED_MAX} pins: ask for stream=true"
             )));
         }
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
+        if next.is_none() {
+            return Ok(as_one(shown));
         }
+        cursor = next;
     }
-    let named = |name: String| if names { name } else { String::new() };
-    if stream {
-        let pins = shown
-            .into_iter()
-            .map(|(cid, name)| json!({ "Cid": cid, "Type": "recursive", "Name": named(name) }));
-        return Ok(lines(&pins.collect::<Vec<_>>()));
-    }
-    let keys =
-        shown.into_iter().map(|(cid, name)| (cid, json!({ "Type": "recursive", "Name": named(name) })));
-    Ok(line(&json!({ "Keys": Value::Object(keys.collect::<Map<_, _>>()) })))
+}
+
+/// All pins, while they are read.
+async fn in_lines(gateway: Gateway, wanted: Wanted) -> Result<Response, RpcError> {
+    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
+    let task = tokio::spawn(async move {
+        let mut cursor = None;
+        loop {
+            match wanted.page(&gateway, cursor.as_ref()).await {
+                // The task ends with the answer: nobody else reads these.
+                Ok((page, next)) => {
+                    for pin in page {
+                        let _ = sender.send(Ok(as_line(pin))).await;
+                    }
+                    cursor = next;
+                }
+                Err(error) => {
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            }
+            if cursor.is_none() {
+                return;
+            }
+        }
+    });
+    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
+}
+
+fn as_line((cid, pin): (String, Value)) -> Value {
+    json!({ "Cid": cid, "Type": pin["Type"], "Name": pin["Name"] })
+}
+
+fn as_one(pins: Vec<(String, Value)>) -> Response {
+    line(&json!({ "Keys": Value::Object(pins.into_iter().collect::<Map<_, _>>()) }))
 }
 
 /// `pin/add`: pins what is stored here already, pinned by others or held. Nothing is looked for elsewhere.
@@ -151,81 +210,6 @@ async fn remove_pin(gateway: &Gateway, account: &str, cid: &Cid) -> Result<bool,
     let removed = gateway.db.unpin(account, cid, due).await?;
     gateway.known_roots.invalidate(cid);
     Ok(removed)
-}
-
-/// `pin/verify`: which pins have lost so much that some of it cannot be read; with `verbose` the others too. Nothing is
-/// read: it goes by what is known of the nodes that hold its pieces.
-pub(super) async fn verify(
-    State(gateway): State<Gateway>,
-    Query(args): Asked,
-    headers: HeaderMap,
-) -> Result<Response, RpcError> {
-    let args = Args(args);
-    let account = gateway.keys.account(&headers, Scope::Read).await?;
-    let (verbose, quiet) = (args.flag("verbose")?.unwrap_or(false), args.flag("quiet")?.unwrap_or(false));
-    if verbose && quiet {
-        return Err(RpcError::argument("the --verbose and --quiet options can not be used at the same time"));
-    }
-    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
-    let task = tokio::spawn(async move {
-        let verified = verify_all(&gateway, &account, (verbose, quiet), &sender).await;
-        if let Err(error) = verified {
-            // Nobody waits for it any more.
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
-}
-
-/// Lines that wait to be sent, at most.
-const LINES_WAITING_MAX: usize = 64;
-
-async fn verify_all(
-    gateway: &Gateway,
-    account: &str,
-    (verbose, quiet): (bool, bool),
-    lines: &mpsc::Sender<Result<Value, RpcError>>,
-) -> Result<(), RpcError> {
-    let mut cursor = None;
-    loop {
-        let page = gateway.db.pins(account, cursor.as_ref(), PAGE).await?;
-        for pin in page.pins {
-            let Some(why) = why_unreadable(gateway, &pin.cid).await? else {
-                if verbose {
-                    let line = json!({ "Cid": pin.cid.as_written().to_string(), "Ok": true });
-                    let _ = lines.send(Ok(line)).await;
-                }
-                continue;
-            };
-            let cid = pin.cid.as_written().to_string();
-            let bad: Vec<Value> = why.into_iter().map(|why| json!({ "Cid": cid, "Err": why })).collect();
-            let bad = if quiet { Vec::new() } else { bad };
-            let _ = lines.send(Ok(json!({ "Cid": cid, "Ok": false, "BadNodes": bad }))).await;
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// What of a pin has too few pieces left.
-async fn why_unreadable(gateway: &Gateway, root: &Cid) -> Result<Option<Vec<String>>, RpcError> {
-    let health = health_of(gateway, root).await?;
-    if health.status != "lost" {
-        return Ok(None);
-    }
-    let lost = health.segments.iter().filter(|segment| segment.healthy < segment.needed);
-    let mut why: Vec<String> = lost
-        .map(|segment| {
-            let (id, healthy, needed) = (segment.id, segment.healthy, segment.needed);
-            format!("segment {id} has {healthy} of the {needed} pieces that it needs")
-        })
-        .collect();
-    if why.is_empty() {
-        why.push("a segment is recorded nowhere".into());
-    }
-    Ok(Some(why))
 }
 
 /// `pin/rm`.

@@ -7,7 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use content::{
-    Block,
+    Block, Codec,
     unixfs::walk::{Kind, kind},
 };
 use futures_util::{Stream, TryStreamExt as _, stream};
@@ -86,8 +86,13 @@ pub(super) async fn block_get(
     headers: HeaderMap,
 ) -> Result<Response, RpcError> {
     let block = find(&gateway, &headers, &Args(args)).await?.block;
-    let bytes = stream::iter([Ok(block.bytes)]);
-    sent(&gateway, BYTES, bytes).await
+    if block.cid.codec() != Codec::Raw {
+        // Other codecs hold data and links, and are short.
+        return sent(&gateway, BYTES, stream::iter([Ok(block.bytes)])).await;
+    }
+    // A leaf is a file, and lent to slow connections only as far as there is room for that.
+    let length = block.bytes.len() as u64;
+    sent(&gateway, BYTES, stream_file(gateway.blocks.clone(), block, 0..length)).await
 }
 
 /// `block/stat`: its length.

@@ -61,8 +61,8 @@ fn said(fields: &Fields) -> Result<Said, UploadError> {
 
 fn options(fields: &Fields) -> Result<Options, ApiError> {
     let given = fields.get("pinataOptions").map(String::as_str).filter(|text| !text.trim().is_empty());
-    let options = given.map(|text| parse::<Option<Options>>("pinataOptions", text.as_bytes())).transpose()?;
-    Ok(options.flatten().unwrap_or_default())
+    let given = given.map(|text| parse::<Option<Options>>("pinataOptions", text.as_bytes())).transpose()?;
+    Ok(given.flatten().unwrap_or_default())
 }
 
 /// What is said of a file.
