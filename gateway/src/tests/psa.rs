@@ -249,6 +249,29 @@ async fn a_pin_is_replaced_and_what_both_share_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_asked_for_in_both_spellings() {
+    let world = World::new().await;
+    let nowhere = Block::of(Codec::Raw, HashFn::Sha2_256, patterned(1, 9).into()).cid.to_string();
+    for (name, app) in [("one", "a"), ("two", "b")] {
+        let meta = json!({ "app": app, "all": "yes" });
+        world.add_pin(json!({ "cid": nowhere, "name": name, "meta": meta })).await;
+    }
+    for (query, names) in [
+        ("&meta%5Bapp%5D=b", vec!["two"]),
+        ("&meta[app]=a", vec!["one"]),
+        ("&meta%5Ball%5D=yes", vec!["two", "one"]),
+        ("&meta%5Ball%5D=yes&meta%5Bapp%5D=a", vec!["one"]),
+        ("&meta=%7B%22all%22%3A%22yes%22%7D&meta%5Bapp%5D=b", vec!["two"]),
+        ("&meta%5Bapp%5D=c", vec![]),
+    ] {
+        assert_eq!(world.listed(&format!("?status=queued,pinning{query}")).await, names, "{query}");
+    }
+    let many: String = (0..11).map(|key| format!("&meta%5B{key}%5D=v")).collect();
+    let refused = world.pins(Method::GET, &format!("?{}", &many[1..]), Value::Null).await;
+    assert_eq!(refused.error(), (400, "bad_parameter".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered_and_paged_by_time() {
     let world = World::new().await;
     let nowhere =

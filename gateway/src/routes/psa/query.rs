@@ -95,25 +95,34 @@ pub(super) fn listed(query: &[(String, String)]) -> Result<Listed, ApiError> {
             .filter(|limit| (1..=LIMIT_MAX).contains(limit))
             .ok_or_else(|| bad("limit", format!("must be between 1 and {LIMIT_MAX}")))?,
     };
-    let meta = match one("meta") {
-        None => BTreeMap::new(),
-        Some(json) => serde_json::from_str::<BTreeMap<String, String>>(json)
-            .map_err(|error| bad("meta", format!("not a JSON object of texts: {error}")))?,
-    };
-    if meta.len() > META_TESTS_MAX {
-        return Err(bad("meta", format!("more than {META_TESTS_MAX} entries")));
-    }
     let filter = PinFilter {
         cids,
         name: one("name").filter(|name| !name.is_empty()).map(|name| (name.to_string(), how)),
         states,
         before: time("before")?,
         after: time("after")?,
-        meta: meta
-            .into_iter()
-            .map(|(key, value)| MetaTest { key, value, compare: MetaCompare::Equal })
-            .collect(),
+        meta: meta_tests(query)?,
         ..PinFilter::default()
     };
     Ok(Listed { filter, limit })
+}
+
+/// Metadata that pins must have: `meta` as a JSON object, as the specification says, or a parameter `meta[key]` for each
+/// entry, as ipfs-shipyard's client writes it.
+fn meta_tests(query: &[(String, String)]) -> Result<Vec<MetaTest>, ApiError> {
+    let mut meta = BTreeMap::new();
+    for (name, value) in query {
+        let Some(rest) = name.strip_prefix("meta") else { continue };
+        if rest.is_empty() {
+            let object: BTreeMap<String, String> = serde_json::from_str(value)
+                .map_err(|error| bad("meta", format!("not a JSON object of texts: {error}")))?;
+            meta.extend(object);
+        } else if let Some(key) = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            meta.insert(key.to_string(), value.clone());
+        }
+    }
+    if meta.len() > META_TESTS_MAX {
+        return Err(bad("meta", format!("more than {META_TESTS_MAX} entries")));
+    }
+    Ok(meta.into_iter().map(|(key, value)| MetaTest { key, value, compare: MetaCompare::Equal }).collect())
 }
