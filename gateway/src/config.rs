@@ -126,7 +126,6 @@ pub struct UploadsConfig {
 }
 
 /// The `[pinata]` section.
-#[expect(clippy::struct_field_names, reason = "what they have in common is that they are limits")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PinataConfig {

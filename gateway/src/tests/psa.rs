@@ -266,7 +266,7 @@ async fn metadata_is_asked_for_in_both_spellings() {
     ] {
         assert_eq!(world.listed(&format!("?status=queued,pinning{query}")).await, names, "{query}");
     }
-    let many: String = (0..11).map(|key| format!("&meta%5B{key}%5D=v")).collect();
+    let many = (0..11).map(|key| format!("&meta%5B{key}%5D=v")).collect::<Vec<_>>().concat();
     let refused = world.pins(Method::GET, &format!("?{}", &many[1..]), Value::Null).await;
     assert_eq!(refused.error(), (400, "bad_parameter".into()));
 }
