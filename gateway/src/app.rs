@@ -9,7 +9,6 @@ use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
-use protocol::time::UnixMillis;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
 use service::{
     clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
@@ -190,11 +189,6 @@ impl Gateway {
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
-    }
-
-    /// Until when blocks are kept that were stored without being pinned.
-    pub(crate) fn hold_until(&self) -> UnixMillis {
-        self.clock.now() + self.config.uploads.hold
     }
 
     /// All routes.

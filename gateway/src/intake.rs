@@ -21,7 +21,7 @@ use axum::{
 };
 use bytes::Bytes;
 use content::{
-    Block, Cid,
+    Block,
     unixfs::{Target, profile::Profile, tree::FinishedTree},
 };
 use futures_util::TryStreamExt as _;
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) use blocks::{DagStat, Put};
 pub(crate) use car::Imported;
 use folder::{Entry, Folder};
-pub(crate) use late::{Expected, Fields, Late, Said};
+pub(crate) use late::{Expected, Fields, Late, Said, kubo_profile};
 pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
@@ -96,7 +96,7 @@ pub(crate) struct Root {
 }
 
 /// Length of a pin's name in characters, at most.
-const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 
 /// A pin's name as it is stored: what the database does not take, and what is too long, is left out.
 pub(crate) fn pin_name(name: &str) -> String {
@@ -282,10 +282,6 @@ impl Intake {
 
     /// Waits until everything is durable and the pins are recorded that may be: one outcome for each, in order.
     pub(crate) async fn finish(self, mut pins: Vec<PinRequest>) -> Result<Outcomes, UploadError> {
-        let denylist = self.gateway.blocks.denylist();
-        if let Some(pin) = pins.iter().find(|pin| denylist.denied(&pin.root).is_some()) {
-            return Err(UploadError::Denied(pin.root.clone()));
-        }
         // What came beside the roots is kept with each of them, so it is paid for with each: it stays as long as any does.
         for pin in &mut pins {
             pin.beside = self.beside.as_ref().map(|beside| {
@@ -294,15 +290,7 @@ impl Intake {
                 Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
             });
         }
-        let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
-        let outcomes = self.upload.finish(pins).await?;
-        metrics::counter!("uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
-        for ((root, size_bytes), _) in roots.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
-            metrics::counter!("uploaded_bytes_total").increment(*size_bytes);
-            // It may have been said a moment ago that it is not here.
-            self.gateway.known_roots.invalidate(root);
-        }
-        Ok(outcomes)
+        self.gateway.pin(self.upload, pins).await
     }
 }
 

@@ -10,6 +10,7 @@ mod intake;
 mod locate;
 mod nodes;
 mod pinning;
+mod pins;
 mod routes;
 mod routing;
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Kept {
     /// Lets it go. If that fails it ends by itself.
     pub(crate) async fn release(self) {
         let Self { gateway, account, pin, until } = self;
-        let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
+        let due = gateway.collect_after();
         if let Err(error) = gateway.db.expire_pin(&account, &pin, until, due).await {
             tracing::warn!(%error, "what was imported again is kept until it expires");
         }
@@ -140,7 +140,7 @@ fn read_failed(error: &ReadError) -> UploadError {
 }
 
 /// As Kubo imports files under this version.
-fn profile(version: CidVersion) -> Profile {
+pub(crate) fn kubo_profile(version: CidVersion) -> Profile {
     match version {
         CidVersion::V0 => Profile::UNIXFS_V0_2015,
         CidVersion::V1 => Profile::KUBO_V1,
@@ -172,7 +172,7 @@ impl Intake {
         expected: Expected,
     ) -> Result<Late, UploadError> {
         let mut form = form_of(request).await?;
-        let intake = Self::begin(gateway, account, profile(expected.guess)).await?;
+        let intake = Self::begin(gateway, account, kubo_profile(expected.guess)).await?;
         let mut late = LateForm {
             intake,
             expected,
@@ -256,7 +256,7 @@ impl LateForm {
     /// Imports what was held back.
     async fn begin(&mut self, version: CidVersion) -> Result<(), UploadError> {
         self.begun = Some(version);
-        self.intake.profile = profile(version);
+        self.intake.profile = kubo_profile(version);
         for (path, bytes) in std::mem::take(&mut self.held) {
             let root = self.intake.whole(bytes).await?;
             self.intake.keep(&mut self.folder, path, Entry::File(root))?;
@@ -312,7 +312,7 @@ async fn again(
         pin: outcome.pin,
         until,
     });
-    let mut intake = Intake::begin(gateway, account, profile(version)).await?;
+    let mut intake = Intake::begin(gateway, account, kubo_profile(version)).await?;
     let mut folder = Folder::default();
     for (path, file) in files {
         intake.count_entry()?;

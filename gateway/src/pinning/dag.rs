@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use content::{Cid, unixfs::Target};
 use fetch::{FetchError, Fetched};
-use store::{Claim, Outcome};
+use store::Claim;
 
 use super::stored::{Progress, Stored, StoredError};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     upload::{PinRequest, UploadError},
 };
 
+/// Bytes of nodes and directories that any DAG may have beside those of its files.
+const OVERHEAD_BYTES: u64 = 1 << 20;
+
 /// A DAG that is to be pinned.
 pub(crate) struct Dag<'a> {
     pub(crate) account: &'a str,
@@ -20,55 +23,55 @@ pub(crate) struct Dag<'a> {
     /// Where blocks may be had that are not stored here, beside the gateways of the configuration.
     pub(crate) origins: &'a [String],
     pub(crate) name: &'a str,
-    /// The pin that waits for it. Without one it becomes the account's pin of the root, unless there is one.
-    pub(crate) waiting: Option<&'a str>,
+    /// The pin that waits for it.
+    pub(crate) waiting: &'a str,
 }
 
 /// Why a DAG was not pinned.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     /// Trying again makes no sense.
-    #[error("{0}")]
     ForGood(String),
     /// Later it may work.
-    #[error("{0}")]
     ForNow(String),
     /// Nobody wants it any more.
-    #[error("the pin was removed meanwhile")]
     Withdrawn,
 }
 
 impl Dag<'_> {
     /// Pins it once all its blocks are durable here.
-    pub(crate) async fn pin(&self, gateway: &Gateway, progress: Arc<Progress>) -> Result<Outcome, Failure> {
+    pub(crate) async fn pin(&self, gateway: &Gateway, progress: Arc<Progress>) -> Result<(), Failure> {
         let _slot = gateway.uploads.take(self.account)?;
         let upload = gateway.packer.begin().await?;
-        let free_bytes = self.free_bytes(gateway).await?;
-        let mut stored = Stored { gateway: gateway.clone(), upload, free_bytes, progress };
+        let bytes_max = self.bytes_max(gateway).await?;
+        let mut stored = Stored { gateway: gateway.clone(), upload, bytes_max, progress };
         let Fetched { dag_size_bytes, size_bytes, .. } =
             gateway.fetcher.fetch(self.cid, self.origins, &mut stored).await.map_err(failure)?;
         let target = Target { cid: self.cid.clone(), dag_size_bytes };
         let root = Root { target, size_bytes: size_bytes.unwrap_or(dag_size_bytes) };
-        let waiting = self.waiting.map(str::to_string);
-        let claim = if waiting.is_some() { Claim::Waiting } else { Claim::Pin };
-        let pin = PinRequest { waiting, claim, ..root.pin(self.account, self.name, None) };
-        let outcomes = stored.upload.finish(vec![pin]).await?;
-        gateway.known_roots.invalidate(self.cid);
-        outcomes.into_iter().next().unwrap_or(Err(UploadError::TryAgain)).map_err(Failure::from)
+        let waiting = Some(self.waiting.to_string());
+        let pin = PinRequest { waiting, claim: Claim::Waiting, ..root.pin(self.account, self.name, None) };
+        for outcome in gateway.pin(stored.upload, vec![pin]).await? {
+            outcome?;
+        }
+        Ok(())
     }
 
-    /// Bytes that the account may still pin. What it has pinned already costs it nothing.
-    async fn free_bytes(&self, gateway: &Gateway) -> Result<u64, Failure> {
+    /// Bytes of blocks from which on the account could not have it anyway, so that no more need be fetched. The commit at the
+    /// end decides by the bytes of the files, which are fewer: nodes and directories add to them, less than the files
+    /// themselves unless these are tiny.
+    async fn bytes_max(&self, gateway: &Gateway) -> Result<u64, Failure> {
         let unreadable = |error| {
             tracing::warn!(%error, "could not read the account of a pin");
             Failure::from(UploadError::StoreUnavailable)
         };
         if gateway.db.pin(self.account, self.cid).await.map_err(unreadable)?.is_some() {
+            // What the account has pinned already costs it nothing.
             return Ok(u64::MAX);
         }
         let account = gateway.db.account(self.account).await.map_err(unreadable)?;
         let account = account.ok_or(Failure::Withdrawn)?;
-        Ok(account.quota_bytes.saturating_sub(account.used_bytes))
+        let free_bytes = account.quota_bytes.saturating_sub(account.used_bytes);
+        Ok(free_bytes.saturating_mul(2).saturating_add(OVERHEAD_BYTES))
     }
 }
 

@@ -7,10 +7,8 @@ use content::Cid;
 use service::http::error::ApiError;
 use store::WaitingPin;
 
-use crate::{app::Gateway, upload::new_id};
+use crate::{app::Gateway, intake::NAME_MAX, upload::new_id};
 
-/// Length of a pin's name, at most.
-const NAME_MAX: usize = 255;
 /// Length of an origin, at most.
 const ORIGIN_MAX: usize = 1_024;
 /// Entries of a pin's metadata, at most.
@@ -45,7 +43,7 @@ impl Wanted {
 }
 
 /// Whether metadata is within its limits.
-pub(crate) fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), ApiError> {
+fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), ApiError> {
     let bytes: usize = meta.iter().map(|(key, value)| key.len() + value.len()).sum();
     if meta.len() > META_MAX || bytes > META_BYTES_MAX {
         let problem = format!("meta: more than {META_MAX} entries, or {META_BYTES_MAX} bytes");

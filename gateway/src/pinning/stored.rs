@@ -42,8 +42,8 @@ impl Progress {
 pub(super) struct Stored {
     pub(super) gateway: Gateway,
     pub(super) upload: UploadHandle,
-    /// Bytes that the account may still pin.
-    pub(super) free_bytes: u64,
+    /// Bytes of blocks, at most.
+    pub(super) bytes_max: u64,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum StoredError {
 impl Stored {
     /// Gives up as soon as the account could not have it anyway.
     fn count(&self, bytes: u64) -> Result<(), StoredError> {
-        if self.progress.count(bytes) > self.free_bytes {
+        if self.progress.count(bytes) > self.bytes_max {
             return Err(UploadError::QuotaExceeded.into());
         }
         Ok(())

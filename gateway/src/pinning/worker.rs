@@ -96,9 +96,9 @@ impl FetchPins {
             cid: &job.cid,
             origins: &job.origins,
             name: &job.name,
-            waiting: Some(&job.pin),
+            waiting: &job.pin,
         };
-        dag.pin(&self.gateway, progress).await.map(drop)
+        dag.pin(&self.gateway, progress).await
     }
 }
 

@@ -207,13 +207,8 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let account = gateway.keys.account(&headers, Scope::Delete).await?;
     let cid = parse_cid(&cid)?;
-    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    let removed = gateway.db.unpin(&account, &cid, due).await.map_err(store_failed)?;
-    if !removed {
-        return Err(unknown_file(&cid));
-    }
-    gateway.known_roots.invalidate(&cid);
-    Ok(StatusCode::NO_CONTENT)
+    let removed = gateway.unpin(&account, &cid).await.map_err(store_failed)?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_file(&cid)) }
 }
 
 /// A CID in a path.

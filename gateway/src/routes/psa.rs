@@ -87,7 +87,7 @@ async fn replace(
     let pin = request(&gateway, &account, wanted).await?;
     let until = gateway.hold_until();
     if !gateway.db.hold_pin(&account, &old.pin.id, until).await.map_err(store_failed)? {
-        unpin(&gateway, &account, &id).await?;
+        gateway.unpin_one(&account, &id).await.map_err(store_failed)?;
     }
     Ok((StatusCode::ACCEPTED, Json(waiting(&pin, &delegates(&gateway)))))
 }
@@ -99,21 +99,16 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let account = gateway.keys.account(&headers, Scope::Delete).await?;
-    if unpin(&gateway, &account, &id).await? { Ok(StatusCode::ACCEPTED) } else { Err(unknown(&id)) }
+    if gateway.unpin_one(&account, &id).await.map_err(store_failed)? {
+        Ok(StatusCode::ACCEPTED)
+    } else {
+        Err(unknown(&id))
+    }
 }
 
 fn wanted(body: Result<Json<PinBody>, JsonRejection>) -> Result<Wanted, ApiError> {
     let Json(body) = body.map_err(|error| ApiError::bad_request("bad_pin", error.body_text()))?;
     body.wanted()
-}
-
-async fn unpin(gateway: &Gateway, account: &str, id: &str) -> Result<bool, ApiError> {
-    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    let removed = gateway.db.unpin_one(account, id, due).await.map_err(store_failed)?;
-    if let Some(cid) = &removed {
-        gateway.known_roots.invalidate(cid);
-    }
-    Ok(removed.is_some())
 }
 
 async fn find(gateway: &Gateway, account: &str, id: &str) -> Result<PinDetails, ApiError> {

@@ -192,15 +192,23 @@ async fn the_quota_holds_for_what_is_fetched() {
     let file = there.upload("", bytes).await.file();
     let address = serve(&there).await;
     let here = World::with(20, fetching(address.port())).await;
-    let quota = json!({ "quota_bytes": MIB });
-    let path = format!("/v1/admin/accounts/{}/quota", super::world::ACCOUNT);
-    assert!(here.admin(Method::PUT, &path, quota).await.status.is_success());
+    let set_quota = async |bytes: usize| {
+        let path = format!("/v1/admin/accounts/{}/quota", super::world::ACCOUNT);
+        assert!(here.admin(Method::PUT, &path, json!({ "quota_bytes": bytes })).await.status.is_success());
+    };
+    set_quota(MIB).await;
     let pin = here.add_pin(json!({ "cid": file.cid, "origins": [origin(address)] })).await;
     here.fetch_pins().await;
     let status = here.pin_status(&pin).await;
     assert_eq!(status["status"], "failed", "{status}");
     assert!(status["info"]["status_details"].as_str().unwrap().contains("quota"), "{status}");
     assert_eq!(here.used_bytes().await, 0);
+    // Its blocks are a little more than its bytes, which are what counts.
+    set_quota(2 * MIB).await;
+    let pin = here.add_pin(json!({ "cid": file.cid, "origins": [origin(address)] })).await;
+    here.fetch_pins().await;
+    assert_eq!(here.pin_status(&pin).await["status"], "pinned");
+    assert_eq!(here.used_bytes().await, 2 * MIB as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,19 +18,13 @@ pub(super) async fn finish(gateway: &Gateway, upload: TusUpload) -> Result<TusUp
 
 async fn pin(gateway: &Gateway, upload: &TusUpload) -> Result<(), TusError> {
     let Some((root, dag_size_bytes)) = upload.root.clone() else { return Ok(()) };
-    if gateway.blocks.denylist().denied(&root).is_some() {
-        return Err(UploadError::Denied(root).into());
-    }
-    let target = Target { cid: root.clone(), dag_size_bytes };
+    let target = Target { cid: root, dag_size_bytes };
     let name = Metadata::parse(&upload.metadata)?.name().to_string();
     let request = Root { target, size_bytes: upload.offset_bytes }.pin(&upload.account, &name, None);
     let handle = gateway.packer.begin_long(upload.id.clone()).await?;
     handle.rely_on(gateway.db.long_upload_segments(&upload.id).await?).await?;
-    for outcome in handle.finish(vec![request]).await? {
+    for outcome in gateway.pin(handle, vec![request]).await? {
         outcome?;
     }
-    gateway.known_roots.invalidate(&root);
-    metrics::counter!("uploads_total").increment(1);
-    metrics::counter!("uploaded_bytes_total").increment(upload.offset_bytes);
     Ok(())
 }

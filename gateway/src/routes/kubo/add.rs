@@ -8,8 +8,6 @@ use axum::{
 };
 use protocol::time::UnixMillis;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use self::profile::profile;
 use super::{
@@ -23,9 +21,6 @@ use crate::{
     routes::files::refuse_early,
     upload::PinRequest,
 };
-
-/// Lines of progress that wait to be sent, at most. Those that come meanwhile are left out: the next one says more.
-const LINES_WAITING_MAX: usize = 64;
 
 /// `add`. The answer comes when everything is durable, unless `progress` is asked for: then it begins with the first bytes,
 /// and what goes wrong after that can only be said in it.
@@ -90,25 +85,20 @@ impl Adding {
 }
 
 /// Answers while the upload comes in. It has a task of its own: the client may not read before it has sent everything, and
-/// must be heard nevertheless. The task ends with the answer.
+/// must be heard nevertheless.
 async fn follow(mut adding: Adding, request: Request) -> Result<Response, RpcError> {
-    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
-    let told = sender.clone();
-    adding.intake.report(Progress::new(move |name, bytes| {
-        // No room: the client does not read now.
-        let _ = told.try_send(Ok(json!({ "Name": name, "Bytes": bytes })));
-    }));
-    let task = tokio::spawn(async move {
-        let lines = match adding.take(request).await {
-            Ok(lines) => lines.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        };
-        for line in lines {
-            // Nobody reads any more: what was uploaded is pinned nevertheless.
-            let _ = sender.send(line).await;
+    lines_as_they_come(async move |lines| {
+        let told = lines.clone();
+        adding.intake.report(Progress::new(move |name, bytes| {
+            // Those that come while the client does not read are left out: the next one says more.
+            told.send_if_read(json!({ "Name": name, "Bytes": bytes }));
+        }));
+        for line in adding.take(request).await? {
+            lines.send(line).await;
         }
-    });
-    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
+        Ok(())
+    })
+    .await
 }
 
 /// Arguments that would change the outcome and cannot be heeded are refused, not passed over.

@@ -130,13 +130,39 @@ impl IntoResponse for RpcError {
     }
 }
 
+/// Lines that wait to be sent, at most.
+const LINES_WAITING_MAX: usize = 64;
+
+/// Where lines of an answer go. They are gone with whoever waits for them, as is the task that sends them.
+#[derive(Clone)]
+pub(super) struct LineSender(mpsc::Sender<Result<Value, RpcError>>);
+
+impl LineSender {
+    /// Sends a line when there is room for it.
+    pub(super) async fn send(&self, line: Value) {
+        let _ = self.0.send(Ok(line)).await;
+    }
+
+    /// Sends a line if there is room for it.
+    pub(super) fn send_if_read(&self, line: Value) {
+        let _ = self.0.try_send(Ok(line));
+    }
+}
+
 /// Lines that come one after another, from a task that ends when nobody waits for them any more. As long as there is no
 /// line, an error has a status. After that it is a line of its own, and the connection is broken off: clients that do
 /// not know such lines must not take the answer for whole.
-pub(super) async fn lines_as_they_come(
-    mut lines: Lines,
-    task: AbortOnDropHandle<()>,
-) -> Result<Response, RpcError> {
+pub(super) async fn lines_as_they_come<W>(work: impl FnOnce(LineSender) -> W) -> Result<Response, RpcError>
+where
+    W: Future<Output = Result<(), RpcError>> + Send + 'static,
+{
+    let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
+    let work = work(LineSender(sender.clone()));
+    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = work.await {
+            let _ = sender.send(Err(error)).await;
+        }
+    }));
     let first = lines.recv().await.transpose()?;
     let first = stream::iter(first.map(|line| Ok(text(&[line]))));
     let rest = stream::unfold(State::Open(lines, task), async |state| match state {

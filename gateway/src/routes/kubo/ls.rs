@@ -12,11 +12,9 @@ use content::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use retrieval::{ReadError, resolve};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    answer::{RpcError, line, lines_as_they_come},
+    answer::{LineSender, RpcError, line, lines_as_they_come},
     args::{Args, content_path},
     read::{Asked, in_time},
 };
@@ -32,8 +30,6 @@ const LISTED_MAX: usize = 100_000;
 const SHARDS_MAX: usize = 262_144;
 /// Entries looked at at once.
 const LOOKS_MAX: usize = 16;
-/// Lines that wait to be sent, at most.
-const LINES_WAITING_MAX: usize = 64;
 
 /// `ls`: entries sorted by name, in one answer; with `stream` a line for each, in the order of the blocks. The kinds of
 /// entries are told by looking at each, unless `resolve-type` and `size` are false.
@@ -54,15 +50,11 @@ pub(super) async fn ls(
         tops.push(in_time(&gateway, resolve(&gateway.blocks, &cid, &path)).await?.block);
     }
     if args.flag("stream")?.unwrap_or(false) {
-        let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
-        let task = tokio::spawn(async move {
-            if let Err(error) = stream_all(&gateway, tops, look, &sender).await {
-                // Nobody waits for it any more.
-                let _ = sender.send(Err(error)).await;
-            }
-            drop(slot);
-        });
-        return lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await;
+        let all = async move |lines: LineSender| {
+            let _slot = slot;
+            stream_all(&gateway, tops, look, &lines).await
+        };
+        return lines_as_they_come(all).await;
     }
     let mut objects = Vec::new();
     for top in tops {
@@ -87,7 +79,7 @@ async fn stream_all(
     gateway: &Gateway,
     tops: Vec<Block>,
     look: bool,
-    lines: &mpsc::Sender<Result<Value, RpcError>>,
+    lines: &LineSender,
 ) -> Result<(), RpcError> {
     for top in tops {
         let hash = top.cid.as_written().to_string();
@@ -95,8 +87,7 @@ async fn stream_all(
         while let Some(links) = directory.next(gateway).await? {
             for link in shown(gateway, links, look).await? {
                 let object = json!({ "Hash": hash, "Links": [link] });
-                // The task ends with the answer: nobody else reads these.
-                let _ = lines.send(Ok(json!({ "Objects": [object] }))).await;
+                lines.send(json!({ "Objects": [object] })).await;
             }
         }
     }

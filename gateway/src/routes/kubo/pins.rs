@@ -8,8 +8,6 @@ use axum::{
 use content::{Cid, unixfs::profile::Profile};
 use serde_json::{Map, Value, json};
 use store::PinCursor;
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     answer::{RpcError, line, lines, lines_as_they_come},
@@ -22,8 +20,6 @@ use crate::{app::Gateway, auth::Scope, intake::Intake, upload::UploadError};
 pub(super) const PAGE: u32 = 1_000;
 /// Pins in one piece of JSON, at most: a longer list comes in lines.
 const LISTED_MAX: usize = 100_000;
-/// Lines that wait to be sent, at most.
-const LINES_WAITING_MAX: usize = 64;
 
 /// Which pins are listed.
 struct Wanted {
@@ -101,29 +97,20 @@ pub(super) async fn list(
 
 /// All pins, while they are read.
 async fn in_lines(gateway: Gateway, wanted: Wanted) -> Result<Response, RpcError> {
-    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
-    let task = tokio::spawn(async move {
+    lines_as_they_come(async move |lines| {
         let mut cursor = None;
         loop {
-            match wanted.page(&gateway, cursor.as_ref()).await {
-                // The task ends with the answer: nobody else reads these.
-                Ok((page, next)) => {
-                    for pin in page {
-                        let _ = sender.send(Ok(as_line(pin))).await;
-                    }
-                    cursor = next;
-                }
-                Err(error) => {
-                    let _ = sender.send(Err(error)).await;
-                    return;
-                }
+            let (page, next) = wanted.page(&gateway, cursor.as_ref()).await?;
+            for pin in page {
+                lines.send(as_line(pin)).await;
             }
+            cursor = next;
             if cursor.is_none() {
-                return;
+                return Ok(());
             }
         }
-    });
-    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
+    })
+    .await
 }
 
 fn as_line((cid, pin): (String, Value)) -> Value {
@@ -184,7 +171,7 @@ pub(super) async fn update(
     let old = old.ok_or_else(|| RpcError::not_found(format!("{from}: not pinned or pinned indirectly")))?;
     pin_stored(&gateway, &account, to.clone(), &old.name).await?;
     if unpin && from != to {
-        remove_pin(&gateway, &account, &from).await?;
+        gateway.unpin(&account, &from).await?;
     }
     Ok(line(&json!({ "Pins": [from.as_written().to_string(), to.as_written().to_string()] })))
 }
@@ -204,14 +191,6 @@ async fn pin_stored(gateway: &Gateway, account: &str, cid: Cid, name: &str) -> R
     Ok((blocks, bytes))
 }
 
-/// Removes a pin; false when there is none.
-async fn remove_pin(gateway: &Gateway, account: &str, cid: &Cid) -> Result<bool, RpcError> {
-    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    let removed = gateway.db.unpin(account, cid, due).await?;
-    gateway.known_roots.invalidate(cid);
-    Ok(removed)
-}
-
 /// `pin/rm`.
 pub(super) async fn remove(
     State(gateway): State<Gateway>,
@@ -224,7 +203,7 @@ pub(super) async fn remove(
     let mut removed = Vec::new();
     for arg in args.all("arg") {
         let cid = target(&gateway, arg).await?;
-        if !remove_pin(&gateway, &account, &cid).await? {
+        if !gateway.unpin(&account, &cid).await? {
             return Err(RpcError::not_found(format!("{arg}: not pinned or pinned indirectly")));
         }
         removed.push(cid.as_written().to_string());

@@ -7,19 +7,14 @@ use axum::{
 };
 use content::Cid;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    answer::{RpcError, lines_as_they_come},
+    answer::{LineSender, RpcError, lines_as_they_come},
     args::Args,
     pins::PAGE,
     read::Asked,
 };
 use crate::{app::Gateway, auth::Scope, routes::health::health_of};
-
-/// Lines that wait to be sent, at most.
-const LINES_WAITING_MAX: usize = 64;
 
 /// `pin/verify`: which pins have lost so much that some of it cannot be read; with `verbose` the others too. Nothing is
 /// read: it goes by what is known of the nodes that hold its pieces.
@@ -34,22 +29,15 @@ pub(super) async fn verify(
     if verbose && quiet {
         return Err(RpcError::argument("the --verbose and --quiet options can not be used at the same time"));
     }
-    let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
-    let task = tokio::spawn(async move {
-        let verified = verify_all(&gateway, &account, (verbose, quiet), &sender).await;
-        if let Err(error) = verified {
-            // Nobody waits for it any more.
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    lines_as_they_come(receiver, AbortOnDropHandle::new(task)).await
+    lines_as_they_come(async move |lines| verify_all(&gateway, &account, (verbose, quiet), &lines).await)
+        .await
 }
 
 async fn verify_all(
     gateway: &Gateway,
     account: &str,
     (verbose, quiet): (bool, bool),
-    lines: &mpsc::Sender<Result<Value, RpcError>>,
+    lines: &LineSender,
 ) -> Result<(), RpcError> {
     let mut cursor = None;
     loop {
@@ -58,14 +46,14 @@ async fn verify_all(
             let Some(why) = why_unreadable(gateway, &pin.cid).await? else {
                 if verbose {
                     let line = json!({ "Cid": pin.cid.as_written().to_string(), "Ok": true });
-                    let _ = lines.send(Ok(line)).await;
+                    lines.send(line).await;
                 }
                 continue;
             };
             let cid = pin.cid.as_written().to_string();
             let bad: Vec<Value> = why.into_iter().map(|why| json!({ "Cid": cid, "Err": why })).collect();
             let bad = if quiet { Vec::new() } else { bad };
-            let _ = lines.send(Ok(json!({ "Cid": cid, "Ok": false, "BadNodes": bad }))).await;
+            lines.send(json!({ "Cid": cid, "Ok": false, "BadNodes": bad })).await;
         }
         cursor = page.next;
         if cursor.is_none() {

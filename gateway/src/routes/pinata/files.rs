@@ -213,8 +213,6 @@ pub(super) async fn remove(
 
 /// Removes one pin.
 pub(super) async fn unpin(gateway: &Gateway, account: &str, id: &str) -> Result<Json<Value>, ApiError> {
-    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    let removed = gateway.db.unpin_one(account, id, due).await.map_err(store_failed)?;
-    gateway.known_roots.invalidate(&removed.ok_or_else(|| unknown_file(id))?);
-    Ok(Json(json!({ "data": null })))
+    let removed = gateway.unpin_one(account, id).await.map_err(store_failed)?;
+    if removed { Ok(Json(json!({ "data": null }))) } else { Err(unknown_file(id)) }
 }

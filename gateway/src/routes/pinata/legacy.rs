@@ -6,10 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use bytes::Bytes;
-use content::{
-    Cid,
-    unixfs::profile::{CidVersion, Profile},
-};
+use content::{Cid, unixfs::profile::CidVersion};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
@@ -24,7 +21,7 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
-    intake::{Expected, Fields, Intake, Said, pin_name},
+    intake::{Expected, Fields, Intake, Said, kubo_profile, pin_name},
     routes::{files::parse_cid, refusals::store_failed, time_text::rfc3339_micros},
     upload::UploadError,
 };
@@ -114,10 +111,7 @@ pub(super) async fn pin_json(
             options = parse::<Option<Options>>("pinataOptions", text.as_bytes())?.unwrap_or_default();
         }
     }
-    let profile = match options.version()?.unwrap_or(CidVersion::V0) {
-        CidVersion::V0 => Profile::UNIXFS_V0_2015,
-        CidVersion::V1 => Profile::KUBO_V1,
-    };
+    let profile = kubo_profile(options.version()?.unwrap_or(CidVersion::V0));
     let wanted = wanted(&gateway, metadata, options)?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let bytes = Bytes::copy_from_slice(content.unwrap_or(&text).as_bytes());
@@ -153,12 +147,8 @@ pub(super) async fn unpin(
 ) -> Result<&'static str, ApiError> {
     let account = gateway.keys.account(&headers, Scope::Delete).await?;
     let cid = parse_cid(&cid)?;
-    let due = gateway.clock.now() + gateway.config.uploads.orphan_delay;
-    if !gateway.db.unpin(&account, &cid, due).await.map_err(store_failed)? {
-        return Err(not_pinned(&cid));
-    }
-    gateway.known_roots.invalidate(&cid);
-    Ok("OK")
+    let removed = gateway.unpin(&account, &cid).await.map_err(store_failed)?;
+    if removed { Ok("OK") } else { Err(not_pinned(&cid)) }
 }
 
 /// Reason and status as Pinata has them.
