@@ -11,6 +11,7 @@ mod locate;
 mod nodes;
 mod pinning;
 mod pins;
+mod quota;
 mod routes;
 mod routing;
 #[cfg(test)]
