@@ -301,7 +301,7 @@ impl Intake {
             pin.beside = self.beside.as_ref().map(|beside| {
                 let name =
                     [pin.account.as_bytes(), &[0], pin.root.as_bytes(), beside.digest.as_bytes()].concat();
-                Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
+                Beside::new(blake3::hash(&name).to_hex(), beside.bytes)
             });
         }
         self.gateway.pin(self.upload, pins).await
