@@ -3,14 +3,13 @@
 use std::io::{Cursor, Write as _};
 
 use axum::http::Method;
-use bytes::Bytes;
-use content::unixfs::{file::import_bytes, profile::Profile, tree::TreeBuilder};
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::world::{ACCOUNT, World, patterned};
-
-const PROFILE: Profile = Profile::UNIXFS_V1_2025;
+use super::{
+    archives::tree,
+    world::{ACCOUNT, World, patterned},
+};
 
 /// An archive in the making.
 struct Zip(ZipWriter<Cursor<Vec<u8>>>);
@@ -46,20 +45,6 @@ impl Zip {
     fn finish(self) -> Vec<u8> {
         self.0.finish().unwrap().into_inner()
     }
-}
-
-fn tree(files: &[(&str, &[u8])], directories: &[&str], links: &[(&str, &str)]) -> String {
-    let mut tree = TreeBuilder::new(PROFILE);
-    for (path, bytes) in files {
-        tree.add(path, import_bytes(PROFILE, &Bytes::copy_from_slice(bytes)).target()).unwrap();
-    }
-    for path in directories {
-        tree.add_directory(path).unwrap();
-    }
-    for (path, target) in links {
-        tree.add_symlink(path, target).unwrap();
-    }
-    tree.finish().unwrap().root.cid.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
