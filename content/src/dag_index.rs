@@ -28,6 +28,11 @@ pub struct DagLimits {
     pub links_max: u32,
 }
 
+/// What a block has around its content, at most: type, lengths, the bits of a shard.
+const FRAME_BYTES: u64 = 1_024;
+/// What a link takes in a block, at most: a name of 255 bytes, a CID, lengths.
+const LINK_BYTES: u64 = 512;
+
 /// Why a block cannot be taken in. The index is of no use after that: links may be missing in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DagError {
@@ -245,18 +250,36 @@ impl DagIndex {
         }
     }
 
-    /// Whether no file under `root` says that it is shorter than its parts are. Blocks may say what they like of their
-    /// own lengths: who charges for bytes asks this before believing [`DagIndex::size_bytes`].
+    /// Bytes that whoever has all under `root` kept is charged: those of [`DagIndex::size_bytes`], and those that are no part of
+    /// a file: blocks of other kinds, and what blocks have beside what they say that they hold. `None` when the root is no
+    /// `UnixFS`, or its files say that they are shorter than their parts, or have parts that are none: blocks may say what
+    /// they like of their own lengths.
     #[must_use]
-    pub fn sizes_add_up(&self, root: DagRoot) -> bool {
-        let file_bytes = |id: &u32| match self.nodes.get(*id) {
-            node if node.content == Content::File => node.size_bytes,
-            _ => 0,
+    pub fn charged_bytes(&self, root: DagRoot) -> Option<u64> {
+        let mut bytes = self.size_bytes(root)?;
+        for id in self.walk(root) {
+            bytes = bytes.saturating_add(self.unclaimed_bytes(id)?);
+        }
+        Some(bytes)
+    }
+
+    /// Bytes of a block that are neither content nor links. `None` when it lies.
+    fn unclaimed_bytes(&self, id: u32) -> Option<u64> {
+        let (node, links) = (self.nodes.get(id), self.links_of(id));
+        let claimed = match node.content {
+            Content::Missing | Content::Other => return Some(u64::from(node.block_bytes)),
+            Content::Directory => 0,
+            Content::File => {
+                let mut own_bytes = node.size_bytes;
+                for part in links.iter().map(|part| self.nodes.get(*part)) {
+                    let is_part = matches!(part.content, Content::File | Content::Missing);
+                    own_bytes = own_bytes.checked_sub(part.size_bytes).filter(|_| is_part)?;
+                }
+                own_bytes
+            }
         };
-        self.walk(root).filter(|id| self.nodes.get(*id).content == Content::File).all(|id| {
-            let parts = self.links_of(id).iter().map(file_bytes).fold(0_u64, u64::saturating_add);
-            parts <= self.nodes.get(id).size_bytes
-        })
+        let framing = FRAME_BYTES + LINK_BYTES * links.len() as u64;
+        Some(u64::from(node.block_bytes).saturating_sub(claimed.saturating_add(framing)))
     }
 
     /// Each node under `root` once.

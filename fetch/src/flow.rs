@@ -170,7 +170,7 @@ impl<'a, S: Sink> Run<'a, S> {
             blocks: self.blocks,
             bytes: self.bytes,
             dag_size_bytes: self.index.dag_size_bytes(self.root),
-            size_bytes: self.index.size_bytes(self.root).filter(|_| self.index.sizes_add_up(self.root)),
+            size_bytes: self.index.charged_bytes(self.root),
         })
     }
 

@@ -46,6 +46,11 @@ fn size(index: &mut DagIndex, root: &Cid) -> Option<u64> {
     index.size_bytes(root)
 }
 
+fn charged(index: &mut DagIndex, root: &Cid) -> Option<u64> {
+    let root = index.root(root).unwrap();
+    index.charged_bytes(root)
+}
+
 /// A node with these links. Its own bytes are of no `UnixFS` unless `data` is.
 fn node(links: &[Cid], data: &[u8]) -> Block {
     let link = |cid: &Cid| Link { cid: cid.clone(), name: None, tsize: None };
@@ -103,6 +108,7 @@ fn sizes_are_those_of_the_tree() {
         blocks.extend(done.blocks);
         let mut found = index(&blocks);
         assert_eq!(size(&mut found, &done.root.cid), Some(3 * (0..40).sum::<u64>()));
+        assert_eq!(charged(&mut found, &done.root.cid), Some(3 * (0..40).sum::<u64>()));
         let distinct: BTreeMap<_, _> = blocks.iter().map(|block| (&block.cid, block.bytes.len())).collect();
         assert_eq!(dag_size(&mut found, &done.root.cid), distinct.values().sum::<usize>() as u64);
         assert_eq!(missing(&mut found, &done.root.cid), BTreeSet::new());
@@ -185,6 +191,30 @@ fn what_is_missing_can_be_gone_through_while_more_is_named() {
     assert_eq!(met, order.map(|block| block.cid.clone()));
     let left: Vec<_> = found.missing_from(0).map(|(_, cid)| cid.clone()).collect();
     assert_eq!(left, [0, 1, 2, 3].map(|i: usize| leaves[i].cid.clone()), "what came is not among them");
+}
+
+/// Whatever was no file cost nothing below a directory.
+#[test]
+fn whatever_is_no_file_is_charged_by_its_bytes() {
+    let of = |kind| Data::new(kind).encode();
+    let directory = of(DataType::Directory);
+    let content = raw("ten bytes!");
+    let value = Bytes::from([&[0x59, 0x27, 0x10][..], &[7; 10_000]].concat());
+    let other = Block::of(Codec::DagCbor, HashFn::Sha2_256, value);
+    let text = "x".repeat(50_000);
+    let link = Data { data: Some(text.as_bytes()), ..Data::new(DataType::Symlink) }.encode();
+    let link = node(&[], &link);
+    let low = node(&[content.cid.clone(), other.cid.clone(), link.cid.clone()], &directory);
+    let top = node(&[low.cid.clone(), content.cid.clone(), other.cid.clone()], &directory);
+    // A file whose part is a directory.
+    let shell = Data { filesize: Some(0), blocksizes: vec![0], ..Data::new(DataType::File) }.encode();
+    let shell = node(std::slice::from_ref(&low.cid), &shell);
+    let mut found = index(&[content, other.clone(), link, low, top.clone(), shell.clone()]);
+    assert_eq!(size(&mut found, &top.cid), Some(20));
+    let more = charged(&mut found, &top.cid).unwrap() - 20 - 10_003;
+    assert!((48_000..51_000).contains(&more), "the link, but for what a node may have around it: {more}");
+    assert_eq!(charged(&mut found, &shell.cid), None);
+    assert_eq!(charged(&mut found, &other.cid), None, "no root of files");
 }
 
 #[test]

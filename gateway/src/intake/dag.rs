@@ -156,11 +156,10 @@ impl Index {
         }
     }
 
-    /// What a complete root is. What it says of its size is believed as far as its parts agree.
+    /// What a complete root is. What it says of its size is believed as far as its blocks agree.
     fn root(&self, cid: Cid, top: DagRoot) -> Root {
         let dag_size_bytes = self.dag.dag_size_bytes(top);
-        let claimed = self.dag.size_bytes(top).filter(|_| self.dag.sizes_add_up(top));
-        let size_bytes = claimed.unwrap_or(dag_size_bytes);
+        let size_bytes = self.dag.charged_bytes(top).unwrap_or(dag_size_bytes);
         Root { target: Target { cid, dag_size_bytes }, size_bytes }
     }
 }

@@ -202,6 +202,15 @@ async fn nobody_stores_for_less_than_it_takes() {
     assert!(uploaded.size_bytes > MIB as u64, "{uploaded:?}");
     let uploaded = world.upload("?unpack=car", one(&honest.cid, &blocks[..2])).await.file();
     assert_eq!(uploaded.size_bytes, 2 * MIB as u64, "as the same file by another way");
+    // A directory of what is no file.
+    let value = [&[0x5a, 0, 0xf, 0x42, 0x40][..], &vec![7; 1_000_000]].concat();
+    let value = Block::of(Codec::DagCbor, HashFn::Sha2_256, value.into());
+    let data = Data::new(DataType::Directory).encode();
+    let link = Link { cid: value.cid.clone(), name: Some("a"), tsize: None };
+    let folder = Node { links: vec![link], data: Some(&data) }.encode();
+    let folder = Block::of(Codec::DagPb, HashFn::Sha2_256, Bytes::from(folder));
+    let uploaded = world.upload("?unpack=car", one(&folder.cid, &[folder.clone(), value])).await.file();
+    assert_eq!(uploaded.size_bytes, 1_000_005);
 }
 
 #[tokio::test(flavor = "multi_thread")]
