@@ -97,7 +97,8 @@ pub struct UploadMetadata {
 /// What an upload becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Claim {
-    /// A pin of the root, unless the account has one: then that one serves. A new pin takes the place of a hold of the root.
+    /// A pin of the root, unless the account has one: then that one serves. A new pin takes the place of a hold of the root
+    /// that ends before it does.
     #[default]
     Pin,
     /// A pin of its own, whatever pins of the root the account has.
@@ -116,11 +117,13 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// Begins the ids of rows in `pins` that are of this kind.
+    pub(crate) const PREFIX: &str = "beside-";
+
     /// So many bytes under a name that the same blocks of the same account always have, and others never: they are charged
     /// once.
     pub fn new(name: impl std::fmt::Display, bytes: u64) -> Self {
-        // `lock_known` tells them from other holds by it.
-        Self { id: format!("beside-{name}"), bytes }
+        Self { id: format!("{}{name}", Self::PREFIX), bytes }
     }
 }
 
@@ -139,6 +142,8 @@ pub struct Outcome {
     pub charged_bytes: u64,
     /// The account's hold whose place the pin took, and what it counted: that was given back.
     pub instead_of: Option<(String, u64)>,
+    /// Whether something is kept beside the root that would have ended by itself: it stays as long as this does.
+    pub keeps_beside: bool,
     /// Whether what is kept beside the root was charged now.
     pub has_beside: bool,
 }

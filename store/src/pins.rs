@@ -301,6 +301,15 @@ impl Db {
         })
     }
 
+    /// Bytes that an account is charged for a root without having it pinned.
+    pub async fn held_bytes(&self, account: &str, cid: &Cid) -> Result<u64, StoreError> {
+        const SQL: &str = "SELECT size_bytes FROM pins WHERE account_id = $1 AND cid = $2 AND state = 'held'";
+        let rows: Vec<(i64,)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(account).bind(cid.to_string()).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(|(bytes,)| size("pin size", bytes)).sum()
+    }
+
     /// Pins whose time is over, at most `limit`: (account, id), for [`Db::expire_pin`].
     pub async fn expired_pins(
         &self,

@@ -70,7 +70,10 @@ impl Dag<'_> {
         }
         let account = gateway.db.account(self.account).await.map_err(unreadable)?;
         let account = account.ok_or(Failure::Withdrawn)?;
-        let free_bytes = account.quota_bytes.saturating_sub(account.used_bytes);
+        // A hold of it makes room for the pin.
+        let held_bytes = gateway.db.held_bytes(self.account, self.cid).await.map_err(unreadable)?;
+        let quota_bytes = account.quota_bytes.saturating_add(held_bytes);
+        let free_bytes = quota_bytes.saturating_sub(account.used_bytes);
         Ok(free_bytes.saturating_mul(2).saturating_add(OVERHEAD_BYTES))
     }
 }

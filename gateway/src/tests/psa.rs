@@ -256,6 +256,23 @@ async fn a_pin_is_replaced_and_what_both_share_stays() {
     assert_eq!(missing.error(), (404, "unknown_pin".into()));
 }
 
+/// What was held for it counted against the room that it needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_takes_most_of_the_quota_can_be_renamed() {
+    let world = World::new().await;
+    let file = world.upload("", patterned(1, 2 * MIB)).await.file();
+    let path = format!("/v1/admin/accounts/{}/quota", super::world::ACCOUNT);
+    let quota = json!({ "quota_bytes": 2 * MIB + MIB / 4 });
+    assert!(world.admin(Method::PUT, &path, quota).await.status.is_success());
+    let old = world.pins(Method::GET, "", Value::Null).await.json();
+    let old = old["results"][0]["requestid"].as_str().unwrap().to_string();
+    let new = world.pins(Method::POST, &format!("/{old}"), json!({ "cid": file.cid, "name": "new" })).await;
+    world.fetch_pins().await;
+    let status = world.pin_status(&new.json()).await;
+    assert_eq!((&status["status"], &status["pin"]["name"]), (&json!("pinned"), &json!("new")), "{status}");
+    assert_eq!(world.used_bytes().await, 2 * MIB as u64);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_asked_for_in_both_spellings() {
     let world = World::new().await;

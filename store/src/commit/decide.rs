@@ -28,12 +28,14 @@ impl<'a> Draft<'a> {
 /// An account as far as a commit cares.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AccountState {
-    /// Bytes that it may still pin.
-    pub(super) free_bytes: u64,
+    /// Bytes that it may still pin; less than none when its quota was lowered.
+    pub(super) free_bytes: i128,
     /// Roots of this commit that it has pinned, each with its newest pin and the bytes that it counts.
     pub(super) pins: HashMap<String, (String, u64)>,
-    /// Roots of this commit that it holds, each with the newest hold.
-    pub(super) holds: HashMap<String, (String, u64)>,
+    /// Roots of this commit that it holds, each with the newest hold, what that counts and when it ends.
+    pub(super) holds: HashMap<String, (String, u64, UnixMillis)>,
+    /// Roots of this commit beside which something is kept that ends by itself.
+    pub(super) fading: HashSet<String>,
 }
 
 /// What was read of the rows that decide, all of them locked.
@@ -63,6 +65,7 @@ pub(super) fn decide(drafts: &[Draft<'_>], mut known: Known, now: UnixMicros) ->
             size_bytes: 0,
             charged_bytes: 0,
             instead_of: None,
+            keeps_beside: false,
             has_beside: false,
         });
         created.0 += i64::from(outcome.committed == Committed::Created);
@@ -85,7 +88,10 @@ fn judge(draft: &Draft<'_>, known: &mut Known, created: UnixMicros) -> Result<Ou
     let pinned = account.pins.get(&draft.root).cloned();
     let old = match upload.claim {
         Claim::Pin => pinned.clone(),
-        Claim::Hold => pinned.clone().or_else(|| account.holds.get(&draft.root).cloned()),
+        Claim::Hold => {
+            let held = account.holds.get(&draft.root);
+            pinned.clone().or_else(|| held.map(|(hold, bytes, _)| (hold.clone(), *bytes)))
+        }
         Claim::Another | Claim::Waiting => None,
     };
     let committed = if old.is_some() { Committed::AlreadyPinned } else { Committed::Created };
@@ -96,23 +102,33 @@ fn judge(draft: &Draft<'_>, known: &mut Known, created: UnixMicros) -> Result<Ou
     let beside = upload.beside.as_ref().filter(|beside| !known.beside.contains(&beside.id));
     let own_bytes = if pinned.is_some() || old.is_some() { 0 } else { size_bytes };
     let charged_bytes = own_bytes.saturating_add(beside.map_or(0, |beside| beside.bytes));
-    let is_new_pin = old.is_none() && upload.claim != Claim::Hold;
-    let instead_of = account.holds.get(&draft.root).filter(|_| is_new_pin).cloned();
-    let free_bytes = account.free_bytes.saturating_add(instead_of.as_ref().map_or(0, |(_, bytes)| *bytes));
-    account.free_bytes = free_bytes.checked_sub(charged_bytes).ok_or(Committed::QuotaExceeded)?;
+    // What is held until then is not to go before.
+    let outlasts = |ends: &UnixMillis| upload.expires.is_none_or(|expires| expires >= *ends);
+    let is_pin = upload.claim != Claim::Hold;
+    let hold = account.holds.get(&draft.root).filter(|(.., ends)| is_pin && old.is_none() && outlasts(ends));
+    let instead_of = hold.map(|(hold, bytes, _)| (hold.clone(), *bytes));
+    let given_back = instead_of.as_ref().map_or(0, |(_, bytes)| *bytes);
+    let net_bytes = i128::from(charged_bytes) - i128::from(given_back);
+    if net_bytes > 0 && net_bytes > account.free_bytes {
+        return Err(Committed::QuotaExceeded);
+    }
+    account.free_bytes -= net_bytes;
 
     if instead_of.is_some() {
         account.holds.remove(&draft.root);
     }
-    let kind = if upload.claim == Claim::Hold { &mut account.holds } else { &mut account.pins };
-    if old.is_none() {
-        kind.insert(draft.root.clone(), (pin.clone(), size_bytes));
+    if old.is_none() && is_pin {
+        account.pins.insert(draft.root.clone(), (pin.clone(), size_bytes));
+    } else if old.is_none() {
+        let ends = upload.expires.unwrap_or(UnixMillis(i64::MAX));
+        account.holds.insert(draft.root.clone(), (pin.clone(), size_bytes, ends));
     }
+    let keeps_beside = account.fading.contains(&draft.root);
     // It is one only once.
     known.waiting.remove(&upload.pin);
     known.beside.extend(beside.map(|beside| beside.id.clone()));
     let has_beside = beside.is_some();
-    Ok(Outcome { committed, pin, created, size_bytes, charged_bytes, instead_of, has_beside })
+    Ok(Outcome { committed, pin, created, size_bytes, charged_bytes, instead_of, keeps_beside, has_beside })
 }
 
 /// The uploads whose pins stand.

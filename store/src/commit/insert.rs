@@ -115,6 +115,18 @@ macro_rules! insert_pins {
                 query.build().execute(&mut *$tx).await?;
             }
         }
+        // Without an end it goes with the last pin.
+        const STAY: &str = "UPDATE pins SET expires_ms = $3 WHERE account_id = $1 AND cid = $2 AND state = 'held' \
+             AND id LIKE 'beside-%' AND ($3 IS NULL OR expires_ms < $3)";
+        for (draft, _) in $drafts.iter().zip(&$outcomes).filter(|(_, outcome)| outcome.keeps_beside) {
+            let until = draft.upload.expires.filter(|_| draft.upload.claim == Claim::Hold);
+            sqlx::query(STAY)
+                .bind(&draft.upload.account)
+                .bind(&draft.root)
+                .bind(until.map(|until| until.0))
+                .execute(&mut *$tx)
+                .await?;
+        }
         let mut charges: BTreeMap<&str, i64> = BTreeMap::new();
         for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
             let given_back = outcome.instead_of.as_ref().map_or(0, |(_, bytes)| *bytes);

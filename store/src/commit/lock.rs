@@ -14,7 +14,7 @@ macro_rules! lock_known {
             query.push(" ORDER BY id").push($db.for_update());
             let rows: Vec<(String, i64, i64)> = query.build_query_as().fetch_all(&mut *$tx).await?;
             for (id, quota, used) in rows {
-                let free_bytes = u64::try_from(quota.saturating_sub(used)).unwrap_or(0);
+                let free_bytes = i128::from(quota) - i128::from(used);
                 known.accounts.insert(id, AccountState { free_bytes, ..AccountState::default() });
             }
         }
@@ -61,20 +61,24 @@ macro_rules! lock_known {
             $drafts.iter().filter(|draft| old_roots.contains(&draft.root)).collect();
         for part in runs(&pinned) {
             let mut query = QueryBuilder::new(
-                "SELECT account_id, cid, id, state, size_bytes FROM pins \
-                 WHERE state IN ('pinned', 'held') AND id NOT LIKE 'beside-%' AND (account_id, cid) IN (",
+                "SELECT account_id, cid, id, state, size_bytes, expires_ms FROM pins \
+                 WHERE state IN ('pinned', 'held') AND (account_id, cid) IN (",
             );
             query.push_values(part, |mut row, draft| {
                 row.push_bind(draft.upload.account.clone()).push_bind(draft.root.clone());
             });
             query.push(") ORDER BY created_us, id");
-            let rows: Vec<(String, String, String, String, i64)> =
+            let rows: Vec<(String, String, String, String, i64, Option<i64>)> =
                 query.build_query_as().fetch_all(&mut *$tx).await?;
-            for (account, root, pin, state, size_bytes) in rows {
-                if let Some(account) = known.accounts.get_mut(&account) {
-                    let held = state == PinState::Held.as_str();
-                    let kind = if held { &mut account.holds } else { &mut account.pins };
-                    kind.insert(root, (pin, size("pin size", size_bytes)?));
+            for (account, root, pin, state, size_bytes, expires) in rows {
+                let Some(account) = known.accounts.get_mut(&account) else { continue };
+                let (bytes, ends) = (size("pin size", size_bytes)?, UnixMillis(expires.unwrap_or(i64::MAX)));
+                if state != PinState::Held.as_str() {
+                    account.pins.insert(root, (pin, bytes));
+                } else if !pin.starts_with(Beside::PREFIX) {
+                    account.holds.insert(root, (pin, bytes, ends));
+                } else if expires.is_some() {
+                    account.fading.insert(root);
                 }
             }
         }

@@ -18,6 +18,9 @@ both_engines!(
     holds_are_charged_apart_and_end,
     a_hold_is_served_by_what_is_there,
     a_pin_takes_the_place_of_a_hold,
+    a_hold_outlasts_a_pin_that_ends_before_it,
+    what_is_beside_a_root_is_charged_as_long_as_it_stays,
+    nothing_is_free_while_the_quota_is_exceeded,
     blocks_beside_a_pinned_root_are_charged,
     further_pins_cost_nothing_until_the_last_goes,
     what_waits_is_pinned_when_it_is_stored,
@@ -83,6 +86,48 @@ async fn a_pin_takes_the_place_of_a_hold(db: Db) {
     assert_eq!(state(&db, 1).await, Some(SegmentState::Live));
     assert!(db.unpin("a", &cid(1), later(1)).await.expect("unpin"));
     assert_eq!((used(&db, "a").await, state(&db, 1).await), (0, Some(SegmentState::Orphaned)));
+    assert_whole(&db).await;
+}
+
+/// The pin took its place, and what was to be held for a day went after minutes.
+async fn a_hold_outlasts_a_pin_that_ends_before_it(db: Db) {
+    account(&db, "a", 200).await;
+    commit(&db, &[segment(1)], &[hold("a", 1, 60, &[1])]).await;
+    let short = UploadMetadata { expires: Some(later(10)), ..repeated("a", 1, 60, &[1]) };
+    assert_eq!(commit(&db, &[], std::slice::from_ref(&short)).await, [Committed::Created]);
+    assert!(db.expire_pin("a", &short.pin, later(10), later(11)).await.expect("expire"));
+    assert_eq!((used(&db, "a").await, state(&db, 1).await), (60, Some(SegmentState::Live)));
+    let long = UploadMetadata { expires: Some(later(24 * 60)), ..repeated("a", 1, 60, &[1]) };
+    assert_eq!(commit(&db, &[], &[long]).await, [Committed::Created]);
+    assert_eq!(used(&db, "a").await, 60);
+    assert_whole(&db).await;
+}
+
+/// Its own end came, and it was no longer charged, while the root's segments stayed.
+async fn what_is_beside_a_root_is_charged_as_long_as_it_stays(db: Db) {
+    account(&db, "a", 100).await;
+    let with = |upload: UploadMetadata| UploadMetadata { beside: Some(Beside::new("x", 30)), ..upload };
+    commit(&db, &[segment(1)], &[with(hold("a", 1, 10, &[1]))]).await;
+    let longer = UploadMetadata { expires: Some(later(48 * 60)), ..hold("a", 1, 10, &[1]) };
+    assert_eq!(commit(&db, &[], &[longer]).await, [Committed::AlreadyPinned]);
+    assert_eq!(db.expired_pins(later(47 * 60), 9).await.expect("expired"), []);
+    assert_eq!(commit(&db, &[], &[repeated("a", 1, 10, &[1])]).await, [Committed::Created]);
+    assert_eq!(used(&db, "a").await, 40);
+    assert_eq!(db.expired_pins(later(99 * 60), 9).await.expect("expired"), [], "it stays with the pin");
+    assert_whole(&db).await;
+    assert!(db.unpin("a", &cid(1), later(1)).await.expect("unpin"));
+    assert_eq!((used(&db, "a").await, state(&db, 1).await), (0, Some(SegmentState::Orphaned)));
+    assert_whole(&db).await;
+}
+
+async fn nothing_is_free_while_the_quota_is_exceeded(db: Db) {
+    account(&db, "a", 200).await;
+    commit(&db, &[segment(1), segment(2)], &[hold("a", 1, 60, &[1]), upload("a", 2, 90, &[2])]).await;
+    assert!(db.set_quota("a", 100).await.expect("quota"));
+    // What a hold gives back is owed first; the pin itself needs no room.
+    let uploads = [repeated("a", 1, 10, &[1]), upload("a", 3, 1, &[1])];
+    assert_eq!(commit(&db, &[], &uploads).await, [Committed::Created, Committed::QuotaExceeded]);
+    assert_eq!(used(&db, "a").await, 100);
     assert_whole(&db).await;
 }
 
