@@ -91,6 +91,8 @@ pub struct UploadsConfig {
     pub spool_dir: Option<PathBuf>,
     /// Bytes of all of them together, at most.
     pub spool_bytes: u64,
+    /// How many of them are unpacked at once, at most.
+    pub unpackers_max: usize,
     /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
     /// 160 bytes of memory, and a long name several times that.
     pub dag_nodes_max: u32,
@@ -264,6 +266,7 @@ impl Default for UploadsConfig {
             files_max: 200_000,
             spool_dir: None,
             spool_bytes: 16 << 30,
+            unpackers_max: 8,
             dag_nodes_max: 1_000_000,
             blocks_remembered: 2_048,
             segment_bytes: 16 << 20,
@@ -351,6 +354,7 @@ impl Validate for Config {
             uploads.uploads_max > 0 && uploads.account_uploads_max > 0 && uploads.queue_max > 0,
             "uploads: uploads_max, account_uploads_max and queue_max must not be 0",
         );
+        check((1..=64).contains(&uploads.unpackers_max), "uploads.unpackers_max: must be in 1..=64");
         check(uploads.spool_bytes >= 1 << 20, "uploads.spool_bytes: must be at least 1 MiB");
         check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");

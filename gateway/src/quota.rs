@@ -2,6 +2,10 @@
 
 use crate::{app::Gateway, upload::UploadError};
 
+/// So much over the quota is left for the end to decide: forms and archives are a little longer than their files, what the
+/// account has already costs it nothing, and small uploads are not worth a query.
+const SLACK_BYTES: u64 = 1 << 20;
+
 impl Gateway {
     /// Refuses so many further bytes of an account when they are more than one upload may have, or than its quota allows.
     pub(crate) async fn refuse_length(&self, account: &str, bytes: u64) -> Result<(), UploadError> {
@@ -9,6 +13,7 @@ impl Gateway {
         if bytes > size_max {
             return Err(UploadError::BodyTooLarge(size_max));
         }
+        let Some(bytes) = bytes.checked_sub(SLACK_BYTES) else { return Ok(()) };
         let Ok(Some(known)) = self.db.account(account).await else { return Ok(()) };
         let is_over = known.used_bytes.saturating_add(bytes) > known.quota_bytes;
         if is_over { Err(UploadError::QuotaExceeded) } else { Ok(()) }

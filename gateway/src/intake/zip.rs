@@ -18,12 +18,12 @@ use self::{
 use super::{
     Entry, Folder, Intake, Pace, Shape, Source, Uploaded,
     folder::{clean, is_hidden},
-    spool::{Spooled, spool_failed},
+    spool::spool_failed,
 };
 use crate::upload::UploadError;
 
 /// Chunks that are unpacked ahead.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 /// Folder in which macOS keeps what is no content.
 const MACOS_EXTRAS: &str = "__MACOSX";
 
@@ -66,16 +66,18 @@ impl Intake {
     /// The directory of all entries. A folder that holds everything gives the upload its name and is not wrapped in another
     /// one, unless that is asked for.
     pub(super) async fn zip(&mut self, body: Body, shape: &Shape) -> Result<Uploaded, UploadError> {
-        let Spooled { file, bytes, room: _room } = self.spool(body).await?;
+        let spooled = self.spool(body).await?;
+        let _place = self.gateway.spool.unpacker().await?;
         let keep_hidden = shape.hidden.unwrap_or(false);
+        let (archive, files_max) = (spooled.0.clone(), self.gateway.config.uploads.files_max);
         let opened = tokio::task::spawn_blocking(move || {
-            let directory = Directory::open(file, bytes)?;
-            let totals = totals(&directory, bytes, |path| is_kept(path, keep_hidden))?;
+            let directory = Directory::open(archive)?;
+            let totals = totals(&directory, files_max, |path| is_kept(path, keep_hidden))?;
             Ok((directory, totals))
         });
         let (directory, Totals { entries, bytes, left_out }) = ended(opened.await)?;
-        if entries > self.gateway.config.uploads.files_max {
-            return Err(UploadError::TooManyFiles(self.gateway.config.uploads.files_max));
+        if entries > files_max {
+            return Err(UploadError::TooManyFiles(files_max));
         }
         self.gateway.refuse_length(&self.account, bytes).await?;
         // From here on what is unpacked counts, not what came.

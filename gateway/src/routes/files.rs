@@ -134,18 +134,8 @@ pub(super) async fn refuse_early(
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = announced else { return Ok(()) };
-    if length > gateway.config.uploads.size_max {
-        return Err(UploadError::BodyTooLarge(gateway.config.uploads.size_max).into());
-    }
-    // Small uploads are not worth a query; form fields make a body a little longer than its files.
-    match length.checked_sub(QUOTA_CHECK_BYTES) {
-        Some(length) => Ok(gateway.refuse_length(account, length).await?),
-        None => Ok(()),
-    }
+    Ok(gateway.refuse_length(account, length).await?)
 }
-
-/// Bodies shorter than this are checked against the quota only at the end.
-const QUOTA_CHECK_BYTES: u64 = 1 << 20;
 
 /// Length of a pin's id in a cursor, at most.
 const CURSOR_ID_MAX: usize = 256;

@@ -8,7 +8,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     archives::tree,
-    world::{ACCOUNT, World, patterned},
+    world::{ACCOUNT, World, patterned, until},
 };
 
 /// An archive in the making.
@@ -116,13 +116,20 @@ async fn zips_that_make_no_sense() {
 async fn a_zip_over_the_quota_is_refused_before_it_is_unpacked() {
     let world = World::new().await;
     let path = format!("/v1/admin/accounts/{ACCOUNT}/quota");
-    assert!(world.admin(Method::PUT, &path, json!({ "quota_bytes": 1_000_000 })).await.status.is_success());
+    assert!(world.admin(Method::PUT, &path, json!({ "quota_bytes": 3_000_000 })).await.status.is_success());
     // What comes first would be stored already if it had been unpacked.
-    let zip = Zip::new().stored("a", &patterned(1, 900_000)).file("b", &vec![0; 200_000]).finish();
+    let zip = Zip::new().stored("a", &patterned(1, 2_900_000)).file("b", &vec![0; 2_000_000]).finish();
     assert_eq!(world.upload("?unpack=zip", zip).await.error(), (403, "quota_exceeded".into()));
-    let zip = Zip::new().stored("a", &patterned(1, 900_000)).file("b", &vec![0; 100_000]).finish();
+    let zip = Zip::new().stored("a", &patterned(1, 2_900_000)).file("b", &vec![0; 100_000]).finish();
     world.upload("?unpack=zip", zip).await.file();
-    assert_eq!(world.used_bytes().await, 1_000_000);
+    assert_eq!(world.used_bytes().await, 3_000_000);
+    // What the account has already costs nothing more.
+    let again = Zip::new().stored("a", b"again").finish();
+    assert_eq!(
+        world.upload("?unpack=zip", again).await.error(),
+        (403, "quota_exceeded".into()),
+        "by the end"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +141,11 @@ async fn the_spool_has_an_end_and_is_given_back() {
         let zip = Zip::new().stored("a", &patterned(round, 1_500_000)).finish();
         world.upload("?unpack=zip", zip).await.file();
     }
+    // A client that goes away in the middle.
+    let parts = vec![Ok(vec![7; 900_000]), Err(std::io::Error::other("gone"))];
+    let half = axum::body::Body::from_stream(futures_util::stream::iter(parts));
+    assert_eq!(world.upload("?unpack=zip", half).await.error(), (400, "body_incomplete".into()));
+    until(async || world.gateway.spool.is_empty()).await;
     let held = world.gateway.spool.fill();
     let small = Zip::new().stored("a", b"1").finish();
     let refused = world.upload("?unpack=zip", small.clone()).await;

@@ -2,11 +2,11 @@
 //! 6.3.10, sections 4.3 to 4.5. It is read entry by entry, so its length takes no memory.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read},
-    os::unix::fs::FileExt as _,
     sync::Arc,
 };
+
+use super::super::spool::Spooled;
 
 /// Lengths and signatures of the fixed parts of records.
 const END: (usize, u32) = (22, 0x0605_4b50);
@@ -43,7 +43,7 @@ pub(super) enum ZipError {
 /// A directory that was found.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
-    file: Arc<File>,
+    archive: Arc<Spooled>,
     /// Where the archive begins: programs that unpack themselves stand in front.
     begin: u64,
     /// Where its directory begins.
@@ -82,7 +82,7 @@ pub(super) struct Entry {
 
 /// Bytes of a file from one place to another.
 struct Window {
-    file: Arc<File>,
+    archive: Arc<Spooled>,
     at: u64,
     end: u64,
 }
@@ -90,18 +90,19 @@ struct Window {
 impl Read for Window {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = buf.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-        let read = self.file.read_at(&mut buf[..len], self.at)?;
+        let read = self.archive.read_at(&mut buf[..len], self.at)?;
         self.at += read as u64;
         Ok(read)
     }
 }
 
 impl Directory {
-    /// Finds the directory of an archive of so many bytes.
-    pub(super) fn open(file: Arc<File>, bytes: u64) -> Result<Self, ZipError> {
+    /// Finds the directory of an archive.
+    pub(super) fn open(archive: Arc<Spooled>) -> Result<Self, ZipError> {
+        let bytes = archive.bytes;
         let tail_at = bytes.saturating_sub(COMMENT_MAX + END.0 as u64);
         let mut tail = vec![0; usize::try_from(bytes - tail_at).map_err(|_| no_end())?];
-        file.read_exact_at(&mut tail, tail_at)?;
+        archive.read_exact_at(&mut tail, tail_at)?;
         // Its comment is the last thing in it.
         let is_end = |at: &usize| {
             let head = Head(&tail[*at..]);
@@ -111,7 +112,7 @@ impl Directory {
         let (end, end_at) = (Head(&tail[at..]), tail_at + at as u64);
         let one_disk = [end.u16(4), end.u16(6)].iter().all(|disk| [0, u16::MAX].contains(disk));
         let short = Self {
-            file: file.clone(),
+            archive: archive.clone(),
             begin: 0,
             at: u64::from(end.u32(16)),
             bytes: u64::from(end.u32(12)),
@@ -120,7 +121,7 @@ impl Directory {
         if !one_disk {
             return Err(bad("an archive in several parts"));
         }
-        let (directory, ends_at) = match long_end(&file, end_at)? {
+        let (directory, ends_at) = match long_end(&archive, end_at)? {
             Some((long, at)) => (long, at),
             None => (short, end_at),
         };
@@ -133,9 +134,14 @@ impl Directory {
         }
     }
 
+    /// Bytes of the whole archive.
+    pub(super) fn archive_bytes(&self) -> u64 {
+        self.archive.bytes
+    }
+
     /// All entries, in their order.
     pub(super) fn entries(&self) -> Entries {
-        let window = Window { file: self.file.clone(), at: self.at, end: self.at + self.bytes };
+        let window = Window { archive: self.archive.clone(), at: self.at, end: self.at + self.bytes };
         Entries {
             input: BufReader::with_capacity(64 << 10, window),
             left: self.bytes,
@@ -151,22 +157,22 @@ impl Directory {
         let head_end =
             head_at.checked_add(LOCAL.0 as u64).filter(|end| *end <= self.at).ok_or_else(outside)?;
         let mut head = [0; LOCAL.0];
-        self.file.read_exact_at(&mut head, head_at)?;
+        self.archive.read_exact_at(&mut head, head_at)?;
         let head = Head(&head);
         if head.u32(0) != LOCAL.1 {
             return Err(bad(format!("{:?} is not where the directory says", entry.path)));
         }
         let at = head_end + u64::from(head.u16(26)) + u64::from(head.u16(28));
         let end = at.checked_add(entry.packed_bytes).filter(|end| *end <= self.at).ok_or_else(outside)?;
-        Ok(Window { file: self.file.clone(), at, end })
+        Ok(Window { archive: self.archive.clone(), at, end })
     }
 }
 
 /// The end of a directory of 64 bits, and where it is, if there is one in front of the end at `end_at`.
-fn long_end(file: &Arc<File>, end_at: u64) -> Result<Option<(Directory, u64)>, ZipError> {
+fn long_end(archive: &Arc<Spooled>, end_at: u64) -> Result<Option<(Directory, u64)>, ZipError> {
     let Some(locator_at) = end_at.checked_sub(END64_LOCATOR.0 as u64) else { return Ok(None) };
     let mut locator = [0; END64_LOCATOR.0];
-    file.read_exact_at(&mut locator, locator_at)?;
+    archive.read_exact_at(&mut locator, locator_at)?;
     let locator = Head(&locator);
     if locator.u32(0) != END64_LOCATOR.1 {
         return Ok(None);
@@ -178,11 +184,11 @@ fn long_end(file: &Arc<File>, end_at: u64) -> Result<Option<(Directory, u64)>, Z
             continue;
         }
         let mut end = [0; END64.0];
-        file.read_exact_at(&mut end, at)?;
+        archive.read_exact_at(&mut end, at)?;
         let end = Head(&end);
         if end.u32(0) == END64.1 {
             let directory = Directory {
-                file: file.clone(),
+                archive: archive.clone(),
                 begin: 0,
                 at: end.u64(48),
                 bytes: end.u64(40),

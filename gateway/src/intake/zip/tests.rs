@@ -1,15 +1,13 @@
 //! Archives of another implementation come out as they went in, and bytes that are no archive do no harm.
 
-use std::{
-    io::{Cursor, Seek, SeekFrom, Write},
-    sync::Arc,
-};
+use std::io::{Cursor, Seek, SeekFrom, Write};
 
 use proptest::{collection::vec, prelude::*};
 use tokio::sync::mpsc;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
+    super::spool::{Spooled, SpooledFor},
     directory::{Directory, Kind, ZipError},
     unpack::{Unpacked, totals, unpack},
 };
@@ -18,11 +16,12 @@ type Content = (String, Kind, Vec<u8>);
 
 /// Everything in an archive.
 fn unpacked(archive: &[u8]) -> Result<Vec<Content>, ZipError> {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(archive).unwrap();
-    let bytes = archive.len() as u64;
-    let directory = Directory::open(Arc::new(file), bytes)?;
-    let totals = totals(&directory, bytes, |_| true)?;
+    read_all(&Directory::open(Spooled::of(archive))?)
+}
+
+fn read_all(directory: &Directory) -> Result<Vec<Content>, ZipError> {
+    let totals = totals(directory, usize::MAX, |_| true)?;
+    let directory = directory.clone();
     let (out, mut coming) = mpsc::channel(2);
     let thread = std::thread::spawn(move || unpack(&directory, |_| true, &out));
     let mut all: Vec<Content> = Vec::new();
@@ -47,14 +46,24 @@ fn bad(archive: &[u8]) -> String {
     }
 }
 
+/// Where an archive is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Out {
+    /// Where nobody can seek: lengths stand behind the files.
+    Stream,
+    /// Behind something else, from whose begin places count.
+    Appended,
+    /// By itself, and something was put in front later.
+    Shifted,
+}
+
 /// How an archive is made.
 #[derive(Clone, Debug)]
 struct Made {
     files: Vec<(String, Vec<u8>)>,
     deflated: bool,
     long: bool,
-    /// Lengths stand behind the files, as for an output that cannot seek.
-    streamed: bool,
+    out: Out,
     in_front: Vec<u8>,
     comment: String,
 }
@@ -62,18 +71,19 @@ struct Made {
 impl Made {
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        if self.streamed {
+        if self.out == Out::Stream {
             let mut zip = ZipWriter::new_stream(&mut bytes);
             self.write(&mut zip);
             zip.finish().unwrap();
             return bytes;
         }
-        let mut out = Cursor::new(self.in_front.clone());
+        let mut out = Cursor::new(if self.out == Out::Shifted { Vec::new() } else { self.in_front.clone() });
         out.seek(SeekFrom::End(0)).unwrap();
         let mut zip = ZipWriter::new(&mut out);
         self.write(&mut zip);
         zip.finish().unwrap();
-        out.into_inner()
+        let archive = out.into_inner();
+        if self.out == Out::Shifted { [&self.in_front[..], &archive].concat() } else { archive }
     }
 
     fn write(&self, zip: &mut ZipWriter<impl Write + Seek>) {
@@ -94,12 +104,13 @@ fn made() -> impl Strategy<Value = Made> {
         let named = files.into_iter().enumerate();
         named.map(|(at, (name, bytes, times))| (format!("{at}{name}"), long(bytes, times))).collect()
     });
-    (files, any::<[bool; 3]>(), vec(any::<u8>(), 0..200), ".{0,20}").prop_map(
-        |(files, [deflated, long, streamed], in_front, comment)| Made {
+    let out = prop::sample::select(vec![Out::Stream, Out::Appended, Out::Shifted]);
+    (files, any::<[bool; 2]>(), out, vec(any::<u8>(), 0..200), ".{0,20}").prop_map(
+        |(files, [deflated, long], out, in_front, comment)| Made {
             files,
             deflated,
             long,
-            streamed,
+            out,
             in_front,
             comment,
         },
@@ -158,7 +169,7 @@ fn small() -> Made {
         files,
         deflated: false,
         long: false,
-        streamed: false,
+        out: Out::Appended,
         in_front: Vec::new(),
         comment: String::new(),
     }
@@ -181,6 +192,80 @@ fn entries_that_share_bytes_are_refused() {
     let length = u32::try_from(directory.len()).unwrap();
     bomb[end + 12..end + 16].copy_from_slice(&length.to_le_bytes());
     assert_eq!(bad(&bomb), "its entries overlap");
+}
+
+#[test]
+fn what_takes_work_without_end_is_refused() {
+    let files = vec![("a".to_string(), vec![7; 200_000])];
+    let mut archive = Made { files, ..small() }.bytes();
+    let at = directory_at(&archive);
+    archive[at + 24..at + 28].copy_from_slice(&[0; 4]);
+    assert_eq!(bad(&archive), "\"a\" is packed in far more bytes than it has");
+    let directory = Directory::open(Spooled::of(&small().bytes())).unwrap();
+    assert_eq!(totals(&directory, 1, |_| true).unwrap().entries, 2, "no further than that");
+}
+
+#[test]
+fn nobody_unpacks_for_nobody() {
+    let archive = Spooled::of(&small().bytes());
+    let directory = Directory::open(archive.clone()).unwrap();
+    assert_eq!(read_all(&directory).unwrap().len(), 2);
+    drop(SpooledFor(archive));
+    assert!(matches!(read_all(&directory), Err(ZipError::Disk(_))));
+}
+
+/// As archives of more than 65,535 entries, or 4 GiB, have it.
+#[test]
+fn ends_of_64_bits() {
+    let archive = small().bytes();
+    let (at, end) = (directory_at(&archive), archive.len() - 22);
+    let mut long = Vec::new();
+    long.extend(0x0606_4b50_u32.to_le_bytes());
+    long.extend(44_u64.to_le_bytes());
+    long.extend([45, 0, 45, 0]);
+    long.extend([0; 8]);
+    for number in [2, 2, end - at, at] {
+        long.extend((number as u64).to_le_bytes());
+    }
+    let mut locator = 0x0706_4b50_u32.to_le_bytes().to_vec();
+    locator.extend([0; 4]);
+    locator.extend((end as u64).to_le_bytes());
+    locator.extend(1_u32.to_le_bytes());
+    let mut short = archive[end..].to_vec();
+    short[8..20].fill(0xff);
+    let whole = [&archive[..end], &long, &locator, &short].concat();
+    for front in [&b""[..], b"a program"] {
+        let found = unpacked(&[front, &whole].concat()).unwrap();
+        assert_eq!(found.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+    let mut lost = whole;
+    lost[end] = 0;
+    assert_eq!(bad(&lost), "the end of its directory is not where it says");
+}
+
+/// Info-ZIP's way to say a name in UTF-8 beside another one.
+#[test]
+fn names_may_stand_beside_others() {
+    let files = vec![("x".to_string(), vec![1])];
+    let archive = Made { files, ..small() }.bytes();
+    let (at, end) = (directory_at(&archive), archive.len() - 22);
+    let with = |crc: u32, version: u8| {
+        let mut extra = vec![0x75, 0x70, 8, 0, version];
+        extra.extend(crc.to_le_bytes());
+        extra.extend("ä!".as_bytes());
+        let mut entry = archive[at..end].to_vec();
+        entry[30] = u8::try_from(extra.len()).unwrap();
+        // It stands behind the name.
+        entry.splice(47..47, extra);
+        let mut tail = archive[end..].to_vec();
+        tail[12] = u8::try_from(entry.len()).unwrap();
+        unpacked(&[&archive[..at], &entry, &tail].concat()).unwrap()[0].0.clone()
+    };
+    // CRC-32 of "x".
+    let crc = 0x8cdc_1683;
+    assert_eq!(with(crc, 1), "ä!");
+    assert_eq!(with(crc + 1, 1), "x", "it is of another name");
+    assert_eq!(with(crc, 2), "x");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::directory::{Directory, Entry, Kind, ZipError, bad};
 
 /// Bytes given on at once.
-const CHUNK: u64 = 128 << 10;
+const CHUNK: u64 = 64 << 10;
 /// Packed bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// What an entry is packed with.
@@ -27,6 +27,9 @@ pub(super) enum Unpacked {
     End,
 }
 
+/// Bytes that packing may add to an entry, beside an eighth of it: what packs well says nothing that is not there.
+const PACKING_BYTES: u64 = 64 << 10;
+
 /// Nobody wants the rest.
 struct Left;
 
@@ -40,16 +43,23 @@ pub(super) struct Totals {
     pub(super) left_out: usize,
 }
 
-/// Reads a directory through before anything is unpacked.
+/// Reads a directory through before anything is unpacked, until it has more than `entries_max`.
 pub(super) fn totals(
     directory: &Directory,
-    archive_bytes: u64,
+    entries_max: usize,
     is_kept: impl Fn(&str) -> bool,
 ) -> Result<Totals, ZipError> {
     let (mut totals, mut packed_bytes) = (Totals::default(), 0_u64);
     for entry in directory.entries() {
         let entry = entry?;
         totals.entries += 1;
+        if totals.entries > entries_max {
+            return Ok(totals);
+        }
+        if entry.packed_bytes > entry.bytes.saturating_add(entry.bytes / 8).saturating_add(PACKING_BYTES) {
+            // Unpacking it would be work without end for nothing.
+            return Err(bad(format!("{:?} is packed in far more bytes than it has", entry.path)));
+        }
         packed_bytes = packed_bytes.saturating_add(entry.packed_bytes);
         if is_kept(&entry.path) {
             totals.bytes = totals.bytes.saturating_add(entry.bytes);
@@ -57,7 +67,7 @@ pub(super) fn totals(
             totals.left_out += 1;
         }
     }
-    if packed_bytes > archive_bytes {
+    if packed_bytes > directory.archive_bytes() {
         // Every byte is there once. Archives whose entries share bytes are made to burst whoever unpacks them.
         return Err(bad("its entries overlap"));
     }
