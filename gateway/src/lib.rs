@@ -9,6 +9,7 @@ pub mod geoip;
 mod intake;
 mod locate;
 mod nodes;
+mod notes;
 mod pinning;
 mod pins;
 mod routes;

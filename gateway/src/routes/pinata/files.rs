@@ -13,18 +13,17 @@ use service::http::error::ApiError;
 use store::{GroupTest, MetaCompare, MetaTest, NameMatch, PinChange, PinDetails, PinFilter, PinState};
 
 use super::{
-    no_private_files,
-    notes::{bad, describe, expires, keyvalues, unknown_file},
-    parse,
+    bad, no_private_files, parse,
     pin_list::{Asked, get, page_size},
     public_only, shown,
-    take_in::{Pinned, Wanted, find, form, pin_form, version},
-    unsupported,
+    take_in::{Pinned, find, form, pin_form, version},
+    unknown_file, unsupported,
 };
 use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Expected, Fields, Said, pin_name},
+    notes::{Notes, describe, expires, keyvalues},
     routes::{
         files::{parse_cid, parse_cursor},
         refusals::store_failed,
@@ -66,16 +65,16 @@ pub(super) async fn upload(
     }
     refuse_unsupported(&late.fields)?;
     let field = |name: &str| late.fields.get(name).filter(|text| !text.is_empty()).cloned();
-    let mut wanted = Wanted { name: field("name"), group: field("group_id"), ..Wanted::default() };
+    let mut notes = Notes { name: field("name"), group: field("group_id"), ..Notes::default() };
     if let Some(text) = field("keyvalues") {
         let given: Option<Map<String, Value>> = parse("keyvalues", text.as_bytes())?;
-        wanted = wanted.keyvalues(&gateway, &given.unwrap_or_default())?;
+        notes = notes.keyvalues(&gateway, &given.unwrap_or_default())?;
     }
     if let Some(text) = field("expires_at") {
         let seconds = text.parse().map_err(|_| bad("expires_at", &text))?;
-        wanted.expires = Some(expires(&gateway, seconds)?);
+        notes.expires = Some(expires(&gateway, seconds)?);
     }
-    Ok(answer(&pin_form(&gateway, &account, late, wanted).await?))
+    Ok(answer(&pin_form(&gateway, &account, late, notes).await?))
 }
 
 /// What is said of an upload.

@@ -18,18 +18,18 @@ use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
 
 use super::{
+    bad,
     files::{EXPECTED, answer, refuse_unsupported},
-    no_private_files,
-    notes::{bad, check_group, keyvalues},
-    parse,
+    no_private_files, parse,
     pin_list::{Asked, get},
     public_only,
-    take_in::{Wanted, form, pin_form, type_of},
+    take_in::{form, pin_form, type_of},
 };
 use crate::{
     app::Gateway,
     auth::{AuthError, Scope},
     intake::{Expected, pin_name},
+    notes::{Notes, check_group, keyvalues},
     upload::{UploadError, new_id},
 };
 
@@ -195,9 +195,9 @@ pub(super) async fn upload(
         let details = format!("this URL does not allow files of the type {kind}");
         return Err(ApiError::bad_request("type_not_allowed", details));
     }
-    let wanted = Wanted { name: grant.name, group: grant.group, ..Wanted::default() };
-    let wanted = wanted.keyvalues(&gateway, &grant.keyvalues)?;
-    Ok(answer(&pin_form(&gateway, &key.account, late, wanted).await?))
+    let notes = Notes { name: grant.name, group: grant.group, ..Notes::default() };
+    let notes = notes.keyvalues(&gateway, &grant.keyvalues)?;
+    Ok(answer(&pin_form(&gateway, &key.account, late, notes).await?))
 }
 
 /// Whether one of the types covers this one. Directories are only covered by their own name.
