@@ -6,6 +6,7 @@ mod app;
 mod auth;
 mod config;
 pub mod geoip;
+mod grants;
 mod intake;
 mod locate;
 mod nodes;

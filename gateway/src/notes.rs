@@ -8,7 +8,7 @@ use protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service::http::error::ApiError;
-use store::{Described, PinChange, PinKind, StoreError};
+use store::{Described, PinChange, PinKind, StoreError, TusUpload};
 
 use crate::{app::Gateway, upload::UploadError};
 
@@ -156,7 +156,23 @@ pub(crate) async fn describe(
         return Ok(());
     }
     let max = gateway.config.pinata.keyvalues_max;
-    match gateway.db.describe_pin(account, id, change, max).await? {
+    described(id, change, max, gateway.db.describe_pin(account, id, change, max).await?)
+}
+
+/// Says of the pin that an upload in several requests has become what was kept for that, unless it was said before.
+pub(crate) async fn describe_upload(
+    gateway: &Gateway,
+    upload: &TusUpload,
+    id: &str,
+    change: &PinChange,
+) -> Result<(), NotesError> {
+    let max = gateway.config.pinata.keyvalues_max;
+    let outcome = gateway.db.describe_tus_pin(&upload.id, &upload.account, id, change, max).await?;
+    described(id, change, max, outcome)
+}
+
+fn described(id: &str, change: &PinChange, max: usize, outcome: Described) -> Result<(), NotesError> {
+    match outcome {
         Described::Done => Ok(()),
         Described::NoPin => Err(NotesError::UnknownFile(id.to_string())),
         Described::NoGroup => {

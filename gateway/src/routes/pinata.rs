@@ -7,6 +7,7 @@ mod groups;
 mod json_text;
 mod legacy;
 mod pin_list;
+mod resumable;
 mod shown;
 mod signed;
 mod take_in;
