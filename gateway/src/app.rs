@@ -22,6 +22,7 @@ use crate::{
     auth::{AdminToken, Keys},
     config::Config,
     geoip::{GeoIp, GeoIpReload},
+    intake::Spool,
     locate::{StoreLocator, UnfinishedLocator},
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
@@ -56,6 +57,7 @@ pub struct Inner {
     pub(crate) packer: Packer,
     pub(crate) fetcher: Fetcher,
     pub(crate) ingest: IngestParts,
+    pub(crate) spool: Spool,
     #[cfg(test)]
     pub(crate) coding_room: Room,
     pub(crate) uploads: UploadSlots,
@@ -157,6 +159,7 @@ impl Gateway {
                 config.uploads.ingest_bytes.max(Profile::UNIXFS_V1_2025.chunk_bytes()),
             )),
         };
+        let spool = Spool::new(&config.uploads);
         let known_roots = moka::sync::Cache::builder()
             .max_capacity(config.cache.places_max)
             .time_to_live(std::time::Duration::from_secs(2))
@@ -185,6 +188,7 @@ impl Gateway {
             #[cfg(test)]
             coding_room,
             ingest,
+            spool,
             known_roots,
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,

@@ -87,6 +87,10 @@ pub struct UploadsConfig {
     pub account_uploads_max: usize,
     /// Files in one upload, at most.
     pub files_max: usize,
+    /// Where archives are put down that can only be read whole; the system's directory for temporary files by default.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes of all of them together, at most.
+    pub spool_bytes: u64,
     /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
     /// 160 bytes of memory, and a long name several times that.
     pub dag_nodes_max: u32,
@@ -258,6 +262,8 @@ impl Default for UploadsConfig {
             uploads_max: 256,
             account_uploads_max: 128,
             files_max: 200_000,
+            spool_dir: None,
+            spool_bytes: 16 << 30,
             dag_nodes_max: 1_000_000,
             blocks_remembered: 2_048,
             segment_bytes: 16 << 20,
@@ -345,6 +351,7 @@ impl Validate for Config {
             uploads.uploads_max > 0 && uploads.account_uploads_max > 0 && uploads.queue_max > 0,
             "uploads: uploads_max, account_uploads_max and queue_max must not be 0",
         );
+        check(uploads.spool_bytes >= 1 << 20, "uploads.spool_bytes: must be at least 1 MiB");
         check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
         check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");

@@ -1,6 +1,6 @@
 //! Taking an upload in, whatever surface it came by: bytes are counted and waited for in time (`pace`), files become blocks,
 //! names become directories (`folder`). What the bytes are packed in is read by one file each: `form`, `late`, `tar`,
-//! `car`.
+//! `zip`, `car`.
 
 mod blocks;
 mod car;
@@ -12,7 +12,9 @@ mod pace;
 mod progress;
 mod reserve;
 mod several;
+mod spool;
 mod tar;
+mod zip;
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -40,10 +42,12 @@ pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 use reserve::{PLACE_BYTES, Reserved};
 pub(crate) use several::Added;
+pub(crate) use spool::Spool;
 
 /// One upload on its way in. Dropping it gives it up.
 pub(crate) struct Intake {
     gateway: Gateway,
+    account: String,
     upload: UploadHandle,
     profile: Profile,
     pace: Pace,
@@ -82,6 +86,8 @@ pub(crate) struct Shape {
 pub(crate) enum Packed {
     /// POSIX ustar or pax, or GNU tar, not compressed.
     Tar,
+    /// Zip, stored or deflated.
+    Zip,
     /// A CAR of version 1 or 2, whose roots are pinned.
     Car,
 }
@@ -152,20 +158,27 @@ impl Intake {
     ) -> Result<Self, UploadError> {
         let slot = gateway.uploads.take(account)?;
         let upload = gateway.packer.begin().await?;
-        Ok(Self::new(gateway, upload, profile, slot))
+        Ok(Self::new(gateway, account, upload, profile, slot))
     }
 
     /// The same, but nothing is stored, and it cannot be finished: for whoever wants only to know names.
     pub(crate) fn hash_only(gateway: &Gateway, account: &str, profile: Profile) -> Result<Self, UploadError> {
         let slot = gateway.uploads.take(account)?;
-        Ok(Self::new(gateway, UploadHandle::unstored(), profile, slot))
+        Ok(Self::new(gateway, account, UploadHandle::unstored(), profile, slot))
     }
 
-    fn new(gateway: &Gateway, upload: UploadHandle, profile: Profile, slot: UploadSlot) -> Self {
+    fn new(
+        gateway: &Gateway,
+        account: &str,
+        upload: UploadHandle,
+        profile: Profile,
+        slot: UploadSlot,
+    ) -> Self {
         let pace = Pace::new(&gateway.config.uploads);
         let names = Reserved::new(gateway);
         Self {
             gateway: gateway.clone(),
+            account: account.to_string(),
             upload,
             profile,
             pace,
@@ -189,6 +202,7 @@ impl Intake {
         match shape.unpack {
             Some(_) if form => Err(UploadError::BadParameter("unpack: a form is no archive".into())),
             Some(Packed::Tar) => self.tar(request.into_body(), shape).await,
+            Some(Packed::Zip) => self.zip(request.into_body(), shape).await,
             Some(Packed::Car) => self.car(request.into_body()).await,
             None if form => {
                 let form = form::form_of(request).await?;
@@ -287,7 +301,7 @@ impl Intake {
             pin.beside = self.beside.as_ref().map(|beside| {
                 let name =
                     [pin.account.as_bytes(), &[0], pin.root.as_bytes(), beside.digest.as_bytes()].concat();
-                Beside { id: format!("beside-{}", blake3::hash(&name).to_hex()), bytes: beside.bytes }
+                Beside::new(blake3::hash(&name).to_hex(), beside.bytes)
             });
         }
         self.gateway.pin(self.upload, pins).await

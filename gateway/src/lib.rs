@@ -13,6 +13,7 @@ mod nodes;
 mod notes;
 mod pinning;
 mod pins;
+mod quota;
 mod routes;
 mod routing;
 #[cfg(test)]

@@ -22,3 +22,4 @@ mod refused;
 mod shapes;
 mod tus;
 mod world;
+mod zips;

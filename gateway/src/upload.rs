@@ -68,6 +68,12 @@ pub(crate) enum UploadError {
     /// An archive that cannot be unpacked.
     #[error("{0}")]
     BadArchive(String),
+    /// Archives that are read whole have no room just now.
+    #[error("there is no room for another archive just now, please try again")]
+    SpoolFull,
+    /// The gateway's disk failed.
+    #[error("the archive could not be put down here, please try again")]
+    SpoolFailed,
     /// A CAR with a root of which blocks are missing, here too.
     #[error("{0}")]
     IncompleteDag(String),
@@ -119,6 +125,8 @@ impl From<UploadError> for ApiError {
             UploadError::BodyIncomplete(_) => (StatusCode::BAD_REQUEST, "body_incomplete", None),
             UploadError::BadForm(_) => (StatusCode::BAD_REQUEST, "bad_form", None),
             UploadError::BadArchive(_) => (StatusCode::BAD_REQUEST, "bad_archive", None),
+            UploadError::SpoolFull => (StatusCode::SERVICE_UNAVAILABLE, "spool_full", Some(10)),
+            UploadError::SpoolFailed => (StatusCode::SERVICE_UNAVAILABLE, "spool_failed", Some(10)),
             UploadError::IncompleteDag(_) => (StatusCode::UNPROCESSABLE_ENTITY, "incomplete_dag", None),
             UploadError::TooManyBlocks(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_blocks", Some(30)),
             UploadError::TooManyFiles(_) => (StatusCode::BAD_REQUEST, "too_many_files", None),

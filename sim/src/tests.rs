@@ -2,5 +2,6 @@
 
 mod checks;
 mod disasters;
+mod gateway_items;
 mod months;
 mod troubles;

@@ -97,7 +97,7 @@ pub struct UploadMetadata {
 /// What an upload becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Claim {
-    /// A pin of the root, unless the account has one: then that one serves.
+    /// A pin of the root, unless the account has one: then that one serves. A new pin takes the place of a hold of the root.
     #[default]
     Pin,
     /// A pin of its own, whatever pins of the root the account has.
@@ -111,10 +111,17 @@ pub enum Claim {
 /// Blocks of an upload that its root does not need, which are kept with it nevertheless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beside {
-    /// A name that the same blocks of the same account always have, and others never: they are charged once.
-    pub id: String,
-    /// Their bytes.
-    pub bytes: u64,
+    pub(crate) id: String,
+    pub(crate) bytes: u64,
+}
+
+impl Beside {
+    /// So many bytes under a name that the same blocks of the same account always have, and others never: they are charged
+    /// once.
+    pub fn new(name: impl std::fmt::Display, bytes: u64) -> Self {
+        // `lock_known` tells them from other holds by it.
+        Self { id: format!("beside-{name}"), bytes }
+    }
 }
 
 /// An upload's outcome.
@@ -130,6 +137,8 @@ pub struct Outcome {
     pub size_bytes: u64,
     /// What the account was charged now.
     pub charged_bytes: u64,
+    /// The account's hold whose place the pin took, and what it counted: that was given back.
+    pub instead_of: Option<(String, u64)>,
     /// Whether what is kept beside the root was charged now.
     pub has_beside: bool,
 }

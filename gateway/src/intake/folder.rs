@@ -103,6 +103,16 @@ pub(super) fn is_hidden(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with('.') && name != "." && name != "..")
 }
 
+/// A path as archives of a folder have it, `./a/b` or `a/b/`, without what stands for nothing.
+pub(super) fn clean(path: &str) -> &str {
+    let mut path = path;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    let path = path.trim_end_matches('/');
+    if path == "." { "" } else { path }
+}
+
 /// Names the path as it was sent: whoever sent it knows nothing of a folder that was left out.
 fn bad_path(sent: &str, error: TreeError) -> UploadError {
     let error = match error {

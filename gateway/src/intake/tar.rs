@@ -18,7 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_tar::{Archive, EntryType};
 use tokio_util::io::StreamReader;
 
-use super::{Entry, Folder, Intake, Root, Shape, Source, Uploaded, folder::is_hidden};
+use super::{
+    Entry, Folder, Intake, Root, Shape, Source, Uploaded,
+    folder::{clean, is_hidden},
+};
 use crate::upload::UploadError;
 
 /// Bytes of names and attributes in front of one entry, at most: the reader of archives keeps them in memory.
@@ -167,16 +170,6 @@ fn path_text(bytes: &[u8]) -> Result<String, UploadError> {
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|_| UploadError::BadPath("a name in the archive is not UTF-8".into()))?;
     Ok(text.to_string())
-}
-
-/// A path as archives of a folder have it, `./a/b` or `a/b/`, without what stands for nothing.
-fn clean(path: &str) -> &str {
-    let mut path = path;
-    while let Some(rest) = path.strip_prefix("./") {
-        path = rest;
-    }
-    let path = path.trim_end_matches('/');
-    if path == "." { "" } else { path }
 }
 
 fn archive_error(error: &io::Error) -> UploadError {

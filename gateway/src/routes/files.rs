@@ -116,15 +116,16 @@ fn shape(query: &UploadQuery) -> Result<Shape, UploadError> {
     let unpack = match query.unpack.as_deref() {
         None => None,
         Some("tar") => Some(Packed::Tar),
+        Some("zip") => Some(Packed::Zip),
         Some("car") => Some(Packed::Car),
         Some(other) => {
-            return Err(UploadError::BadParameter(format!("unpack: {other:?} is neither tar nor car")));
+            return Err(UploadError::BadParameter(format!("unpack: {other:?} is not tar, zip or car")));
         }
     };
     Ok(Shape { unpack, wrap: query.wrap.unwrap_or(false), hidden: query.hidden })
 }
 
-/// What can be refused before any byte of the body is read. Approximate: the transaction at the end decides.
+/// What can be refused before any byte of the body is read.
 pub(super) async fn refuse_early(
     gateway: &Gateway,
     account: &str,
@@ -137,14 +138,10 @@ pub(super) async fn refuse_early(
         return Err(UploadError::BodyTooLarge(gateway.config.uploads.size_max).into());
     }
     // Small uploads are not worth a query; form fields make a body a little longer than its files.
-    if length < QUOTA_CHECK_BYTES {
-        return Ok(());
+    match length.checked_sub(QUOTA_CHECK_BYTES) {
+        Some(length) => Ok(gateway.refuse_length(account, length).await?),
+        None => Ok(()),
     }
-    let Ok(Some(known)) = gateway.db.account(account).await else { return Ok(()) };
-    if known.used_bytes.saturating_add(length - QUOTA_CHECK_BYTES) > known.quota_bytes {
-        return Err(UploadError::QuotaExceeded.into());
-    }
-    Ok(())
 }
 
 /// Bodies shorter than this are checked against the quota only at the end.

@@ -51,7 +51,7 @@ impl Tar {
 }
 
 /// Root of a tree of files, empty directories (no bytes) and links.
-fn tree(files: &[(&str, &[u8])], directories: &[&str], links: &[(&str, &str)]) -> String {
+pub(super) fn tree(files: &[(&str, &[u8])], directories: &[&str], links: &[(&str, &str)]) -> String {
     let mut tree = TreeBuilder::new(PROFILE);
     for (path, bytes) in files {
         tree.add(path, import_bytes(PROFILE, &Bytes::copy_from_slice(bytes)).target()).unwrap();

@@ -62,6 +62,7 @@ pub(super) fn decide(drafts: &[Draft<'_>], mut known: Known, now: UnixMicros) ->
             created,
             size_bytes: 0,
             charged_bytes: 0,
+            instead_of: None,
             has_beside: false,
         });
         created.0 += i64::from(outcome.committed == Committed::Created);
@@ -95,8 +96,14 @@ fn judge(draft: &Draft<'_>, known: &mut Known, created: UnixMicros) -> Result<Ou
     let beside = upload.beside.as_ref().filter(|beside| !known.beside.contains(&beside.id));
     let own_bytes = if pinned.is_some() || old.is_some() { 0 } else { size_bytes };
     let charged_bytes = own_bytes.saturating_add(beside.map_or(0, |beside| beside.bytes));
-    account.free_bytes = account.free_bytes.checked_sub(charged_bytes).ok_or(Committed::QuotaExceeded)?;
+    let is_new_pin = old.is_none() && upload.claim != Claim::Hold;
+    let instead_of = account.holds.get(&draft.root).filter(|_| is_new_pin).cloned();
+    let free_bytes = account.free_bytes.saturating_add(instead_of.as_ref().map_or(0, |(_, bytes)| *bytes));
+    account.free_bytes = free_bytes.checked_sub(charged_bytes).ok_or(Committed::QuotaExceeded)?;
 
+    if instead_of.is_some() {
+        account.holds.remove(&draft.root);
+    }
     let kind = if upload.claim == Claim::Hold { &mut account.holds } else { &mut account.pins };
     if old.is_none() {
         kind.insert(draft.root.clone(), (pin.clone(), size_bytes));
@@ -104,7 +111,8 @@ fn judge(draft: &Draft<'_>, known: &mut Known, created: UnixMicros) -> Result<Ou
     // It is one only once.
     known.waiting.remove(&upload.pin);
     known.beside.extend(beside.map(|beside| beside.id.clone()));
-    Ok(Outcome { committed, pin, created, size_bytes, charged_bytes, has_beside: beside.is_some() })
+    let has_beside = beside.is_some();
+    Ok(Outcome { committed, pin, created, size_bytes, charged_bytes, instead_of, has_beside })
 }
 
 /// The uploads whose pins stand.

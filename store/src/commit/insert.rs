@@ -103,12 +103,25 @@ macro_rules! insert_pins {
             sqlx::query(FULFIL).bind(id).bind(sql(outcome.size_bytes)).execute(&mut *$tx).await?;
             sqlx::query(NO_JOB).bind(id).execute(&mut *$tx).await?;
         }
-        let mut charges: BTreeMap<&str, u64> = BTreeMap::new();
-        for (draft, outcome) in $drafts.iter().zip(&$outcomes).filter(|(_, outcome)| outcome.charged_bytes > 0) {
-            *charges.entry(&draft.upload.account).or_default() += outcome.charged_bytes;
+        let holds: Vec<&String> = $outcomes.iter().filter_map(|outcome| Some(&outcome.instead_of.as_ref()?.0)).collect();
+        for part in holds.chunks(ROWS_PER_STATEMENT) {
+            for delete in [
+                "DELETE FROM pin_meta WHERE pin_id IN ",
+                "DELETE FROM pin_jobs WHERE pin_id IN ",
+                "DELETE FROM pins WHERE id IN ",
+            ] {
+                let mut query = QueryBuilder::new(delete);
+                push_list(&mut query, part);
+                query.build().execute(&mut *$tx).await?;
+            }
         }
-        for (account, bytes) in charges {
-            sqlx::query(CHARGE).bind(account).bind(sql(bytes)).execute(&mut *$tx).await?;
+        let mut charges: BTreeMap<&str, i64> = BTreeMap::new();
+        for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
+            let given_back = outcome.instead_of.as_ref().map_or(0, |(_, bytes)| *bytes);
+            *charges.entry(&draft.upload.account).or_default() += sql(outcome.charged_bytes) - sql(given_back);
+        }
+        for (account, bytes) in charges.into_iter().filter(|(_, bytes)| *bytes != 0) {
+            sqlx::query(CHARGE).bind(account).bind(bytes).execute(&mut *$tx).await?;
         }
         for (draft, outcome) in with(Committed::AlreadyPinned) {
             sqlx::query(TOUCH)
@@ -128,8 +141,9 @@ macro_rules! insert_roots {
     ($tx:ident, $drafts:expr, $outcomes:expr, $standing:expr, $now:expr) => {
         let mut pinned: BTreeMap<&str, (&UploadMetadata, i64)> = BTreeMap::new();
         for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
-            let rows = i64::from(outcome.committed == Committed::Created) + i64::from(outcome.has_beside);
-            if rows > 0 {
+            let made = i64::from(outcome.committed == Committed::Created) + i64::from(outcome.has_beside);
+            let rows = made - i64::from(outcome.instead_of.is_some());
+            if made > 0 {
                 pinned.entry(draft.root.as_str()).or_insert((draft.upload, 0)).1 += rows;
             }
         }

@@ -62,7 +62,7 @@ macro_rules! lock_known {
         for part in runs(&pinned) {
             let mut query = QueryBuilder::new(
                 "SELECT account_id, cid, id, state, size_bytes FROM pins \
-                 WHERE state IN ('pinned', 'held') AND (account_id, cid) IN (",
+                 WHERE state IN ('pinned', 'held') AND id NOT LIKE 'beside-%' AND (account_id, cid) IN (",
             );
             query.push_values(part, |mut row, draft| {
                 row.push_bind(draft.upload.account.clone()).push_bind(draft.root.clone());

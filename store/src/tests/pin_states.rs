@@ -17,6 +17,7 @@ both_engines!(
     waiting_pins_are_made_milliseconds_apart,
     holds_are_charged_apart_and_end,
     a_hold_is_served_by_what_is_there,
+    a_pin_takes_the_place_of_a_hold,
     blocks_beside_a_pinned_root_are_charged,
     further_pins_cost_nothing_until_the_last_goes,
     what_waits_is_pinned_when_it_is_stored,
@@ -52,16 +53,34 @@ async fn holds_are_charged_apart_and_end(db: Db) {
     assert_eq!((used(&db, "a").await, state(&db, 1).await), (60, Some(SegmentState::Live)));
     assert_eq!(db.pin("a", &cid(1)).await.expect("pin"), None, "a hold is in no list");
     assert_eq!(db.unpin_one("a", &held.pin, later(1)).await.expect("unpin"), None);
-    // A pin of the same is paid on its own: the hold may end before it.
-    assert_eq!(commit(&db, &[], &[repeated("a", 1, 60, &[1])]).await, [Committed::QuotaExceeded]);
-    assert_eq!(commit(&db, &[], &[repeated("a", 1, 40, &[1])]).await, [Committed::Created]);
-    assert_eq!(used(&db, "a").await, 100);
-    assert_whole(&db).await;
-
     let ended = db.expired_pins(later(24 * 60), 9).await.expect("expired");
     assert_eq!(ended, [("a".to_string(), held.pin.clone())]);
     assert!(db.expire_pin("a", &held.pin, later(24 * 60), later(24 * 60)).await.expect("expire"));
-    assert_eq!((used(&db, "a").await, state(&db, 1).await), (40, Some(SegmentState::Live)));
+    assert_eq!((used(&db, "a").await, state(&db, 1).await), (0, Some(SegmentState::Orphaned)));
+    assert_whole(&db).await;
+}
+
+/// What was held and then pinned was charged twice until the hold ended.
+async fn a_pin_takes_the_place_of_a_hold(db: Db) {
+    account(&db, "a", 100).await;
+    account(&db, "b", 100).await;
+    commit(&db, &[segment(1)], &[hold("a", 1, 60, &[1]), hold("b", 1, 60, &[1])]).await;
+    assert_eq!(commit(&db, &[], &[repeated("a", 1, 101, &[1])]).await, [Committed::QuotaExceeded]);
+    assert_eq!(used(&db, "a").await, 60, "a pin that is refused takes nothing");
+    assert_eq!(commit(&db, &[], &[repeated("a", 1, 70, &[1])]).await, [Committed::Created]);
+    assert_eq!((used(&db, "a").await, used(&db, "b").await), (70, 60));
+    assert_whole(&db).await;
+    // Of two pins in one call the first takes it; what is kept beside a root is no hold.
+    let another = UploadMetadata { claim: Claim::Another, ..repeated("b", 1, 50, &[1]) };
+    let with = UploadMetadata { beside: Some(Beside::new("x", 20)), ..repeated("b", 1, 50, &[1]) };
+    assert_eq!(commit(&db, &[], &[with, another]).await, [Committed::Created; 2]);
+    assert_eq!(used(&db, "b").await, 70);
+    assert_whole(&db).await;
+    let ended = db.expired_pins(later(24 * 60), 9).await.expect("expired");
+    assert_eq!(ended, [], "no hold is left");
+    assert!(db.unpin("b", &cid(1), later(1)).await.expect("unpin"));
+    assert_eq!((used(&db, "a").await, used(&db, "b").await), (70, 0));
+    assert_eq!(state(&db, 1).await, Some(SegmentState::Live));
     assert!(db.unpin("a", &cid(1), later(1)).await.expect("unpin"));
     assert_eq!((used(&db, "a").await, state(&db, 1).await), (0, Some(SegmentState::Orphaned)));
     assert_whole(&db).await;
@@ -85,7 +104,7 @@ async fn blocks_beside_a_pinned_root_are_charged(db: Db) {
     account(&db, "a", 100).await;
     store_file(&db, "a", 1, 10, 1).await;
     let with = |id: &str, bytes| UploadMetadata {
-        beside: Some(Beside { id: id.to_string(), bytes }),
+        beside: Some(Beside::new(id, bytes)),
         ..repeated("a", 1, 10, &[1, 2])
     };
     let already = [Committed::AlreadyPinned];
@@ -289,7 +308,7 @@ async fn pins_are_found_by_what_is_said_of_them(db: Db) {
 
 async fn what_is_replaced_is_held_meanwhile(db: Db) {
     account(&db, "a", 100).await;
-    let beside = Some(Beside { id: "x".to_string(), bytes: 20 });
+    let beside = Some(Beside::new("x", 20));
     let first = UploadMetadata { beside, ..upload("a", 1, 60, &[1]) };
     let second = UploadMetadata { claim: Claim::Another, ..repeated("a", 1, 60, &[1]) };
     commit(&db, &[segment(1)], &[first.clone(), second.clone()]).await;
