@@ -74,7 +74,7 @@ pub(crate) async fn begin(
     let Beginning { kind, parts, metadata, length, import, said, whole_pieces } = beginning;
     let (profile, hash) = import.names();
     if let Some(length) = length {
-        refuse_length(gateway, account, length).await?;
+        gateway.refuse_length(account, length).await?;
     }
     let now = gateway.clock.now();
     let new = NewTusUpload {
@@ -138,16 +138,6 @@ pub(crate) async fn remove(gateway: &Gateway, account: &str, id: &str) -> Result
     let removed = gateway.db.remove_tus_upload(id).await;
     claim.release().await;
     if removed? { Ok(()) } else { Err(TusError::Unknown) }
-}
-
-async fn refuse_length(gateway: &Gateway, account: &str, length: u64) -> Result<(), TusError> {
-    let size_max = gateway.config.uploads.size_max;
-    if length > size_max {
-        return Err(UploadError::BodyTooLarge(size_max).into());
-    }
-    let known = gateway.db.account(account).await?;
-    let is_over = known.is_none_or(|known| known.used_bytes.saturating_add(length) > known.quota_bytes);
-    if is_over { Err(UploadError::QuotaExceeded.into()) } else { Ok(()) }
 }
 
 fn random_name(gateway: &Gateway) -> String {

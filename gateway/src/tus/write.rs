@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use store::{ClaimedTus, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload};
 use tokio::task::JoinHandle;
 
-use super::{Checksum, Claim, TusError, finish, is_to_be_finished, profile, refuse_length, repeat};
+use super::{Checksum, Claim, TusError, finish, is_to_be_finished, profile, repeat};
 use crate::{
     app::Gateway,
     intake::Pace,
@@ -141,7 +141,7 @@ async fn agreed_length(
             upload.offset_bytes
         ))),
         (None, Some(said)) => {
-            refuse_length(gateway, &upload.account, said).await?;
+            gateway.refuse_length(&upload.account, said).await?;
             Ok(Some(said))
         }
     }
