@@ -7,7 +7,7 @@ import { PinataSDK } from 'pinata'
 
 import { noise } from './content.mjs'
 import { gateway, newKey, upload } from './network.mjs'
-import { cidOfDirectory, cidOfFile } from './oracle.mjs'
+import { cidOfDirectory, cidOfFile, kuboV1 } from './oracle.mjs'
 
 function sdk (pinataJwt) {
   const sdk = new PinataSDK({
@@ -76,10 +76,31 @@ test('several files are a directory', async () => {
   assert.deepEqual((await pinata.files.public.get(made.id)).keyvalues, { kind: 'folder' })
 })
 
-// The SDK sends these in several requests to a path that takes one; see docs/compatibility.md.
-test('a file of more than 90 MiB is refused, and said to be', async () => {
+// The SDK sends these in several requests.
+test('a file of more than 90 MiB', async () => {
   const content = noise(94_371_840 + 5, 700)
-  const sent = async () => pinata.upload.public.file(new File([content], 'large.bin'))
+  const group = await pinata.groups.public.create({ name: 'large ones' })
+  const made = await pinata.upload.public.file(new File([content], 'large.bin')).name('läRge').keyvalues({ kind: 'large' }).group(group.id)
+  assert.equal(made.cid, await cidOfFile(content, kuboV1))
+  assert.deepEqual([made.name, made.size, made.number_of_files, made.group_id], ['läRge', content.length, 1, group.id])
+  assert.deepEqual(made.keyvalues, { kind: 'large' })
+  assert.equal(made.mime_type, 'application/octet-stream')
+  const read = Buffer.from(await (await fetch(`${gateway}/ipfs/${made.cid}`)).arrayBuffer())
+  assert.ok(read.equals(content))
+  const old = await pinata.upload.public.file(new File([content], 'large.bin')).cidVersion('v0')
+  assert.equal(old.cid, await cidOfFile(content, 'unixfs-v0-2015'))
+})
+
+test('a large file goes to a signed URL without a key', async () => {
+  const content = noise(94_371_840 + 7, 702)
+  const says = { expires: 60, name: 'signed.bin', keyvalues: { by: 'signature' } }
+  const url = await pinata.upload.public.createSignedURL({ ...says, maxFileSize: content.length })
+  const made = await sdk(undefined).upload.public.file(new File([content], 'other.bin')).url(url)
+  assert.equal(made.cid, await cidOfFile(content, kuboV1))
+  const [kept] = (await pinata.files.public.list().cid(made.cid)).files
+  assert.deepEqual([kept.name, kept.size, kept.keyvalues], ['signed.bin', content.length, { by: 'signature' }])
+  const small = await pinata.upload.public.createSignedURL({ ...says, maxFileSize: content.length - 1 })
+  const sent = async () => sdk(undefined).upload.public.file(new File([content], 'other.bin')).url(small)
   await assert.rejects(sent, /Upload URL not provided/)
 })
 

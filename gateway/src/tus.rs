@@ -11,25 +11,31 @@ mod claim;
 mod config;
 mod error;
 mod finish;
+mod import;
 mod join;
 mod metadata;
+mod repeat;
+pub(crate) mod right;
 mod write;
 
-use content::{
-    HashFn,
-    unixfs::profile::{Parameters, Profile},
-};
 use store::{NewTusUpload, TusBegun, TusKind, TusUpload};
 
 pub use self::config::TusConfig;
 pub(crate) use self::{
     checksum::{ALGORITHMS, Checksum},
     error::TusError,
+    finish::Said,
+    import::Import,
     join::join,
     metadata::Metadata,
     write::{Piece, write},
 };
-use self::{claim::Claim, finish::finish};
+use self::{
+    claim::Claim,
+    finish::{finish, is_to_be_finished},
+    import::profile,
+    repeat::repeat,
+};
 use crate::{app::Gateway, upload::UploadError};
 
 /// Length of an upload's id in hex digits: 128 random bits.
@@ -43,6 +49,20 @@ pub(crate) struct Beginning {
     pub(crate) parts: String,
     pub(crate) metadata: Metadata,
     pub(crate) length: Option<u64>,
+    pub(crate) import: Import,
+    /// What is said of the file, where it is not only its name in the metadata.
+    pub(crate) said: Option<Said>,
+    /// Whether requests are kept whole or not at all, and one that is repeated is known again.
+    pub(crate) whole_pieces: bool,
+}
+
+impl Beginning {
+    /// As tus itself has it: the metadata say everything.
+    pub(crate) fn of(kind: TusKind, metadata: Metadata, length: Option<u64>) -> Result<Self, TusError> {
+        let import = Import::own(metadata.get("hash").unwrap_or_default())?;
+        let parts = String::new();
+        Ok(Self { kind, parts, metadata, length, import, said: None, whole_pieces: false })
+    }
 }
 
 /// Begins an upload. What its length says can be refused is refused here, before any byte of it is sent.
@@ -51,11 +71,10 @@ pub(crate) async fn begin(
     account: &str,
     beginning: Beginning,
 ) -> Result<TusUpload, TusError> {
-    let Beginning { kind, parts, metadata, length } = beginning;
-    let hash = metadata.get("hash").unwrap_or_default();
-    let hash_fn = if hash.is_empty() { HashFn::Sha2_256 } else { hash_fn(hash)? };
+    let Beginning { kind, parts, metadata, length, import, said, whole_pieces } = beginning;
+    let (profile, hash) = import.names();
     if let Some(length) = length {
-        refuse_length(gateway, account, length).await?;
+        gateway.refuse_length(account, length).await?;
     }
     let now = gateway.clock.now();
     let new = NewTusUpload {
@@ -64,7 +83,10 @@ pub(crate) async fn begin(
         kind,
         parts,
         metadata: metadata.into_text(),
-        hash: hash_fn.to_string(),
+        profile: profile.to_string(),
+        hash,
+        notes: said.map(|said| said.to_text()).unwrap_or_default(),
+        whole_pieces,
         length_bytes: length,
         due: now + gateway.config.tus.expiry,
     };
@@ -74,14 +96,17 @@ pub(crate) async fn begin(
         TusBegun::TooMany => return Err(TusError::TooMany(account_max)),
         TusBegun::QuotaExceeded => return Err(UploadError::QuotaExceeded.into()),
     }
-    let NewTusUpload { id, account, parts, metadata, hash, due, .. } = new;
+    let NewTusUpload { id, account, parts, metadata, profile, hash, notes, due, .. } = new;
     Ok(TusUpload {
         id,
         account,
         kind,
         parts,
         metadata,
+        profile,
         hash,
+        notes,
+        whole_pieces,
         length_bytes: length,
         offset_bytes: 0,
         root: None,
@@ -103,7 +128,7 @@ pub(crate) async fn find(gateway: &Gateway, account: &str, id: &str) -> Result<T
 /// account had no room, is pinned now: a client that sees all its bytes here takes it for done.
 pub(crate) async fn look(gateway: &Gateway, account: &str, id: &str) -> Result<TusUpload, TusError> {
     let upload = find(gateway, account, id).await?;
-    if is_to_be_pinned(&upload) { finish(gateway, upload).await } else { Ok(upload) }
+    if is_to_be_finished(&upload) { finish(gateway, upload).await } else { Ok(upload) }
 }
 
 /// Ends an upload, whatever it has come to. A file that it became stays.
@@ -113,32 +138,6 @@ pub(crate) async fn remove(gateway: &Gateway, account: &str, id: &str) -> Result
     let removed = gateway.db.remove_tus_upload(id).await;
     claim.release().await;
     if removed? { Ok(()) } else { Err(TusError::Unknown) }
-}
-
-fn is_to_be_pinned(upload: &TusUpload) -> bool {
-    upload.root.is_some() && upload.finished.is_none() && upload.kind != TusKind::Partial
-}
-
-async fn refuse_length(gateway: &Gateway, account: &str, length: u64) -> Result<(), TusError> {
-    let size_max = gateway.config.uploads.size_max;
-    if length > size_max {
-        return Err(UploadError::BodyTooLarge(size_max).into());
-    }
-    let known = gateway.db.account(account).await?;
-    let is_over = known.is_none_or(|known| known.used_bytes.saturating_add(length) > known.quota_bytes);
-    if is_over { Err(UploadError::QuotaExceeded.into()) } else { Ok(()) }
-}
-
-fn hash_fn(name: &str) -> Result<HashFn, TusError> {
-    let hash_fn = name.parse();
-    hash_fn
-        .map_err(|_| UploadError::BadParameter(format!("hash: {name:?} is not a known hash function")).into())
-}
-
-fn profile(hash: &str) -> Result<Profile, TusError> {
-    let parameters = Profile::UNIXFS_V1_2025.parameters();
-    let profile = Profile::new(Parameters { hash_fn: hash_fn(hash)?, ..parameters });
-    profile.map_err(|error| UploadError::BadParameter(format!("hash: {error}")).into())
 }
 
 fn random_name(gateway: &Gateway) -> String {

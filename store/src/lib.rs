@@ -41,7 +41,7 @@ pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use repairs::RepairJob;
 pub use segments::SegmentState;
 pub use tus_uploads::{
-    ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusProgress, TusRecorded, TusUpload,
+    ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload,
 };
 pub use visits::Visit;
 pub use waiting_pins::{PinJob, WaitingPin};

@@ -57,8 +57,33 @@ impl Db {
         change: &PinChange,
         meta_max: usize,
     ) -> Result<Described, StoreError> {
+        self.describe(account, id, change, meta_max, None).await
+    }
+
+    /// The same for the pin that an upload in several requests has become, with what was noted down for that: it is said
+    /// once, and an upload of which it was said before changes nothing any more.
+    pub async fn describe_tus_pin(
+        &self,
+        upload: &str,
+        account: &str,
+        id: &str,
+        change: &PinChange,
+        meta_max: usize,
+    ) -> Result<Described, StoreError> {
+        self.describe(account, id, change, meta_max, Some(upload)).await
+    }
+
+    async fn describe(
+        &self,
+        account: &str,
+        id: &str,
+        change: &PinChange,
+        meta_max: usize,
+        upload: Option<&str>,
+    ) -> Result<Described, StoreError> {
         const GROUP: &str = "SELECT id FROM pin_groups WHERE account_id = $1 AND id = $2";
         const KNOWN: &str = "SELECT id FROM pins WHERE account_id = $1 AND id = $2 AND state <> 'held'";
+        const SAID: &str = "UPDATE tus_uploads SET notes = '' WHERE id = $1 AND notes <> ''";
         const KEYS: &str = "SELECT key FROM pin_meta WHERE pin_id = $1";
         let meta: BTreeMap<String, Option<String>> = change
             .meta
@@ -97,7 +122,14 @@ impl Db {
                 _ => Described::Done,
             };
             if described == Described::Done {
-                describe!(tx, id, change, meta);
+                // Behind the lock on the pin, so that of two requests that say it one does.
+                let is_new = match upload {
+                    None => true,
+                    Some(upload) => sqlx::query(SAID).bind(upload).execute(&mut *tx).await?.rows_affected() > 0,
+                };
+                if is_new {
+                    describe!(tx, id, change, meta);
+                }
             }
             described
         })

@@ -4,181 +4,30 @@
 //! What is recorded of an upload never runs ahead of what is durable: an offset is written together with the builder's
 //! state at that offset, after the blocks up to there, and by nobody but the request that holds the upload's claim.
 
-use std::str::FromStr;
+mod upload;
 
-use content::Cid;
 use data_encoding::BASE64;
-use protocol::{ids::SegmentId, time::UnixMillis};
+use protocol::time::UnixMillis;
 use sqlx::QueryBuilder;
 
 use crate::{
     Db, StoreError,
     db::{read, write},
-    rows::{ROWS_PER_STATEMENT, millis, parse, push_list, runs, size, sql},
+    rows::{ROWS_PER_STATEMENT, push_list, runs, size, sql},
 };
+pub use upload::{
+    ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload,
+};
+use upload::{TusRow, upload};
 
-/// What an upload is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TusKind {
-    /// It becomes a file.
-    Plain,
-    /// It becomes part of another one.
-    Partial,
-    /// It is put together of others.
-    Final,
-}
-
-impl TusKind {
-    /// Its name in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Partial => "partial",
-            Self::Final => "final",
-        }
-    }
-}
-
-impl FromStr for TusKind {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Plain, Self::Partial, Self::Final].into_iter().find(|kind| kind.as_str() == text).ok_or(())
-    }
-}
-
-/// An upload that begins.
-#[derive(Clone, Debug)]
-pub struct NewTusUpload {
-    /// Its name, which nobody can guess; that of its long upload too.
-    pub id: String,
-    /// Whose it is.
-    pub account: String,
-    /// What it is for.
-    pub kind: TusKind,
-    /// Of a final one: what it is put together of, as the client said it.
-    pub parts: String,
-    /// What the client said of it, as it said it.
-    pub metadata: String,
-    /// Hash function of its blocks.
-    pub hash: String,
-    /// Its length, if it is known.
-    pub length_bytes: Option<u64>,
-    /// When it ends unless it goes on.
-    pub due: UnixMillis,
-}
-
-/// An upload as it is recorded, but for its builder and tail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TusUpload {
-    /// Its name.
-    pub id: String,
-    /// Whose it is.
-    pub account: String,
-    /// What it is for.
-    pub kind: TusKind,
-    /// Of a final one: what it is put together of, as the client said it.
-    pub parts: String,
-    /// What the client said of it, as it said it.
-    pub metadata: String,
-    /// Hash function of its blocks.
-    pub hash: String,
-    /// Its length, if it is known.
-    pub length_bytes: Option<u64>,
-    /// Bytes that are durable.
-    pub offset_bytes: u64,
-    /// Its root and the bytes of all blocks under it, once all its bytes are durable.
-    pub root: Option<(Cid, u64)>,
-    /// When it began.
-    pub created: UnixMillis,
-    /// When it ends unless it goes on.
-    pub due: UnixMillis,
-    /// When it was pinned; of a partial one, when all its bytes were there.
-    pub finished: Option<UnixMillis>,
-}
-
-/// An upload that a request may write to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedTus {
-    /// The upload.
-    pub upload: TusUpload,
-    /// State of its builder; empty when there is none yet.
-    pub builder: Vec<u8>,
-    /// The bytes behind its last whole leaf.
-    pub tail: Vec<u8>,
-}
-
-/// Whether an upload could begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TusBegun {
-    /// It did.
-    Yes,
-    /// Too many of the account are not finished.
-    TooMany,
-    /// The account has no room for it and for those that are not finished.
-    QuotaExceeded,
-}
-
-/// What became of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TusClaim {
-    /// The upload is the caller's to write to.
-    Claimed(Box<ClaimedTus>),
-    /// Another request writes. It is told that this one wants to.
-    Held,
-    /// There is no such upload, or its time is over.
-    Unknown,
-}
-
-/// How far an upload has come.
-#[derive(Clone, Debug, Default)]
-pub struct TusProgress {
-    /// Bytes that are durable with what is in here.
-    pub offset_bytes: u64,
-    /// The upload's length, if it is known by now.
-    pub length_bytes: Option<u64>,
-    /// State of the builder.
-    pub builder: Vec<u8>,
-    /// The bytes behind its last whole leaf.
-    pub tail: Vec<u8>,
-    /// Segments with blocks of it, those that are recorded with earlier progress need not be among them.
-    pub segments: Vec<SegmentId>,
-    /// Its root and the bytes of all blocks under it, once all is there.
-    pub root: Option<(Cid, u64)>,
-}
-
-/// What became of progress that was to be recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TusRecorded {
-    /// It is recorded.
-    Yes,
-    /// The upload is another request's by now, or it is gone.
-    ClaimLost,
-    /// A segment was collected or lost meanwhile.
-    SegmentGone,
-}
-
-type TusRow = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    Option<i64>,
-    i64,
-    Option<String>,
-    i64,
-    i64,
-    i64,
-    Option<i64>,
-);
+/// Builder, tail, and the last request's offset and hash.
+type ProgressRow = (String, String, Option<i64>, Option<String>);
 
 /// What a [`TusUpload`] is read from. A macro, because statements are put together while this is compiled.
 macro_rules! columns {
     () => {
-        "id, account_id, kind, parts, metadata, hash, length_bytes, offset_bytes, root, dag_size_bytes, \
-         created_ms, due_ms, finished_ms"
+        "id, account_id, kind, parts, metadata, profile, hash, notes, whole_pieces, length_bytes, \
+         offset_bytes, root, dag_size_bytes, created_ms, due_ms, finished_ms"
     };
 }
 
@@ -219,29 +68,6 @@ macro_rules! keep_segments {
     }};
 }
 
-fn upload(row: TusRow) -> Result<TusUpload, StoreError> {
-    let (id, account, kind, parts, metadata, hash, length, offset, root, dag_size, created, due, finished) =
-        row;
-    let root = match root {
-        Some(root) => Some((parse("upload root", &root)?, size("dag size", dag_size)?)),
-        None => None,
-    };
-    Ok(TusUpload {
-        id,
-        account,
-        kind: parse("upload kind", &kind)?,
-        parts,
-        metadata,
-        hash,
-        length_bytes: length.map(|length| size("upload length", length)).transpose()?,
-        offset_bytes: size("upload offset", offset)?,
-        root,
-        created: UnixMillis(created),
-        due: UnixMillis(due),
-        finished: millis(finished),
-    })
-}
-
 fn bytes(what: &'static str, text: &str) -> Result<Vec<u8>, StoreError> {
     BASE64.decode(text.as_bytes()).map_err(|error| StoreError::Malformed { what, value: error.to_string() })
 }
@@ -255,8 +81,9 @@ impl Db {
         account_max: u64,
         now: UnixMillis,
     ) -> Result<TusBegun, StoreError> {
-        const INSERT: &str = "INSERT INTO tus_uploads (id, account_id, kind, parts, metadata, hash, length_bytes, \
-             offset_bytes, dag_size_bytes, created_ms, due_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9)";
+        const INSERT: &str = "INSERT INTO tus_uploads (id, account_id, kind, parts, metadata, profile, hash, \
+             notes, whole_pieces, length_bytes, offset_bytes, dag_size_bytes, created_ms, due_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11, $12)";
         const LONG: &str = "INSERT INTO long_uploads (id, due_ms) VALUES ($1, $2)";
         write!(self, tx => {
             let (open, open_bytes): (i64, i64) =
@@ -278,7 +105,10 @@ impl Db {
                     .bind(new.kind.as_str())
                     .bind(&new.parts)
                     .bind(&new.metadata)
+                    .bind(&new.profile)
                     .bind(&new.hash)
+                    .bind(&new.notes)
+                    .bind(new.whole_pieces)
                     .bind(new.length_bytes.map(sql))
                     .bind(now.0)
                     .bind(new.due.0)
@@ -305,7 +135,8 @@ impl Db {
         until: UnixMillis,
     ) -> Result<TusClaim, StoreError> {
         const WANT: &str = "UPDATE tus_uploads SET wanted_ms = $2 WHERE id = $1 AND due_ms > $2";
-        const PROGRESS: &str = "SELECT builder, tail FROM tus_progress WHERE upload_id = $1";
+        const PROGRESS: &str =
+            "SELECT builder, tail, piece_offset, piece_hash FROM tus_progress WHERE upload_id = $1";
         let (row, progress, is_held) = write!(self, tx => {
             let row: Option<TusRow> = sqlx::query_as(CLAIM)
                 .bind(id)
@@ -316,7 +147,7 @@ impl Db {
                 .await?;
             let (mut progress, mut is_held) = (None, false);
             if row.is_some() {
-                let found: Option<(String, String)> =
+                let found: Option<ProgressRow> =
                     sqlx::query_as(PROGRESS).bind(id).fetch_optional(&mut *tx).await?;
                 progress = found;
             } else {
@@ -327,9 +158,13 @@ impl Db {
         let Some(row) = row else {
             return Ok(if is_held { TusClaim::Held } else { TusClaim::Unknown });
         };
-        let (builder, tail) = progress.unwrap_or_default();
+        let (builder, tail, piece_offset, piece_hash) = progress.unwrap_or_default();
         let (builder, tail) = (bytes("builder state", &builder)?, bytes("tail", &tail)?);
-        Ok(TusClaim::Claimed(Box::new(ClaimedTus { upload: upload(row)?, builder, tail })))
+        let piece = match piece_offset.zip(piece_hash) {
+            Some((offset, hash)) => Some(TusPiece { offset_bytes: size("piece offset", offset)?, hash }),
+            None => None,
+        };
+        Ok(TusClaim::Claimed(Box::new(ClaimedTus { upload: upload(row)?, builder, tail, piece })))
     }
 
     /// A sign of life from the request that writes: its claim holds until `until`. Gives when another request last wanted
@@ -374,10 +209,13 @@ impl Db {
              dag_size_bytes = $6, due_ms = $7, finished_ms = CASE WHEN $5 IS NOT NULL AND kind = 'partial' \
              THEN CAST($8 AS BIGINT) ELSE NULL END WHERE id = $1 AND claim = $2 AND claimed_until_ms > 0 \
              AND finished_ms IS NULL";
-        const KEEP: &str = "INSERT INTO tus_progress (upload_id, builder, tail) VALUES ($1, $2, $3) \
-             ON CONFLICT (upload_id) DO UPDATE SET builder = excluded.builder, tail = excluded.tail";
+        const KEEP: &str = "INSERT INTO tus_progress (upload_id, builder, tail, piece_offset, piece_hash) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (upload_id) DO UPDATE SET builder = excluded.builder, \
+             tail = excluded.tail, piece_offset = excluded.piece_offset, piece_hash = excluded.piece_hash";
         let (builder, tail) = (BASE64.encode(&progress.builder), BASE64.encode(&progress.tail));
-        let root = progress.root.as_ref().map(|(root, _)| root.to_string());
+        let piece = progress.piece.as_ref();
+        // As it is written, so that the pin has the same version.
+        let root = progress.root.as_ref().map(|(root, _)| root.as_written().to_string());
         let dag_size = progress.root.as_ref().map_or(0, |(_, size)| sql(*size));
         let mut segments = progress.segments.clone();
         segments.sort_unstable();
@@ -409,7 +247,14 @@ impl Db {
                 }
             }
             if outcome == TusRecorded::Yes {
-                sqlx::query(KEEP).bind(id).bind(&builder).bind(&tail).execute(&mut *tx).await?;
+                sqlx::query(KEEP)
+                    .bind(id)
+                    .bind(&builder)
+                    .bind(&tail)
+                    .bind(piece.map(|piece| sql(piece.offset_bytes)))
+                    .bind(piece.map(|piece| piece.hash.as_str()))
+                    .execute(&mut *tx)
+                    .await?;
                 for part in runs(&segments) {
                     let mut query = QueryBuilder::new("INSERT INTO long_upload_segments (upload_id, segment_id) ");
                     query.push_values(part, |mut row, segment| {

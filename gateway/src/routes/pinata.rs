@@ -6,8 +6,8 @@ mod files;
 mod groups;
 mod json_text;
 mod legacy;
-mod notes;
 mod pin_list;
+mod resumable;
 mod shown;
 mod signed;
 mod take_in;
@@ -23,7 +23,7 @@ use axum::{
 use service::http::error::ApiError;
 
 use super::refusals;
-use crate::app::Gateway;
+use crate::{app::Gateway, notes::NotesError};
 
 /// Request headers that pages of others may send.
 const HEADERS: &str = "authorization, content-type, source, pinata_api_key, pinata_secret_api_key, tus-resumable, \
@@ -108,9 +108,23 @@ fn no_private_files() -> ApiError {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, "private_files", details)
 }
 
+/// What is not a file of the account, or not there any more.
+fn unknown_file(id: &str) -> ApiError {
+    NotesError::UnknownFile(id.to_string()).into()
+}
+
+fn unknown_group(id: &str) -> ApiError {
+    NotesError::UnknownGroup(id.to_string()).into()
+}
+
 /// Something that Pinata has and we do not.
 fn unsupported(what: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, "unsupported", format!("{what} is not supported here"))
+}
+
+/// A switch or number that older clients send as text.
+fn bad(what: &str, value: impl std::fmt::Display) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_parameter", format!("{what}: {value} is not understood"))
 }
 
 /// Reads JSON, whatever type the request says it is.

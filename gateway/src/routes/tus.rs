@@ -15,16 +15,18 @@ use axum::{
     routing::any,
 };
 use service::http::error::ApiError;
-use store::TusKind;
+use store::{TusKind, TusUpload};
 
+pub(super) use self::answer::{begun, dress};
 use self::{
-    answer::{begun, described, dress, stands, written},
+    answer::{described, stands, written},
     headers::{Concat, Headers},
 };
 use crate::{
     app::Gateway,
     auth::Scope,
-    tus::{self, Beginning, Metadata, Piece, TusError},
+    grants,
+    tus::{self, Beginning, Metadata, Piece},
 };
 
 /// All paths.
@@ -57,7 +59,12 @@ async fn one(
     if method == Method::OPTIONS {
         return Ok(answer::options(&gateway));
     }
-    let account = authorize(&gateway, request.headers()).await?;
+    headers::check_version(request.headers())?;
+    // Whoever has a URL with a right of its own sends whatever key there is, or none.
+    let account = match tus::right::key(&gateway, &id, request.uri().query().unwrap_or_default())? {
+        Some(key) => grants::account(&gateway, &key).await?,
+        None => gateway.keys.account(request.headers(), Scope::Write).await?,
+    };
     match method {
         Method::HEAD => Ok(stands(&tus::look(&gateway, &account, &id).await?)),
         Method::GET => {
@@ -73,53 +80,61 @@ async fn one(
     }
 }
 
-/// The account of a request whose version of the protocol is ours.
-async fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<String, ApiError> {
+/// What a request says that begins an upload: its metadata, and the length if that is known.
+pub(super) fn announced(gateway: &Gateway, headers: &HeaderMap) -> Result<(Metadata, Option<u64>), ApiError> {
     headers::check_version(headers)?;
-    Ok(gateway.keys.account(headers, Scope::Write).await?)
+    let said = Headers(headers);
+    let metadata = said.metadata(gateway.config.tus.metadata_max)?;
+    Ok((metadata, said.new_length()?))
 }
 
 /// `POST /tus`: begins an upload, perhaps with its first bytes, or puts finished ones together.
 async fn create(gateway: &Gateway, request: Request) -> Result<Response, ApiError> {
-    let account = authorize(gateway, request.headers()).await?;
+    headers::check_version(request.headers())?;
+    let account = gateway.keys.account(request.headers(), Scope::Write).await?;
     let said = Headers(request.headers());
-    let metadata = said.metadata(gateway.config.tus.metadata_max)?;
-    let concat = said.concat()?;
-    if let Concat::Final { said, ids } = &concat {
-        let upload = tus::join(gateway, &account, metadata, said.clone(), ids).await?;
-        return Ok(begun(gateway, &upload));
-    }
-    let kind = if matches!(concat, Concat::Partial) { TusKind::Partial } else { TusKind::Plain };
-    let length = said.new_length()?;
+    let kind = match said.concat()? {
+        Concat::None => TusKind::Plain,
+        Concat::Partial => TusKind::Partial,
+        Concat::Final { said: parts, ids } => {
+            let metadata = said.metadata(gateway.config.tus.metadata_max)?;
+            let upload = tus::join(gateway, &account, metadata, parts, &ids).await?;
+            return Ok(begun(gateway, &upload, None));
+        }
+    };
+    let (metadata, length) = announced(gateway, request.headers())?;
+    let upload = start(gateway, &account, Beginning::of(kind, metadata, length)?, request).await?;
+    Ok(begun(gateway, &upload, None))
+}
+
+/// Begins an upload, and takes the first bytes if the request brings any.
+pub(super) async fn start(
+    gateway: &Gateway,
+    account: &str,
+    beginning: Beginning,
+    request: Request,
+) -> Result<TusUpload, ApiError> {
+    let length = beginning.length;
+    let said = Headers(request.headers());
     let first = said.is_bytes().then(|| said.piece(0)).transpose()?;
-    let upload = begin(gateway, &account, kind, metadata, length).await?;
+    let upload = tus::begin(gateway, account, beginning).await?;
     let (piece, body) = match first {
         Some(piece) => (piece, request.into_body()),
         // Complete already.
         None if length == Some(0) => (Piece::empty(), Body::empty()),
-        None => return Ok(begun(gateway, &upload)),
+        None => return Ok(upload),
     };
     let id = upload.id.clone();
     match tus::write(gateway, upload, piece, body).await {
-        Ok(upload) => Ok(begun(gateway, &upload)),
+        Ok(upload) => Ok(upload),
         Err(error) => {
             // The client was never told where the upload is.
-            if let Err(error) = tus::remove(gateway, &account, &id).await {
+            if let Err(error) = tus::remove(gateway, account, &id).await {
                 tracing::warn!(%error, "could not forget an upload whose first bytes were refused");
             }
             Err(error.into())
         }
     }
-}
-
-async fn begin(
-    gateway: &Gateway,
-    account: &str,
-    kind: TusKind,
-    metadata: Metadata,
-    length: Option<u64>,
-) -> Result<store::TusUpload, TusError> {
-    tus::begin(gateway, account, Beginning { kind, parts: String::new(), metadata, length }).await
 }
 
 /// `PATCH /tus/{id}`: the next bytes.
@@ -133,7 +148,9 @@ async fn patch(gateway: &Gateway, account: &str, id: &str, request: Request) -> 
             "the bytes of an upload are application/offset+octet-stream",
         ));
     }
-    let piece = said.piece(said.offset()?)?;
+    // Clients that speak tus ask how far the upload is, and go on there.
+    let is_whole = upload.whole_pieces && !said.says_tus();
+    let piece = Piece { is_whole, ..said.piece(said.offset()?)? };
     Ok(written(&tus::write(gateway, upload, piece, request.into_body()).await?))
 }
 

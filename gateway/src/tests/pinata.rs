@@ -1,5 +1,6 @@
 //! Pinata's API, as its own clients call it.
 
+mod large;
 mod signed;
 mod v1;
 mod v3;

@@ -142,7 +142,7 @@ fn cid_of(bytes: &[u8]) -> String {
 }
 
 /// A body that breaks off behind these bytes.
-fn broken(bytes: &[u8]) -> Body {
+pub(super) fn broken(bytes: &[u8]) -> Body {
     let parts: Vec<Result<Bytes, std::io::Error>> = bytes
         .chunks(100_000)
         .map(|part| Ok(Bytes::copy_from_slice(part)))

@@ -35,7 +35,7 @@ impl Default for TusConfig {
             expiry: Duration::from_hours(24),
             progress_bytes: 64 << 20,
             claim: Duration::from_secs(6),
-            metadata_max: 4_096,
+            metadata_max: 16 << 10,
             parts_max: 1_000,
             joining_bytes: 8 << 20,
         }

@@ -5,7 +5,7 @@ use content::unixfs::file::StateError;
 use service::http::error::ApiError;
 use store::StoreError;
 
-use crate::upload::UploadError;
+use crate::{notes::NotesError, upload::UploadError};
 
 /// Why a request of tus is refused.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,15 @@ pub(crate) enum TusError {
     /// What is recorded of the upload makes no sense.
     #[error("the builder of upload {0} cannot be gone on with: {1}")]
     Damaged(String, StateError),
+    /// A profile that this gateway does not know.
+    #[error("upload {0} has the unknown import profile {1:?}")]
+    UnknownProfile(String, String),
+    /// What is to be said of it makes no sense.
+    #[error("the notes of upload {0} cannot be read: {1}")]
+    BadNotes(String, serde_json::Error),
+    /// What was to be said of it is not said.
+    #[error(transparent)]
+    Notes(#[from] NotesError),
     /// A task of ours ended early.
     #[error("the request was broken off")]
     Broken,
@@ -71,7 +80,11 @@ impl From<TusError> for ApiError {
             TusError::BadParts(_) => (StatusCode::BAD_REQUEST, "bad_parts"),
             TusError::IsFinal => (StatusCode::FORBIDDEN, "final_upload"),
             TusError::TooMany(_) => (StatusCode::FORBIDDEN, "too_many_uploads"),
-            TusError::Damaged(..) | TusError::Broken => return Self::internal(&error.into()),
+            TusError::Damaged(..)
+            | TusError::UnknownProfile(..)
+            | TusError::BadNotes(..)
+            | TusError::Broken => return Self::internal(&error.into()),
+            TusError::Notes(error) => return error.into(),
             TusError::Upload(error) => return error.into(),
             TusError::Store(StoreError::Database(error)) => {
                 tracing::error!(%error, "the metadata store failed");

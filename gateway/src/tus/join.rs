@@ -37,7 +37,8 @@ pub(crate) async fn join(
     }
     let length = parts.iter().map(|part| part.offset_bytes).fold(0, u64::saturating_add);
     let slot = gateway.uploads.take(account)?;
-    let beginning = Beginning { kind: TusKind::Final, parts: said, metadata, length: Some(length) };
+    let beginning = Beginning::of(TusKind::Final, metadata, Some(length))?;
+    let beginning = Beginning { parts: said, ..beginning };
     let upload = begin(gateway, account, beginning).await?;
     let gateway = gateway.clone();
     let task = tokio::spawn(async move {
@@ -79,7 +80,7 @@ async fn join_claimed(
     parts: &[TusUpload],
 ) -> Result<TusUpload, TusError> {
     let handle = gateway.packer.begin_long(upload.id.clone()).await?;
-    let mut ingest = Ingest::new(&handle, gateway.ingest.clone(), profile(&upload.hash)?);
+    let mut ingest = Ingest::new(&handle, gateway.ingest.clone(), profile(&upload)?);
     for part in parts {
         let Some((root, _)) = &part.root else { continue };
         let blocks = gateway.unfinished.clone();

@@ -13,8 +13,8 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Reads the header. Keys without a value, blanks and empty entries, which clients send, are all right; of a value that is
-    /// not UTF-8 the rest is kept.
+    /// Reads the header. Keys without a value, blanks and empty entries, which clients send, are all right. A value that is
+    /// not UTF-8 is Latin-1, as browsers' `btoa` has it.
     pub(crate) fn parse(text: &str) -> Result<Self, TusError> {
         let mut pairs = Vec::new();
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
@@ -24,7 +24,7 @@ impl Metadata {
             let decoded = decoded.map_err(|_| {
                 TusError::BadHeader(format!("Upload-Metadata: {key:?} has a value that is not base64"))
             })?;
-            pairs.push((key.to_string(), String::from_utf8_lossy(&decoded).into_owned()));
+            pairs.push((key.to_string(), decode(decoded)));
         }
         Ok(Self { text: text.trim().to_string(), pairs })
     }
@@ -50,6 +50,10 @@ impl Metadata {
     }
 }
 
+fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -68,7 +72,7 @@ mod tests {
         assert_eq!(Metadata::parse("").unwrap(), Metadata::default());
         assert_eq!(Metadata::parse("name d29ybGQ").unwrap().name(), "world");
         assert!(Metadata::parse("filename ?").is_err());
-        assert_eq!(Metadata::parse("filename /w==").unwrap().name(), "\u{fffd}");
+        assert_eq!(Metadata::parse("filename /w==").unwrap().name(), "\u{ff}");
     }
 
     proptest! {

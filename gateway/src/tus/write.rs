@@ -3,10 +3,10 @@
 use axum::body::Body;
 use content::unixfs::file::FileBuilder;
 use futures_util::TryStreamExt as _;
-use store::{ClaimedTus, TusKind, TusProgress, TusRecorded, TusUpload};
+use store::{ClaimedTus, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload};
 use tokio::task::JoinHandle;
 
-use super::{Checksum, Claim, TusError, finish, is_to_be_pinned, profile, refuse_length};
+use super::{Checksum, Claim, TusError, finish, is_to_be_finished, profile, repeat};
 use crate::{
     app::Gateway,
     intake::Pace,
@@ -23,12 +23,14 @@ pub(crate) struct Piece {
     pub(crate) content_length: Option<u64>,
     /// What they hash to.
     pub(crate) checksum: Option<Checksum>,
+    /// Whether they are kept all or not at all, and known again when the request is repeated.
+    pub(crate) is_whole: bool,
 }
 
 impl Piece {
     /// No bytes, for a new upload that has none.
     pub(crate) fn empty() -> Self {
-        Self { offset: 0, length: None, content_length: Some(0), checksum: None }
+        Self { offset: 0, length: None, content_length: Some(0), checksum: None, is_whole: false }
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn write(
         let written = write_claimed(&gateway, &claim, claimed, piece, body).await;
         claim.release().await;
         let upload = written?;
-        if is_to_be_pinned(&upload) { finish(&gateway, upload).await } else { Ok(upload) }
+        if is_to_be_finished(&upload) { finish(&gateway, upload).await } else { Ok(upload) }
     });
     task.await.map_err(|_| TusError::Broken)?
 }
@@ -59,11 +61,16 @@ pub(crate) async fn write(
 async fn write_claimed(
     gateway: &Gateway,
     claim: &Claim,
-    ClaimedTus { upload, builder, tail }: ClaimedTus,
+    ClaimedTus { upload, builder, tail, piece: last }: ClaimedTus,
     piece: Piece,
     body: Body,
 ) -> Result<TusUpload, TusError> {
-    let Piece { offset, length, content_length, checksum } = piece;
+    let Piece { offset, length, content_length, checksum, is_whole } = piece;
+    if let Some(last) =
+        last.filter(|last| is_whole && offset < upload.offset_bytes && last.offset_bytes == offset)
+    {
+        return repeat(gateway, claim, upload, &last, body).await;
+    }
     if offset != upload.offset_bytes {
         return Err(TusError::Offset { expected: upload.offset_bytes, given: offset });
     }
@@ -86,27 +93,29 @@ async fn write_claimed(
         upload: TusUpload { length_bytes: length, ..upload },
         end,
         checksum,
+        digest: is_whole.then(blake3::Hasher::new),
         noted_bytes: offset,
         under_way: None,
     };
     drop(tail);
-    let outcome = taking.body(body).await?;
-    let Taking { ingest, mut upload, checksum, under_way, .. } = taking;
-    if let Some(checksum) = checksum {
-        // A part of what was hashed cannot be told from something else.
-        if let Some(cut) = outcome {
-            return Err(cut.into());
-        }
-        if !checksum.holds() {
-            return Err(TusError::Checksum);
-        }
+    let mut outcome = taking.body(body).await?;
+    let Taking { ingest, mut upload, checksum, digest, under_way, .. } = taking;
+    // A part of what was hashed cannot be told from something else, nor can a request of which only a part was kept be
+    // repeated by a client that does not ask how much.
+    if let Some(cut) = outcome.take_if(|_| checksum.is_some() || is_whole) {
+        return Err(cut.into());
+    }
+    if checksum.is_some_and(|checksum| !checksum.holds()) {
+        return Err(TusError::Checksum);
     }
     if let Some(under_way) = under_way {
         under_way.await.map_err(|_| TusError::Broken)??;
     }
     let is_complete = upload.length_bytes == Some(upload.offset_bytes);
     if is_complete || is_news || upload.offset_bytes > offset {
-        let progress = last_progress(ingest, &mut upload, is_complete).await?;
+        let mut progress = last_progress(ingest, &mut upload, is_complete).await?;
+        let hash = digest.map(|digest| digest.finalize().to_hex().to_string());
+        progress.piece = hash.map(|hash| TusPiece { offset_bytes: offset, hash });
         record(gateway, claim, &mut upload, progress, handle.settle().await?).await?;
     }
     match outcome {
@@ -132,7 +141,7 @@ async fn agreed_length(
             upload.offset_bytes
         ))),
         (None, Some(said)) => {
-            refuse_length(gateway, &upload.account, said).await?;
+            gateway.refuse_length(&upload.account, said).await?;
             Ok(Some(said))
         }
     }
@@ -148,7 +157,7 @@ fn too_long(gateway: &Gateway, length: Option<u64>) -> TusError {
 /// The builder as the request before left it.
 fn restore(upload: &TusUpload, state: &[u8], tail: &[u8]) -> Result<FileBuilder, TusError> {
     let damaged = |error| TusError::Damaged(upload.id.clone(), error);
-    let profile = profile(&upload.hash)?;
+    let profile = profile(upload)?;
     let builder = if state.is_empty() {
         FileBuilder::new(profile)
     } else {
@@ -170,6 +179,8 @@ struct Taking<'t> {
     /// Where the upload ends at the latest.
     end: u64,
     checksum: Option<Checksum>,
+    /// Of a request that is kept whole, its bytes so far.
+    digest: Option<blake3::Hasher>,
     /// How far was last recorded, or is being recorded.
     noted_bytes: u64,
     under_way: Option<JoinHandle<Result<(), TusError>>>,
@@ -203,6 +214,9 @@ impl Taking<'_> {
             if let Some(checksum) = &mut self.checksum {
                 checksum.update(&bytes);
             }
+            if let Some(digest) = &mut self.digest {
+                digest.update(&bytes);
+            }
             self.ingest.write(bytes).await?;
             self.upload.offset_bytes = offset;
             self.note().await?;
@@ -210,14 +224,15 @@ impl Taking<'_> {
     }
 
     /// Has it recorded how far the upload has come, if that was long ago; without waiting for it. Bytes that are still to be
-    /// checked are not recorded.
+    /// checked, or kept only all together, are not recorded.
     async fn note(&mut self) -> Result<(), TusError> {
         if let Some(under_way) = self.under_way.take_if(|under_way| under_way.is_finished()) {
             under_way.await.map_err(|_| TusError::Broken)??;
         }
         let placed_bytes = self.ingest.builder().size_bytes();
         let is_due = placed_bytes >= self.noted_bytes.saturating_add(self.gateway.config.tus.progress_bytes);
-        if !is_due || self.under_way.is_some() || self.checksum.is_some() {
+        let is_early = self.checksum.is_some() || self.digest.is_some();
+        if !is_due || self.under_way.is_some() || is_early {
             return Ok(());
         }
         let progress = TusProgress {

@@ -100,7 +100,10 @@ async fn an_upload_in_several_requests_stays_until_its_time_is_over() {
         kind: store::TusKind::Plain,
         parts: String::new(),
         metadata: String::new(),
+        profile: String::new(),
         hash: "sha2-256".into(),
+        notes: String::new(),
+        whole_pieces: false,
         length_bytes: None,
         due: now + HOUR,
     };

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     BlockAt, ClaimedTus,
     Committed::{Created, SegmentGone},
-    Db, NewTusUpload, SegmentState, TusBegun, TusClaim, TusKind, TusProgress, TusRecorded, UploadMetadata,
-    UploadPart,
+    Db, Described, NewTusUpload, PinChange, SegmentState, TusBegun, TusClaim, TusKind, TusPiece, TusProgress,
+    TusRecorded, UploadMetadata, UploadPart,
 };
 
 both_engines!(
@@ -21,6 +21,7 @@ both_engines!(
     what_an_upload_relies_on_stays_while_it_lasts,
     progress_upon_what_is_gone_is_refused,
     finishing_is_one_with_the_pin,
+    what_was_noted_down_is_said_once,
     a_partial_upload_is_finished_with_its_last_byte,
     an_upload_that_is_over_goes_with_all_it_stored,
     an_upload_that_is_removed_goes_and_a_finished_file_stays,
@@ -36,7 +37,10 @@ fn new(id: &str, kind: TusKind) -> NewTusUpload {
         kind,
         parts: String::new(),
         metadata: "filename YQ==".into(),
+        profile: "some".into(),
         hash: "sha2-256".into(),
+        notes: "to be said".into(),
+        whole_pieces: true,
         length_bytes: Some(300),
         due: later(100),
     }
@@ -66,7 +70,7 @@ fn progress(offset_bytes: u64, segments: &[u32]) -> TusProgress {
         builder: vec![1, 0, 255],
         tail: vec![7; usize::try_from(offset_bytes % 100).expect("small")],
         segments: segments.iter().map(|number| segment_id(*number)).collect(),
-        root: None,
+        ..TusProgress::default()
     }
 }
 
@@ -100,13 +104,21 @@ async fn progress_is_what_the_next_request_finds(db: Db) {
     let first = claimed(claim(&db, "t", "one", NOW).await);
     assert_eq!((first.builder.len(), first.tail.len(), first.upload.offset_bytes), (0, 0, 0));
     assert_eq!(first.upload.metadata, "filename YQ==");
+    assert_eq!((first.upload.profile.as_str(), first.upload.notes.as_str()), ("some", "to be said"));
+    assert!(first.upload.whole_pieces);
+    assert_eq!(first.piece, None);
     assert_eq!(record(&db, "t", "one", &progress(150, &[])).await, TusRecorded::Yes);
-    assert_eq!(record(&db, "t", "one", &progress(242, &[])).await, TusRecorded::Yes);
+    let piece = Some(TusPiece { offset_bytes: 150, hash: "abc".into() });
+    let whole = TusProgress { piece: piece.clone(), ..progress(242, &[]) };
+    assert_eq!(record(&db, "t", "one", &whole).await, TusRecorded::Yes);
     db.release_tus_upload("t", "one").await.expect("release");
     let second = claimed(claim(&db, "t", "two", NOW).await);
-    assert_eq!((second.builder, second.tail), (vec![1, 0, 255], vec![7; 42]));
+    assert_eq!((second.builder, second.tail, second.piece), (vec![1, 0, 255], vec![7; 42], piece));
     assert_eq!((second.upload.offset_bytes, second.upload.due), (242, later(200)));
     assert_eq!(db.tus_upload("t").await.expect("read"), Some(second.upload));
+    assert_eq!(record(&db, "t", "two", &progress(250, &[])).await, TusRecorded::Yes);
+    db.release_tus_upload("t", "two").await.expect("release");
+    assert_eq!(claimed(claim(&db, "t", "three", NOW).await).piece, None, "that one was not taken whole");
     assert_eq!(db.tus_upload("u").await.expect("read"), None);
     assert_eq!(claim(&db, "u", "one", NOW).await, TusClaim::Unknown);
 }
@@ -205,6 +217,42 @@ async fn finishing_is_one_with_the_pin(db: Db) {
     assert!(db.long_upload_segments("t").await.expect("segments").is_empty());
     assert_eq!(db.long_uploads().await.expect("count"), 0);
     assert!(db.tus_upload("t").await.expect("read").is_some());
+}
+
+async fn what_was_noted_down_is_said_once(db: Db) {
+    begin(&db, "t").await;
+    db.commit(&[segment(1)], &[part("t", 1, 0..3)], &[], NOW, later(60)).await.expect("commit");
+    claimed(claim(&db, "t", "one", NOW).await);
+    let root = cid(2);
+    let all = TusProgress { root: Some((root.clone(), 12)), ..progress(300, &[1]) };
+    assert_eq!(record(&db, "t", "one", &all).await, TusRecorded::Yes);
+    assert_eq!(finish(&db, "t", 2, &[1]).await, Created);
+    assert_eq!(
+        db.tus_upload("t").await.expect("read").expect("there").notes,
+        "to be said",
+        "a pin says nothing"
+    );
+    let pin = db.pin("a", &root).await.expect("read").expect("pinned").id;
+    let say = async |name: &str, group: Option<&str>| {
+        let group = group.map(|group| Some(group.to_string()));
+        let change = PinChange { name: Some(name.into()), group, ..PinChange::default() };
+        db.describe_tus_pin("t", "a", &pin, &change, 9).await.expect("describe")
+    };
+    assert_eq!(say("lost", Some("none")).await, Described::NoGroup);
+    assert_eq!(db.tus_upload("t").await.expect("read").expect("there").notes, "to be said");
+    let several = (0..8).map(|number| {
+        let (db, pin) = (db.clone(), pin.clone());
+        let change = PinChange { name: Some(format!("{number}")), ..PinChange::default() };
+        tokio::spawn(async move { db.describe_tus_pin("t", "a", &pin, &change, 9).await.expect("describe") })
+    });
+    for said in several.collect::<Vec<_>>() {
+        assert_eq!(said.await.expect("said"), Described::Done);
+    }
+    let name = db.pin("a", &root).await.expect("read").expect("pinned").name;
+    assert_eq!(name.len(), 1, "one of them: {name}");
+    assert_eq!(db.tus_upload("t").await.expect("read").expect("there").notes, "");
+    assert_eq!(say("late", None).await, Described::Done);
+    assert_eq!(db.pin("a", &root).await.expect("read").expect("pinned").name, name);
 }
 
 async fn a_partial_upload_is_finished_with_its_last_byte(db: Db) {

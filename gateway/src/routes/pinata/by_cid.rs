@@ -13,18 +13,20 @@ use service::http::error::ApiError;
 use store::{PinChange, PinDetails, PinFilter, PinState};
 
 use super::{
+    bad,
     files::{next_page, oldest_first, unpin},
     legacy::{Metadata, Options},
-    notes::{bad, check_group, describe, keyvalues, unknown_file},
     parse,
     pin_list::{Asked, get, number, page_size},
     public_only, shown,
-    take_in::{Wanted, find},
+    take_in::find,
+    unknown_file,
 };
 use crate::{
     app::Gateway,
     auth::Scope,
     intake::pin_name,
+    notes::{Notes, check_group, describe, keyvalues},
     pinning,
     routes::{
         files::{parse_cid, parse_cursor},
@@ -37,20 +39,20 @@ async fn wait_for(
     gateway: &Gateway,
     account: &str,
     cid: Cid,
-    wanted: Wanted,
+    notes: Notes,
     origins: Vec<String>,
 ) -> Result<PinDetails, ApiError> {
-    if let Some(group) = &wanted.group {
+    if let Some(group) = &notes.group {
         check_group(gateway, account, group).await?;
     }
     let asked = pinning::Wanted {
         cid,
-        name: pin_name(wanted.name.as_deref().unwrap_or_default()),
+        name: pin_name(notes.name.as_deref().unwrap_or_default()),
         origins,
-        meta: wanted.keyvalues.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        meta: notes.keyvalues.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
     };
     let waiting = pinning::request(gateway, account, asked).await?;
-    if let Some(group) = wanted.group {
+    if let Some(group) = notes.group {
         let change = PinChange { group: Some(Some(group)), ..PinChange::default() };
         describe(gateway, account, &waiting.id, &change).await?;
     }
@@ -79,10 +81,10 @@ pub(super) async fn pin_by_hash(
     let cid = parse_cid(&asked.hash_to_pin)?;
     let (metadata, options) =
         (asked.pinata_metadata.unwrap_or_default(), asked.pinata_options.unwrap_or_default());
-    let wanted = Wanted { name: metadata.name, group: options.group_id, ..Wanted::default() };
-    let wanted = wanted.keyvalues(&gateway, &metadata.keyvalues.unwrap_or_default())?;
+    let notes = Notes { name: metadata.name, group: options.group_id, ..Notes::default() };
+    let notes = notes.keyvalues(&gateway, &metadata.keyvalues.unwrap_or_default())?;
     let hosts = options.host_nodes.unwrap_or_default();
-    let job = shown::job(&wait_for(&gateway, &account, cid, wanted, hosts).await?);
+    let job = shown::job(&wait_for(&gateway, &account, cid, notes, hosts).await?);
     Ok(Json(json!({
         "id": job["id"], "ipfsHash": job["cid"], "status": job["status"], "name": job["name"]
     })))
@@ -109,14 +111,14 @@ pub(super) async fn pin_by_cid(
     public_only(&network)?;
     let asked: ByCid = parse("the body", &body)?;
     let cid = parse_cid(&asked.cid)?;
-    let wanted = Wanted {
+    let notes = Notes {
         name: asked.name,
         group: asked.group_id.filter(|group| !group.is_empty()),
         keyvalues: keyvalues(&gateway, &asked.keyvalues.unwrap_or_default())?,
         expires: None,
     };
     let hosts = asked.host_nodes.unwrap_or_default();
-    let found = wait_for(&gateway, &account, cid, wanted, hosts).await?;
+    let found = wait_for(&gateway, &account, cid, notes, hosts).await?;
     Ok(Json(json!({ "data": shown::job(&found) })))
 }
 

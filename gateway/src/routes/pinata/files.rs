@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Path, Query, Request, State},
     http::HeaderMap,
+    response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use content::unixfs::profile::CidVersion;
@@ -13,18 +14,19 @@ use service::http::error::ApiError;
 use store::{GroupTest, MetaCompare, MetaTest, NameMatch, PinChange, PinDetails, PinFilter, PinState};
 
 use super::{
-    no_private_files,
-    notes::{bad, describe, expires, keyvalues, unknown_file},
-    parse,
+    bad, no_private_files, parse,
     pin_list::{Asked, get, page_size},
-    public_only, shown,
-    take_in::{Pinned, Wanted, find, form, pin_form, version},
-    unsupported,
+    public_only,
+    resumable::{self, Announced},
+    shown,
+    take_in::{Pinned, find, form, pin_form, version},
+    unknown_file, unsupported,
 };
 use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Expected, Fields, Said, pin_name},
+    notes::{Notes, describe, expires, keyvalues},
     routes::{
         files::{parse_cid, parse_cursor},
         refusals::store_failed,
@@ -50,32 +52,43 @@ pub(super) fn refuse_unsupported(fields: &Fields) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// `POST /v3/files`. Without a network a file would be private, as Pinata has it.
-pub(super) async fn upload(
-    State(gateway): State<Gateway>,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
+/// `POST /v3/files`: a form, or the beginning of an upload in several requests.
+pub(super) async fn upload(State(gateway): State<Gateway>, request: Request) -> Result<Response, ApiError> {
     let account = gateway.keys.account(request.headers(), Scope::Write).await?;
-    if request.headers().contains_key("upload-length") {
-        return Err(unsupported("a resumable upload on this path"));
+    if resumable::is_meant(&request) {
+        let announced = Announced::of(&gateway, &request)?;
+        refuse_fields(&announced.fields)?;
+        let notes = notes(&gateway, &announced.fields)?;
+        return resumable::begin(&gateway, &account, announced, notes, None, request).await;
     }
     let late = form(&gateway, &account, request, EXPECTED).await?;
-    match late.fields.get("network").map(String::as_str) {
+    refuse_fields(&late.fields)?;
+    let notes = notes(&gateway, &late.fields)?;
+    Ok(answer(&pin_form(&gateway, &account, late, notes).await?).into_response())
+}
+
+/// Refuses what cannot be heeded. Without a network a file would be private, as Pinata has it.
+fn refuse_fields(fields: &Fields) -> Result<(), ApiError> {
+    match fields.get("network") {
         Some(network) => public_only(network)?,
         None => return Err(no_private_files()),
     }
-    refuse_unsupported(&late.fields)?;
-    let field = |name: &str| late.fields.get(name).filter(|text| !text.is_empty()).cloned();
-    let mut wanted = Wanted { name: field("name"), group: field("group_id"), ..Wanted::default() };
+    refuse_unsupported(fields)
+}
+
+/// What the fields say of the file.
+fn notes(gateway: &Gateway, fields: &Fields) -> Result<Notes, ApiError> {
+    let field = |name: &str| fields.get(name).filter(|text| !text.is_empty()).cloned();
+    let mut notes = Notes { name: field("name"), group: field("group_id"), ..Notes::default() };
     if let Some(text) = field("keyvalues") {
         let given: Option<Map<String, Value>> = parse("keyvalues", text.as_bytes())?;
-        wanted = wanted.keyvalues(&gateway, &given.unwrap_or_default())?;
+        notes = notes.keyvalues(gateway, &given.unwrap_or_default())?;
     }
     if let Some(text) = field("expires_at") {
         let seconds = text.parse().map_err(|_| bad("expires_at", &text))?;
-        wanted.expires = Some(expires(&gateway, seconds)?);
+        notes.expires = Some(expires(gateway, seconds)?);
     }
-    Ok(answer(&pin_form(&gateway, &account, late, wanted).await?))
+    Ok(notes)
 }
 
 /// What is said of an upload.

@@ -12,16 +12,17 @@ use service::http::error::ApiError;
 use store::{GroupFilter, PinChange, PinGroup};
 
 use super::{
-    notes::{describe, unknown_file, unknown_group},
     parse,
     pin_list::{Asked, get, page_size},
     public_only, shown,
     take_in::find,
+    unknown_file, unknown_group,
 };
 use crate::{
     app::Gateway,
     auth::Scope,
     intake::pin_name,
+    notes::describe,
     routes::{files::parse_cursor, refusals::store_failed, time_text::rfc3339_micros},
     upload::new_id,
 };

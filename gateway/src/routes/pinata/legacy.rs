@@ -13,15 +13,14 @@ use service::http::error::ApiError;
 use store::{PinChange, PinKind};
 
 use super::{
-    json_text,
-    notes::{describe, keyvalues},
-    parse, shown,
-    take_in::{Pinned, Wanted, form, pin, pin_form, version},
+    json_text, parse, shown,
+    take_in::{Pinned, form, pin, pin_form, version},
 };
 use crate::{
     app::Gateway,
     auth::Scope,
     intake::{Expected, Fields, Intake, Said, kubo_profile, pin_name},
+    notes::{Notes, NotesError, describe, keyvalues},
     routes::{files::parse_cid, refusals::store_failed, time_text::rfc3339_micros},
     upload::UploadError,
 };
@@ -63,10 +62,10 @@ fn options(fields: &Fields) -> Result<Options, ApiError> {
 }
 
 /// What is said of a file.
-fn wanted(gateway: &Gateway, metadata: Metadata, options: Options) -> Result<Wanted, ApiError> {
+fn notes(gateway: &Gateway, metadata: Metadata, options: Options) -> Result<Notes, NotesError> {
     let name = metadata.name.filter(|name| !name.is_empty());
-    let wanted = Wanted { name, group: options.group_id, ..Wanted::default() };
-    wanted.keyvalues(gateway, &metadata.keyvalues.unwrap_or_default())
+    let notes = Notes { name, group: options.group_id, ..Notes::default() };
+    notes.keyvalues(gateway, &metadata.keyvalues.unwrap_or_default())
 }
 
 /// `POST /pinning/pinFileToIPFS`.
@@ -86,8 +85,8 @@ pub(super) async fn pin_file(
         None => Metadata::default(),
         Some(text) => parse::<Option<Metadata>>("pinataMetadata", text.as_bytes())?.unwrap_or_default(),
     };
-    let wanted = wanted(&gateway, metadata, options(&late.fields)?)?;
-    Ok(answer(pin_form(&gateway, &account, late, wanted).await?))
+    let notes = notes(&gateway, metadata, options(&late.fields)?)?;
+    Ok(answer(pin_form(&gateway, &account, late, notes).await?))
 }
 
 /// `POST /pinning/pinJSONToIPFS`: the JSON itself, or as `pinataContent` beside what is said of it.
@@ -112,12 +111,12 @@ pub(super) async fn pin_json(
         }
     }
     let profile = kubo_profile(options.version()?.unwrap_or(CidVersion::V0));
-    let wanted = wanted(&gateway, metadata, options)?;
+    let notes = notes(&gateway, metadata, options)?;
     let mut intake = Intake::begin(&gateway, &account, profile).await?;
     let bytes = Bytes::copy_from_slice(content.unwrap_or(&text).as_bytes());
     let root = intake.whole(bytes).await?;
     let kind = PinKind { mime_type: "application/json".into(), files: 1 };
-    Ok(answer(pin(&gateway, &account, intake, root, wanted, kind).await?))
+    Ok(answer(pin(&gateway, &account, intake, root, notes, kind).await?))
 }
 
 /// What both say. The names of the second half are for the newer client.

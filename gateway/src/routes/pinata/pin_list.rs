@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
 use store::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, PinFilter, PinState};
 
-use super::{notes::bad, parse, shown};
+use super::{bad, parse, shown};
 use crate::{
     app::Gateway,
     auth::Scope,

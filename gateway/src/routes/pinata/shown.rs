@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::{PinCursor, PinDetails, PinState};
 
-use crate::routes::time_text::rfc3339_micros;
+use crate::{notes, routes::time_text::rfc3339_micros};
 
 /// A file.
 pub(super) fn file(found: &PinDetails) -> Value {
@@ -63,7 +63,7 @@ pub(super) fn number_of_files(found: &PinDetails) -> Option<u64> {
 
 /// What whoever uploaded it said, or by its name.
 pub(super) fn mime_type(found: &PinDetails) -> String {
-    found.mime_type.clone().unwrap_or_else(|| super::notes::mime_type(None, &found.pin.name))
+    found.mime_type.clone().unwrap_or_else(|| notes::mime_type(None, &found.pin.name))
 }
 
 /// Where the next page starts.

@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{Query, Request, State},
     http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
@@ -18,18 +19,20 @@ use serde_json::{Map, Value, json};
 use service::http::error::ApiError;
 
 use super::{
+    bad,
     files::{EXPECTED, answer, refuse_unsupported},
-    no_private_files,
-    notes::{bad, check_group, keyvalues},
-    parse,
+    no_private_files, parse,
     pin_list::{Asked, get},
     public_only,
-    take_in::{Wanted, form, pin_form, type_of},
+    resumable::{self, Announced},
+    take_in::{form, pin_form, type_of},
 };
 use crate::{
     app::Gateway,
-    auth::{AuthError, Scope},
-    intake::{Expected, pin_name},
+    auth::Scope,
+    grants::{self, GrantError},
+    intake::{Expected, Fields, pin_name},
+    notes::{Notes, NotesError, check_group, keyvalues},
     upload::{UploadError, new_id},
 };
 
@@ -114,7 +117,7 @@ pub(super) async fn sign(
     if grant.len() > GRANT_MAX {
         return Err(ApiError::bad_request("too_long", "name, keyvalues and types are too long for a URL"));
     }
-    let signature = BASE64URL_NOPAD.encode(mac(&gateway, &grant).as_bytes());
+    let signature = grants::sign(&gateway, CONTEXT, &grant);
     let base = gateway.config.public_url.trim_end_matches('/');
     let id = new_id(&gateway.clock, &gateway.dice);
     let grant = BASE64URL_NOPAD.encode(&grant);
@@ -142,23 +145,13 @@ fn until(gateway: &Gateway, date: Option<i64>, expires: Option<i64>) -> Result<U
     Ok(until)
 }
 
-fn mac(gateway: &Gateway, grant: &[u8]) -> blake3::Hash {
-    let key = blake3::derive_key(CONTEXT, &gateway.signer.key().to_bytes());
-    blake3::keyed_hash(&key, grant)
-}
-
 /// What a URL allows, if it is ours and not over.
 fn open(gateway: &Gateway, asked: &[(String, String)]) -> Result<Grant, ApiError> {
-    let refused =
-        || ApiError::new(StatusCode::FORBIDDEN, "bad_signature", "this is no URL that was signed here");
-    let part = |name: &str| BASE64URL_NOPAD.decode(get(asked, name)?.as_bytes()).ok();
-    let (grant, signature) = part("X-Grant").zip(part("X-Signature")).ok_or_else(refused)?;
-    let signature = blake3::Hash::from_slice(&signature).map_err(|_| refused())?;
-    // Hashes are compared in constant time.
-    if mac(gateway, &grant) != signature {
-        return Err(refused());
-    }
-    let grant: Grant = serde_json::from_slice(&grant).map_err(|_| refused())?;
+    let signature = get(asked, "X-Signature").ok_or(GrantError::BadSignature)?;
+    let grant = get(asked, "X-Grant").and_then(|grant| BASE64URL_NOPAD.decode(grant.as_bytes()).ok());
+    let grant = grant.ok_or(GrantError::BadSignature)?;
+    grants::check(gateway, CONTEXT, &grant, signature)?;
+    let grant: Grant = serde_json::from_slice(&grant).map_err(|_| GrantError::BadSignature)?;
     if gateway.clock.now() >= UnixMillis(grant.until) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "expired_url", "this URL is not good any more"));
     }
@@ -171,12 +164,12 @@ pub(super) async fn upload(
     State(gateway): State<Gateway>,
     Query(asked): Asked,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let grant = open(&gateway, &asked)?;
-    let key = gateway.keys.key_by_id(&grant.key, Scope::Write).await.map_err(|error| match error {
-        AuthError::Unavailable => error.into(),
-        gone => ApiError::new(StatusCode::FORBIDDEN, "key_gone", format!("the key behind this URL: {gone}")),
-    })?;
+    let account = grants::account(&gateway, &grant.key).await?;
+    if resumable::is_meant(&request) {
+        return begin(&gateway, &account, grant, request).await;
+    }
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let (Some(size), Some(length)) = (grant.size, announced)
@@ -185,19 +178,51 @@ pub(super) async fn upload(
         return Err(UploadError::BodyTooLarge(size).into());
     }
     let expected = Expected { size_max: grant.size, ..EXPECTED };
-    let late = form(&gateway, &key.account, request, expected).await?;
-    refuse_unsupported(&late.fields)?;
-    if let Some(network) = late.fields.get("network") {
-        public_only(network)?;
+    let late = form(&gateway, &account, request, expected).await?;
+    refuse_fields(&late.fields)?;
+    refuse_type(&grant, &type_of(&late))?;
+    let notes = notes(&gateway, grant)?;
+    Ok(answer(&pin_form(&gateway, &account, late, notes).await?).into_response())
+}
+
+/// Begins an upload in several requests. Its URL carries the right to go on with it, which lasts as long as the upload and
+/// the key behind the signed one do.
+async fn begin(
+    gateway: &Gateway,
+    account: &str,
+    grant: Grant,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let announced = Announced::of(gateway, &request)?;
+    refuse_fields(&announced.fields)?;
+    if let Some(size) = grant.size.filter(|size| announced.length > *size) {
+        return Err(UploadError::BodyTooLarge(size).into());
     }
-    let kind = type_of(&late);
-    if !allows(&grant.types, &kind) {
-        let details = format!("this URL does not allow files of the type {kind}");
-        return Err(ApiError::bad_request("type_not_allowed", details));
+    refuse_type(&grant, &announced.mime_type)?;
+    let key = grant.key.clone();
+    let notes = notes(gateway, grant)?;
+    resumable::begin(gateway, account, announced, notes, Some(&key), request).await
+}
+
+/// What a URL says of the file.
+fn notes(gateway: &Gateway, grant: Grant) -> Result<Notes, NotesError> {
+    let notes = Notes { name: grant.name, group: grant.group, ..Notes::default() };
+    notes.keyvalues(gateway, &grant.keyvalues)
+}
+
+/// Refuses what cannot be heeded, and what would be private.
+fn refuse_fields(fields: &Fields) -> Result<(), ApiError> {
+    refuse_unsupported(fields)?;
+    fields.get("network").map_or(Ok(()), |network| public_only(network))
+}
+
+/// Refuses types that the URL does not allow.
+fn refuse_type(grant: &Grant, kind: &str) -> Result<(), ApiError> {
+    if allows(&grant.types, kind) {
+        return Ok(());
     }
-    let wanted = Wanted { name: grant.name, group: grant.group, ..Wanted::default() };
-    let wanted = wanted.keyvalues(&gateway, &grant.keyvalues)?;
-    Ok(answer(&pin_form(&gateway, &key.account, late, wanted).await?))
+    let details = format!("this URL does not allow files of the type {kind}");
+    Err(ApiError::bad_request("type_not_allowed", details))
 }
 
 /// Whether one of the types covers this one. Directories are only covered by their own name.

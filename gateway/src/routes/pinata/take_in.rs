@@ -2,39 +2,16 @@
 
 use axum::extract::Request;
 use content::unixfs::profile::CidVersion;
-use protocol::time::UnixMillis;
-use serde_json::{Map, Value};
 use service::http::error::ApiError;
-use store::{Committed, PinChange, PinDetails, PinFilter, PinKind};
+use store::{Committed, PinDetails, PinFilter, PinKind};
 
-use super::notes::{Keyvalues, check_group, describe, keyvalues, mime_type};
 use crate::{
     app::Gateway,
     intake::{Expected, Intake, Late, Root},
+    notes::{Notes, check_group, describe, mime_type},
     routes::{files::refuse_early, refusals::store_failed},
     upload::UploadError,
 };
-
-/// What is said of a file that is to be pinned.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) name: Option<String>,
-    pub(super) keyvalues: Keyvalues,
-    pub(super) group: Option<String>,
-    pub(super) expires: Option<UnixMillis>,
-}
-
-impl Wanted {
-    /// Checks keyvalues.
-    pub(super) fn keyvalues(
-        mut self,
-        gateway: &Gateway,
-        given: &Map<String, Value>,
-    ) -> Result<Self, ApiError> {
-        self.keyvalues = keyvalues(gateway, given)?;
-        Ok(self)
-    }
-}
 
 /// A file that is pinned.
 pub(super) struct Pinned {
@@ -62,12 +39,12 @@ pub(super) async fn pin_form(
     gateway: &Gateway,
     account: &str,
     late: Late,
-    wanted: Wanted,
+    notes: Notes,
 ) -> Result<Pinned, ApiError> {
     let kind = PinKind { mime_type: type_of(&late), files: late.files };
     let Late { intake, root, name, first, .. } = late;
-    let wanted = Wanted { name: wanted.name.or(Some(name)), ..wanted };
-    let pinned = pin(gateway, account, intake, root, wanted, kind).await;
+    let notes = Notes { name: notes.name.or(Some(name)), ..notes };
+    let pinned = pin(gateway, account, intake, root, notes, kind).await;
     if let Some(first) = first {
         first.release().await;
     }
@@ -86,22 +63,16 @@ pub(super) async fn pin(
     account: &str,
     intake: Intake,
     root: Root,
-    wanted: Wanted,
+    notes: Notes,
     kind: PinKind,
 ) -> Result<Pinned, ApiError> {
-    if let Some(group) = &wanted.group {
+    if let Some(group) = &notes.group {
         check_group(gateway, account, group).await?;
     }
-    let request = root.pin(account, wanted.name.as_deref().unwrap_or_default(), wanted.expires);
+    let request = root.pin(account, notes.name.as_deref().unwrap_or_default(), notes.expires);
     let cid = request.root.as_written().to_string();
     let outcome = intake.finish(vec![request]).await?.pop().unwrap_or(Err(UploadError::TryAgain))?;
-    let change = PinChange {
-        meta: wanted.keyvalues,
-        group: wanted.group.map(Some),
-        kind: Some(kind),
-        ..PinChange::default()
-    };
-    describe(gateway, account, &outcome.pin, &change).await?;
+    describe(gateway, account, &outcome.pin, &notes.change(kind)).await?;
     let details = find(gateway, account, &outcome.pin).await?.ok_or(UploadError::TryAgain)?;
     let duplicate = outcome.committed == Committed::AlreadyPinned;
     Ok(Pinned { details, cid, duplicate })

@@ -20,14 +20,14 @@ const EXTENSIONS: &str =
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation";
 const METHODS: &str = "OPTIONS, HEAD, GET, POST, PATCH, DELETE";
 /// What scripts of other origins may send.
-const ACCEPTED: &str = "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, \
+const ACCEPTED: &str = "Authorization, Content-Type, Source, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, \
      Upload-Metadata, Upload-Checksum, Upload-Concat, X-HTTP-Method-Override, X-Request-ID, X-Requested-With";
 /// What they may read.
 const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, \
      Upload-Offset, Upload-Length, Upload-Defer-Length, Upload-Metadata, Upload-Concat, Upload-Expires, Upload-Cid";
 
 /// Adds what every answer says, refusals included.
-pub(super) async fn dress(mut response: Response) -> Response {
+pub(in crate::routes) async fn dress(mut response: Response) -> Response {
     let status = response.status();
     let headers = response.headers_mut();
     set(headers, "tus-resumable", VERSION);
@@ -54,10 +54,11 @@ pub(super) fn options(gateway: &Gateway) -> Response {
     response
 }
 
-/// 201 for an upload that was begun.
-pub(super) fn begun(gateway: &Gateway, upload: &TusUpload) -> Response {
+/// 201 for an upload that was begun, with what stands behind its URL.
+pub(in crate::routes) fn begun(gateway: &Gateway, upload: &TusUpload, query: Option<&str>) -> Response {
     let mut response = StatusCode::CREATED.into_response();
-    set(response.headers_mut(), "location", &location(gateway, upload));
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    set(response.headers_mut(), "location", &format!("{}/tus/{}{query}", base(gateway), upload.id));
     progress(response.headers_mut(), upload);
     response
 }
@@ -126,11 +127,7 @@ fn progress(headers: &mut HeaderMap, upload: &TusUpload) {
 /// The file that an upload has become. A part is none.
 fn file(upload: &TusUpload) -> Option<String> {
     let is_pinned = upload.finished.is_some() && upload.kind != TusKind::Partial;
-    upload.root.as_ref().filter(|_| is_pinned).map(|(root, _)| root.to_string())
-}
-
-fn location(gateway: &Gateway, upload: &TusUpload) -> String {
-    format!("{}/tus/{}", base(gateway), upload.id)
+    upload.root.as_ref().filter(|_| is_pinned).map(|(root, _)| root.as_written().to_string())
 }
 
 fn base(gateway: &Gateway) -> &str {

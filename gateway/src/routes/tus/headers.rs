@@ -98,7 +98,13 @@ impl Headers<'_> {
             length: number(self.0, "upload-length")?,
             content_length: number(self.0, header::CONTENT_LENGTH.as_str())?,
             checksum,
+            is_whole: false,
         })
+    }
+
+    /// Whether the client says that it speaks tus.
+    pub(super) fn says_tus(&self) -> bool {
+        self.0.contains_key("tus-resumable")
     }
 }
 
