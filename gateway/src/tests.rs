@@ -9,6 +9,7 @@ mod files;
 mod gone;
 mod health;
 mod kubo;
+mod limits;
 mod long;
 mod memory;
 mod nodes;

@@ -174,7 +174,7 @@ pub(super) async fn upload(
 ) -> Result<Json<Value>, ApiError> {
     let grant = open(&gateway, &asked)?;
     let key = gateway.keys.key_by_id(&grant.key, Scope::Write).await.map_err(|error| match error {
-        AuthError::Unavailable => error.into(),
+        AuthError::Unavailable | AuthError::TooMany(_) => error.into(),
         gone => ApiError::new(StatusCode::FORBIDDEN, "key_gone", format!("the key behind this URL: {gone}")),
     })?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
