@@ -107,16 +107,14 @@ pub fn not_cached(request: &ContentRequest) -> Response {
 /// 429: the client has had its share for now. What was asked for is named when it can be.
 pub fn too_many_requests(too_many: TooMany, request: Option<&ContentRequest>) -> Response {
     let failure = Failure::from(too_many);
-    match request {
-        Some(request) => refuse(&failure, request),
-        None => {
-            let mut response = failure.response();
-            let headers = response.headers_mut();
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            add_cors(headers);
-            response
-        }
+    if let Some(request) = request {
+        return refuse(&failure, request);
     }
+    let mut response = failure.response();
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    add_cors(headers);
+    response
 }
 
 fn permit(blocks: &Blocks, request: &ContentRequest) -> Result<(), ReadError> {
