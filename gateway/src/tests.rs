@@ -16,6 +16,7 @@ mod nodes;
 mod openapi;
 mod origins;
 mod packing;
+mod pages;
 mod pinata;
 mod psa;
 mod redirects;
