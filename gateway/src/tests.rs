@@ -6,6 +6,7 @@ mod cars;
 mod crowd;
 mod denied;
 mod files;
+mod fuzz;
 mod gone;
 mod health;
 mod kubo;
