@@ -11,7 +11,12 @@ use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
 use service::{
-    clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer,
+    clock::Clock,
+    dice::Dice,
+    http::{client_limit::ClientLimit, server::Server},
+    job,
+    lifecycle::Lifecycle,
+    signer::Signer,
     telemetry::start_metrics,
 };
 use store::{Db, DbOptions};
@@ -46,6 +51,7 @@ pub struct Inner {
     pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
+    pub(crate) client_limit: Option<ClientLimit>,
     pub(crate) admin: AdminToken,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
@@ -166,9 +172,12 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
+        let client_limit = config.limits.clients(&config.reads.trusted_proxies, &clock).context("limits")?;
+        let account_limit = config.limits.accounts(&clock).context("limits")?;
         Ok(Self(Arc::new(Inner {
             answers,
-            keys: Keys::new(db.clone(), clock.clone()),
+            keys: Keys::new(db.clone(), clock.clone(), account_limit),
+            client_limit,
             admin: AdminToken(admin_token.map(Into::into)),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),

@@ -1,12 +1,19 @@
 //! Who is calling: API keys of accounts, and the operator's admin token.
 //!
+//! Whoever has a good key is also counted here, so that every API that takes keys keeps the limit of its account.
+//!
 //! A key is `pk_ID.SECRET`, both halves random hex. Only the BLAKE3 hash of the secret is stored: the secret has 256 random
 //! bits, so nothing slower than a hash is needed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use service::{clock::Clock, dice::Dice, http::error::ApiError};
+use service::{
+    clock::Clock,
+    dice::Dice,
+    http::error::ApiError,
+    rate_limit::{RateLimit, TooMany},
+};
 use store::{ApiKey, Db};
 use subtle::ConstantTimeEq as _;
 
@@ -52,6 +59,8 @@ pub(crate) enum AuthError {
     Revoked,
     #[error("the API key does not allow this: scope '{0}' is missing")]
     Scope(&'static str),
+    #[error("the account has made {0}")]
+    TooMany(TooMany),
     #[error("keys cannot be checked right now")]
     Unavailable,
 }
@@ -64,6 +73,7 @@ impl From<AuthError> for ApiError {
             AuthError::Expired => "expired_key",
             AuthError::Revoked => "revoked_key",
             AuthError::Scope(_) => return Self::new(StatusCode::FORBIDDEN, "missing_scope", error),
+            AuthError::TooMany(too_many) => return Self::rate_limited(too_many),
             AuthError::Unavailable => return Self::unavailable("store_unavailable", error, 5),
         };
         Self::new(StatusCode::UNAUTHORIZED, reason, error)
@@ -148,20 +158,23 @@ pub(crate) struct Keys {
     db: Db,
     clock: Clock,
     known: moka::sync::Cache<String, ApiKey>,
+    limit: Option<Arc<RateLimit<String>>>,
 }
 
 impl Keys {
-    pub(crate) fn new(db: Db, clock: Clock) -> Self {
+    /// `limit` is of the requests of each account, by its id.
+    pub(crate) fn new(db: Db, clock: Clock, limit: Option<RateLimit<String>>) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(KEYS_MAX).time_to_live(KEY_TTL).build();
-        Self { db, clock, known }
+        Self { db, clock, known, limit: limit.map(Arc::new) }
     }
 
-    /// The account whose key this request carries, if the key allows `scope`.
+    /// The account whose key this request carries, if the key allows `scope` and the account may have one more request.
+    /// To be asked once in a request.
     pub(crate) async fn account(&self, headers: &HeaderMap, scope: Scope) -> Result<String, AuthError> {
         Ok(self.api_key(headers, scope).await?.account)
     }
 
-    /// The key that this request carries, if it allows `scope`.
+    /// The key that this request carries, likewise.
     pub(crate) async fn api_key(&self, headers: &HeaderMap, scope: Scope) -> Result<ApiKey, AuthError> {
         let GivenKey { id, secret } = GivenKey::of(headers)?;
         let key = self.key(&id).await?;
@@ -172,7 +185,7 @@ impl Keys {
         self.allowed(key, scope)
     }
 
-    /// The key of this id, if it allows `scope`: for what its owner signed off before.
+    /// The key of this id, likewise: for what its owner signed off before.
     pub(crate) async fn key_by_id(&self, id: &str, scope: Scope) -> Result<ApiKey, AuthError> {
         self.allowed(self.key(id).await?, scope)
     }
@@ -184,9 +197,14 @@ impl Keys {
         if key.expires.is_some_and(|expires| expires <= self.clock.now()) {
             return Err(AuthError::Expired);
         }
-        if !key.scopes.split(',').any(|allowed| allowed == scope.name()) {
-            return Err(AuthError::Scope(scope.name()));
+        // Only now: whoever does not have a good key cannot use up what the account has.
+        if let Some(limit) = &self.limit
+            && let Err(too_many) = limit.take(key.account.clone())
+        {
+            metrics::counter!("rate_limited_total", "limit" => "account").increment(1);
+            return Err(AuthError::TooMany(too_many));
         }
+        permits(&key, scope)?;
         Ok(key)
     }
 
@@ -207,6 +225,12 @@ impl Keys {
     pub(crate) fn forget(&self, id: &str) {
         self.known.invalidate(id);
     }
+}
+
+/// Whether a key allows `scope` too.
+pub(crate) fn permits(key: &ApiKey, scope: Scope) -> Result<(), AuthError> {
+    let is_allowed = key.scopes.split(',').any(|allowed| allowed == scope.name());
+    if is_allowed { Ok(()) } else { Err(AuthError::Scope(scope.name())) }
 }
 
 /// The token of the admin API; without one there is no admin API.

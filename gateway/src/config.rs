@@ -1,5 +1,7 @@
 //! Configuration of a gateway.
 
+mod limits;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -19,6 +21,7 @@ use service::{
 };
 use transfer::{GatherConfig, SpreadConfig};
 
+pub use self::limits::LimitsConfig;
 use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
 
 /// Everything that can be set.
@@ -59,6 +62,8 @@ pub struct Config {
     pub cache: BlocksConfig,
     /// How readers are served.
     pub reads: ReadsConfig,
+    /// How many requests clients and accounts may have.
+    pub limits: LimitsConfig,
     /// Bounds of Pinata's API.
     pub pinata: PinataConfig,
     /// What is not served.
@@ -246,6 +251,7 @@ impl Default for Config {
             gather: GatherConfig::default(),
             cache: BlocksConfig::default(),
             reads: ReadsConfig::default(),
+            limits: LimitsConfig::default(),
             pinata: PinataConfig::default(),
             denylist: DenylistConfig::default(),
             ranking: RankingRules::default(),
@@ -371,6 +377,7 @@ impl Validate for Config {
             ("ranking", self.ranking.validate()),
         ];
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        problems.extend(self.limits.problems());
         problems.extend(self.tus.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
@@ -383,6 +390,8 @@ impl Validate for Config {
 
 #[cfg(test)]
 mod tests {
+    use service::{clock::Clock, config::load};
+
     use super::*;
 
     #[test]
@@ -398,5 +407,25 @@ mod tests {
         for section in ["reputation: memory", "reputation: vetting_weight", "redundancy: ", "ranking: "] {
             assert!(problems.iter().any(|problem| problem.starts_with(section)), "{section}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn limits_are_off_and_wrong_ones_are_named() {
+        let variables = [("CLIENT_RATE", "100"), ("ACCOUNT_RATE", "0.5"), ("ACCOUNT_BURST", "3")]
+            .map(|(name, value)| (format!("PINSTRIPE__LIMITS__{name}"), value.to_string()));
+        let config: Config = load(None, variables.to_vec()).unwrap();
+        assert_eq!((config.limits.client_rate, config.limits.account_burst), (100.0, 3));
+        assert_eq!(config.problems(), Vec::<String>::new());
+        let (clock, proxies) = (Clock::System, []);
+        let off = LimitsConfig::default();
+        assert!(off.clients(&proxies, &clock).unwrap().is_none() && off.accounts(&clock).unwrap().is_none());
+        assert!(config.limits.clients(&proxies, &clock).unwrap().is_some());
+        assert!(config.limits.accounts(&clock).unwrap().is_some());
+        let limits = LimitsConfig { client_rate: -1.0, account_burst: 0, clients_max: 1, ..off };
+        let problems = Config { limits, ..Config::default() }.problems();
+        for name in ["limits.client_rate: ", "limits.account_burst: ", "limits.clients_max: "] {
+            assert!(problems.iter().any(|problem| problem.starts_with(name)), "{name}: {problems:?}");
+        }
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

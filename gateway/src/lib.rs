@@ -23,7 +23,7 @@ mod upload;
 
 pub use app::{Gateway, Parts, run};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
-pub use config::{Config, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
+pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
 pub use tus::TusConfig;

@@ -8,6 +8,7 @@ mod kubo;
 mod nodes;
 mod openapi;
 mod origins;
+mod pages;
 mod pinata;
 mod psa;
 mod refusals;
@@ -18,7 +19,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::{delete, get, post, put},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -62,8 +63,7 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     let content =
         Router::new().route("/ipfs", by_uri.clone()).route("/ipfs/", by_uri).route("/ipfs/{*path}", read);
     let isolate = from_fn_with_state(gateway.clone(), origins::isolate);
-    api.merge(content)
-        .route("/readyz", get(ready))
+    api.route("/readyz", get(ready))
         .merge(kubo::routes())
         .merge(pinata::routes(&gateway))
         .merge(psa::routes())
@@ -78,6 +78,9 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
                 "this path does not take that method",
             )
         })
+        .layer(from_fn(pages::allow))
+        // Behind the layer, which content does without: it is read often.
+        .merge(content)
         .with_state(gateway)
         // Around everything: on the host of a CID every path is content.
         .layer(isolate)

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{api::EnrolRequest, ids::NodeId};
 use retrieval::{Blocks, Denylist, DenylistReload};
-use service::{clock::Clock, dice::Dice, job, lifecycle::Lifecycle};
+use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, job, lifecycle::Lifecycle};
 use transfer::{Gather, Peers, Pool};
 
 use crate::{
@@ -69,6 +69,7 @@ pub(crate) struct App {
     pub(crate) orders: Orders,
     pub(crate) usage: Usage,
     pub(crate) load: Load,
+    pub(crate) client_limit: Option<ClientLimit>,
     /// Buffers for parts of slices being given.
     pub(crate) parts: Pool,
     pub(crate) blocks: Blocks,
@@ -106,7 +107,10 @@ impl Pinner {
         let orders = Orders::new(id, network.clone(), clock.clone(), config.limits.orders_cached_max);
         let load = Load::new(&config.limits);
         let parts = Pool::new(config.limits.idle_bytes);
-        let app = App { id, key, network, store, orders, usage, load, parts, blocks, clock, config };
+        let client_limit =
+            config.limits.clients(&clock).expect("the configuration was checked when it was read");
+        let app =
+            App { id, key, network, store, orders, usage, load, client_limit, parts, blocks, clock, config };
         Self { app: Arc::new(app), gateways, admission: Admission::default(), dice, invite }
     }
 

@@ -27,6 +27,7 @@ use axum::{
     response::Response,
 };
 use content::Cid;
+use service::rate_limit::TooMany;
 
 pub use self::{
     body::stream_body,
@@ -101,6 +102,19 @@ pub async fn is_cached(blocks: &Blocks, cid: &Cid) -> bool {
 /// 412: the request must not fetch what is not at hand.
 pub fn not_cached(request: &ContentRequest) -> Response {
     refuse(&Failure::NotCached, request)
+}
+
+/// 429: the client has had its share for now. What was asked for is named when it can be.
+pub fn too_many_requests(too_many: TooMany, request: Option<&ContentRequest>) -> Response {
+    let failure = Failure::from(too_many);
+    if let Some(request) = request {
+        return refuse(&failure, request);
+    }
+    let mut response = failure.response();
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    add_cors(headers);
+    response
 }
 
 fn permit(blocks: &Blocks, request: &ContentRequest) -> Result<(), ReadError> {

@@ -19,6 +19,7 @@ pub use file_stream::stream_file;
 pub use http::{
     ActiveContent, AnswerRules, ContentRequest, Mount, RequestError, add_cors, denied, host_name, html_text,
     is_cached, is_only_if_cached, not_cached, refusal, respond, stream_body, stream_car, stream_tar,
+    too_many_requests,
 };
 pub use locate::{Found, LocateError, LocateFuture, Locator};
 pub use resolve::{Resolved, Way, resolve, resolve_data};

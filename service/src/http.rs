@@ -1,6 +1,7 @@
 //! The HTTP side that all processes share: server, limits, error body, plain endpoints.
 
 pub mod client_address;
+pub mod client_limit;
 pub mod error;
 mod patient;
 pub mod server;

@@ -1,5 +1,6 @@
 //! What every process of the network shares: configuration, time and randomness, process life, the one job loop,
-//! the HTTP server with its limits and error body, logs and metrics, files that change under it. It knows nothing of pieces or CIDs.
+//! the HTTP server with its limits and error body, limits of rates, logs and metrics, files that change under it. It knows
+//! nothing of pieces or CIDs.
 
 pub mod clock;
 pub mod config;
@@ -7,6 +8,8 @@ pub mod dice;
 pub mod http;
 pub mod job;
 pub mod lifecycle;
+pub mod rate_limit;
 pub mod signer;
 pub mod telemetry;
+pub mod token_bucket;
 pub mod watched_files;

@@ -56,12 +56,13 @@ impl Layout {
         listen: SocketAddr,
         fresh: bool,
     ) -> anyhow::Result<Self> {
+        // Before anything is made or removed: whoever has the address may be the network that is in the directory.
+        free(listen)?;
         if fresh && dir.exists() {
             remove_network(dir)?;
         }
         fs::create_dir_all(dir.join("logs")).with_context(|| format!("create {}", dir.display()))?;
         let dir = dir.canonicalize()?;
-        free(listen)?;
         // Left behind by a run that was killed; whoever waits for it must wait for this run's.
         let _ = fs::remove_file(dir.join("dev.json"));
         let dice = Dice::System;
@@ -211,4 +212,30 @@ async fn node_layout(db: &Db, dir: &Path, index: u16, dice: &Dice) -> anyhow::Re
         db.create_invite(&hash, &format!("operator-{:02}", index + 1), 1, now, year).await?;
     }
     Ok(NodeLayout { name, dir: node_dir, listen, invite })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_address_leaves_the_directory_as_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("network");
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listen = taken.local_addr().unwrap();
+        for fresh in [false, true] {
+            let refused = Layout::prepare(&dir, 1, listen, fresh).await.err().unwrap();
+            assert!(format!("{refused:#}").contains("cannot be used"), "{refused:#}");
+            assert!(!dir.exists(), "nothing is left that --fresh would not remove");
+        }
+        // Nor is a network removed that is perhaps running.
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("network.key"), "key").unwrap();
+        assert!(Layout::prepare(&dir, 1, listen, true).await.is_err());
+        assert_eq!(fs::read_to_string(dir.join("network.key")).unwrap(), "key");
+        drop(taken);
+        Layout::prepare(&dir, 1, listen, true).await.unwrap();
+        assert_ne!(fs::read_to_string(dir.join("network.key")).unwrap(), "key");
+    }
 }

@@ -1,5 +1,8 @@
 //! The directory that the entries of a form or an archive make.
 
+#[cfg(test)]
+mod tests;
+
 use content::unixfs::{
     directory::check_name,
     profile::Profile,

@@ -38,7 +38,7 @@ impl Intake {
                 continue;
             }
             self.count_entry()?;
-            let path = field.file_name().unwrap_or_default().to_string();
+            let path = path_of(&field);
             if shape.hidden == Some(false) && is_hidden(&path) {
                 left_out += 1;
                 self.skip(&mut field).await?;
@@ -87,6 +87,17 @@ impl Intake {
     }
 }
 
+/// The path that a part's file name is. Browsers and newer clients write three characters of it in other ways (WHATWG HTML,
+/// "multipart form data"), and nothing else: a `%` stays one.
+pub(super) fn path_of(field: &Field<'_>) -> String {
+    unescaped(field.file_name().unwrap_or_default())
+}
+
+/// No replacement makes another one possible: what is put in has no `%` and no digit.
+fn unescaped(name: &str) -> String {
+    name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n")
+}
+
 fn form_error(error: &MultipartError) -> UploadError {
     let text = error.body_text();
     // The parser says it this way when the connection ends inside the form.
@@ -94,5 +105,30 @@ fn form_error(error: &MultipartError) -> UploadError {
         UploadError::BodyIncomplete(text)
     } else {
         UploadError::BadForm(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_characters_of_names_are_escaped_and_no_others() {
+        for (sent, meant) in [
+            ("plain.txt", "plain.txt"),
+            ("say %22hi%22.txt", "say \"hi\".txt"),
+            ("two%0D%0Alines", "two\r\nlines"),
+            ("50%.txt", "50%.txt"),
+            ("a%20b%2Fc%41", "a%20b%2Fc%41"),
+            ("%2522", "%2522"),
+            ("%0d%0a", "%0d%0a"),
+            ("%%222", "%\"2"),
+            ("%0%0AD", "%0\nD"),
+            ("site/%22%22/%22", "site/\"\"/\""),
+            ("caf\u{e9}%22", "caf\u{e9}\""),
+            ("%2", "%2"),
+        ] {
+            assert_eq!(unescaped(sent), meant, "{sent}");
+        }
     }
 }

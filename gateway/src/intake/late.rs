@@ -13,7 +13,10 @@ use protocol::time::UnixMillis;
 use retrieval::{ReadError, resolve, stream_file};
 use store::Committed;
 
-use super::{Entry, Folder, Intake, Root, Source, form::form_of};
+use super::{
+    Entry, Folder, Intake, Root, Source,
+    form::{form_of, path_of},
+};
 use crate::{app::Gateway, upload::UploadError};
 
 /// Bytes of files and names that are held back, at most: one chunk.
@@ -228,7 +231,7 @@ impl LateForm {
     async fn file(&mut self, field: &mut Field<'_>) -> Result<(), UploadError> {
         self.intake.count_entry()?;
         self.files += 1;
-        let path = field.file_name().unwrap_or_default().to_string();
+        let path = path_of(field);
         self.mime_type = field.content_type().map(str::to_string);
         let mut front = Vec::new();
         if self.begun.is_none() {

@@ -181,3 +181,29 @@ fn archive_error(error: &io::Error) -> UploadError {
         None => UploadError::BadArchive(format!("the archive cannot be read: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The parts of a path without the dots in front and the slashes behind.
+    fn slow(path: &str) -> String {
+        let mut parts: Vec<&str> = path.split('/').collect();
+        while parts.len() > 1 && parts[0] == "." {
+            parts.remove(0);
+        }
+        while parts.last() == Some(&"") {
+            parts.pop();
+        }
+        if parts == ["."] { String::new() } else { parts.join("/") }
+    }
+
+    proptest! {
+        #[test]
+        fn paths_lose_what_stands_for_nothing_and_no_more(path in prop_oneof!["[./a]{0,9}", any::<String>()]) {
+            prop_assert_eq!(clean(&path), slow(&path));
+        }
+    }
+}

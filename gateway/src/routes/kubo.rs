@@ -15,8 +15,6 @@ mod verify;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderValue, StatusCode, header},
-    middleware::map_response,
     response::Response,
     routing::{MethodRouter, post},
 };
@@ -55,28 +53,11 @@ pub(super) fn routes() -> Router<Gateway> {
         ("{*command}", post(unknown)),
     ];
     let add = |router: Router<Gateway>, (name, method): (&str, MethodRouter<Gateway>)| {
-        router.route(&format!("/api/v0/{name}"), method.options(async || StatusCode::NO_CONTENT))
+        router.route(&format!("/api/v0/{name}"), method)
     };
     // The limit of uploads is in the configuration and checked while they stream.
     let uploads = uploads.into_iter().fold(Router::new(), add).layer(DefaultBodyLimit::disable());
-    others.into_iter().fold(uploads, add).layer(map_response(for_any_origin))
-}
-
-/// Lets web pages of any origin use the API: whoever calls has to send a key, which browsers do not add by themselves.
-async fn for_any_origin(mut response: Response) -> Response {
-    let cors = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, OPTIONS"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, User-Agent, X-Requested-With"),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Retry-After, X-Chunked-Output, X-Content-Length, X-Stream-Output",
-        ),
-    ];
-    for (name, value) in cors {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
+    others.into_iter().fold(uploads, add)
 }
 
 /// What Kubo has beyond content and pins.

@@ -7,8 +7,8 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use content::Cid;
-use retrieval::{ContentRequest, denied, host_name};
+use content::{Cid, cid::CidError};
+use retrieval::{ContentRequest, denied, host_name, too_many_requests};
 use service::http::client_address::PeerAddr;
 
 use super::content::{moved, not_this_method, options, plain, serve};
@@ -33,7 +33,11 @@ enum Host<'h> {
 /// Answers what comes to the host of a CID, and sends content paths there; everything else goes on.
 pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let host = effective_host(&gateway, &request);
-    match classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts) {
+    let host = classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts);
+    if let Some(refusal) = limited(&gateway, &host, &request) {
+        return refusal;
+    }
+    match host {
         Host::Other => next.run(request).await,
         Host::Name => plain(StatusCode::BAD_REQUEST, "ipns names are not supported"),
         Host::Gateway(here) => {
@@ -50,6 +54,27 @@ pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, ne
             at_its_host(&gateway, parts, label, here).await
         }
     }
+}
+
+/// 429 for a client that has had its share of requests for content, where there are shares. A preflight costs nothing: a
+/// page never learns why one is refused.
+fn limited(gateway: &Gateway, host: &Host<'_>, request: &Request) -> Option<Response> {
+    let limit = gateway.client_limit.as_ref()?;
+    let path = request.uri().path();
+    let is_content =
+        matches!(host, Host::Cid { .. } | Host::Name) || path == "/ipfs" || path.starts_with("/ipfs/");
+    if !is_content || request.method() == Method::OPTIONS {
+        return None;
+    }
+    let too_many = limit.take(request.extensions(), request.headers()).err()?;
+    let (method, uri) = (request.method(), request.uri());
+    let wanted = match host {
+        Host::Cid { label, gateway } => cid_of(label).ok().and_then(|cid| {
+            ContentRequest::at_origin(method, uri, HeaderMap::new(), cid, (*gateway).to_string()).ok()
+        }),
+        _ => ContentRequest::parse(method, uri, HeaderMap::new()).ok(),
+    };
+    Some(too_many_requests(too_many, wanted.as_ref()))
 }
 
 /// The host that was asked for, with its port: what a trusted proxy says, else what the client says.
@@ -134,13 +159,18 @@ fn scheme(gateway: &Gateway, parts: &Parts, here: &str) -> String {
     forwarded.unwrap_or_else(|| own.map_or("http", |(scheme, _)| scheme).to_string())
 }
 
+/// The CID that a label of a host is. Browsers write hosts in lower case; a name in base58 only survives where nobody
+/// touched it.
+fn cid_of(label: &str) -> Result<Cid, CidError> {
+    label.parse().or_else(|_| label.to_ascii_lowercase().parse())
+}
+
 /// Content at the root of the CID's host.
 async fn at_its_host(gateway: &Gateway, parts: Parts, label: &str, here: &str) -> Response {
     if label.len() > LABEL_MAX {
         return too_long();
     }
-    // Browsers write hosts in lower case; a name in base58 only survives where nobody touched it.
-    let cid: Cid = match label.parse().or_else(|_| label.to_ascii_lowercase().parse()) {
+    let cid = match cid_of(label) {
         Ok(cid) => cid,
         Err(error) => {
             return plain(StatusCode::BAD_REQUEST, &format!("invalid path \"/ipfs/{label}\": {error}"));

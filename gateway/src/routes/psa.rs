@@ -18,7 +18,7 @@ use store::{PinDetails, PinFilter};
 use super::refusals::{json_refusals, store_failed};
 use crate::{
     app::Gateway,
-    auth::Scope,
+    auth::{Scope, permits},
     pinning::{Wanted, request},
 };
 use query::{Listed, PinBody};
@@ -80,8 +80,9 @@ async fn replace(
     headers: HeaderMap,
     body: Result<Json<PinBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let account = gateway.keys.account(&headers, Scope::Write).await?;
-    gateway.keys.account(&headers, Scope::Delete).await?;
+    let key = gateway.keys.api_key(&headers, Scope::Write).await?;
+    permits(&key, Scope::Delete)?;
+    let account = key.account;
     let wanted = wanted(body)?;
     let old = find(&gateway, &account, &id).await?;
     let pin = request(&gateway, &account, wanted).await?;

@@ -114,6 +114,18 @@ async fn several_files_are_a_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_those_that_browsers_mean() {
+    let world = World::new().await;
+    let one = world.upload_form("", &[("say %22hi%22 50%25%0D%0A.txt", b"x")]).await.file();
+    assert_eq!(one.name, "say \"hi\" 50%25\r\n.txt");
+    let sent: [(&str, &[u8]); 2] = [("a %22b%22/c%20d", b"1"), ("a %22b%22/%22", b"2")];
+    let folder = world.upload_form("", &sent).await.file();
+    assert_eq!(folder.name, "a \"b\"");
+    assert_eq!(folder.cid, cid_of_tree(&[("c%20d", b"1"), ("\"", b"2")]).cid.to_string());
+    world.assert_reads(&format!("{}/%22", folder.cid), b"2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_sharded_at_the_threshold() {
     let world = World::new().await;
     // Each entry takes the same bytes: a link of name, CID and size in front of 256 KiB.

@@ -55,7 +55,9 @@ impl Answer {
         let json = self.json();
         assert!(!json["error"]["details"].as_str().unwrap().is_empty(), "{json}");
         let retry = self.headers.contains_key(header::RETRY_AFTER);
-        assert_eq!(retry, self.status == StatusCode::SERVICE_UNAVAILABLE, "{self:?}");
+        let is_passing =
+            matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(retry, is_passing, "{self:?}");
         (self.status.as_u16(), json["error"]["reason"].as_str().unwrap().to_string())
     }
 

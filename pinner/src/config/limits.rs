@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use protocol::api::REDEEM_MAX;
 use serde::{Deserialize, Serialize};
+use service::{
+    clock::Clock,
+    http::client_limit::ClientLimit,
+    rate_limit::RateLimit,
+    token_bucket::{Rate, RateError},
+};
 
 use super::{ByteSize, require, require_span};
 
@@ -32,6 +39,16 @@ pub struct LimitsConfig {
     pub idle: Duration,
     /// How many bytes a second the sender of a piece must manage on average, after a first `idle`.
     pub put_rate_min: ByteSize,
+    /// Requests for content that one client may have each second in the long run: an address, or a /64 of IPv6. 0 is no
+    /// limit. Many people may share one address.
+    pub client_rate: f64,
+    /// Such requests at once, after a pause.
+    pub client_burst: u32,
+    /// Clients that are remembered, at most; some 80 bytes each.
+    pub clients_max: usize,
+    /// Networks of proxies in front whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "service::config::one_or_many")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for LimitsConfig {
@@ -47,6 +64,10 @@ impl Default for LimitsConfig {
             idle_bytes: 2 << 20,
             idle: Duration::from_secs(15),
             put_rate_min: ByteSize(64 << 10),
+            client_rate: 0.0,
+            client_burst: 500,
+            clients_max: 100_000,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -57,6 +78,13 @@ const GETS_MAX: usize = 384;
 const LIST_MAX: usize = 20_000;
 
 impl LimitsConfig {
+    /// The limit of clients, if there is one.
+    pub(crate) fn clients(&self, clock: &Clock) -> Result<Option<ClientLimit>, RateError> {
+        let rate = Rate::new(self.client_rate, self.client_burst)?;
+        let buckets = rate.map(|rate| RateLimit::new(rate, self.clients_max, clock.clone()));
+        Ok(buckets.map(|buckets| ClientLimit::new(buckets, self.trusted_proxies.clone())))
+    }
+
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let at_least_one = [
@@ -74,6 +102,10 @@ impl LimitsConfig {
         require(&mut problems, list, &format!("limits.list_max: must be in 1..={LIST_MAX}"));
         require(&mut problems, self.put_rate_min.0 > 0, "limits.put_rate_min: must not be zero");
         require_span(&mut problems, "limits.idle", self.idle);
+        if let Err(error) = Rate::new(self.client_rate, self.client_burst) {
+            problems.push(format!("limits.client_{error}"));
+        }
+        require(&mut problems, self.clients_max >= 2, "limits.clients_max: must be at least 2");
         problems
     }
 }

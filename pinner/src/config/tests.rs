@@ -61,6 +61,8 @@ fn every_problem_is_listed() {
         ..Config::default()
     };
     config.limits.gets_max = 10_000;
+    config.limits.client_rate = f64::NAN;
+    config.limits.clients_max = 0;
     config.heartbeat.every = Duration::ZERO;
     config.usage.redeemed_max = 0;
     config.scrub.rate = ByteSize(0);
@@ -71,11 +73,13 @@ fn every_problem_is_listed() {
         "invite",
         "capacity",
         "limits.gets_max",
+        "limits.client_rate",
+        "limits.clients_max",
         "heartbeat.every",
         "usage.redeemed_max",
         "scrub.rate",
     ] {
         assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:?}");
     }
-    assert_eq!(problems.len(), 8, "{problems:?}");
+    assert_eq!(problems.len(), 10, "{problems:?}");
 }

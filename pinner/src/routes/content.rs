@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use protocol::api::TICKET_PARAMETER;
-use retrieval::{ContentRequest, add_cors, refusal, respond};
+use retrieval::{ContentRequest, add_cors, refusal, respond, too_many_requests};
 
 use crate::{
     load::{Kind, Pass},
@@ -27,6 +27,12 @@ use crate::{
 /// `GET|HEAD /ipfs/{cid}[/path]`.
 pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
+    if let Some(limit) = &app.client_limit
+        && let Err(too_many) = limit.take(&parts.extensions, &parts.headers)
+    {
+        let wanted = ContentRequest::parse(&parts.method, &parts.uri, parts.headers).ok();
+        return too_many_requests(too_many, wanted.as_ref());
+    }
     let request = match ContentRequest::parse(&parts.method, &parts.uri, parts.headers) {
         Ok(request) => request,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),

@@ -17,7 +17,7 @@ use protocol::{
     time::UnixMillis,
 };
 use rand::{RngExt as _, SeedableRng as _};
-use service::job::Job as _;
+use service::{http::client_address::PeerAddr, job::Job as _};
 use transfer::{Pool, code_segment};
 
 use super::{
@@ -291,6 +291,41 @@ async fn readers_beyond_the_limit_are_sent_away() {
     assert_eq!((busy.status().as_u16(), busy.headers()["retry-after"].to_str().unwrap()), (503, "1"));
     drop(held);
     assert_eq!(library.read("", None).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_requests_and_gets_more_with_time() {
+    let library = library(|config| {
+        config.limits.client_rate = 0.5;
+        config.limits.client_burst = 2;
+        config.limits.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let path = format!("/ipfs/{}", library.root);
+    let ask = async |method: &str, path: &str, peer: &str, client: &str| {
+        let request = Request::builder().method(method).uri(path).header("x-forwarded-for", client);
+        let mut request = request.header("range", "bytes=0-9").body(Body::empty()).unwrap();
+        let peer: std::net::IpAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(PeerAddr((peer, 5000).into()));
+        library.reader.ask(request).await
+    };
+    assert_eq!(ask("GET", &path, "10.0.0.1", "192.0.2.1").await.status(), 206);
+    assert_eq!(ask("HEAD", "/ipfs/nonsense", "10.0.0.1", "192.0.2.1").await.status(), 400);
+    let refused = ask("GET", &path, "10.0.0.1", "192.0.2.1").await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "2");
+    assert_eq!(refused.headers()["cache-control"], "no-store");
+    assert_eq!(refused.headers()["x-ipfs-path"], path.as_str());
+    assert_eq!(refused.headers().get_all("access-control-allow-origin").iter().count(), 1);
+    assert_eq!(ask("HEAD", &path, "192.0.2.1", "10.9.9.9").await.status(), 429, "the same, past the proxy");
+    assert_eq!(ask("GET", &path, "10.0.0.1", "192.0.2.2").await.status(), 206, "somebody else");
+    assert_eq!(ask("OPTIONS", &path, "10.0.0.1", "192.0.2.1").await.status(), 204);
+    for other in ["/healthz", "/readyz", "/metrics", "/v1/status"] {
+        assert_ne!(ask("GET", other, "10.0.0.1", "192.0.2.1").await.status(), 429, "{other}");
+    }
+    library.world.clock.advance(Duration::from_secs(2));
+    assert_eq!(ask("GET", &path, "10.0.0.1", "192.0.2.1").await.status(), 206);
+    assert_eq!(ask("GET", &path, "10.0.0.1", "192.0.2.1").await.status(), 429);
 }
 
 #[tokio::test]

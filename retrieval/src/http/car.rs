@@ -110,6 +110,8 @@ fn etag(resolved: &Resolved, params: &CarParams) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -131,5 +133,30 @@ mod tests {
             within(i64::MIN, Some(i64::MAX), u64::MAX),
             Ok(Some(i64::MAX as u64..i64::MAX as u64 + 1))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn an_entity_has_the_bytes_that_a_slow_reader_finds(
+            from in -25_i64..25, to in prop::option::of(-25_i64..25), size in 0_u64..20,
+        ) {
+            let from_end = |at: i64| if at < 0 { at + size.cast_signed() } else { at };
+            let last = to.map_or(i64::MAX, from_end);
+            let bytes: Vec<u64> =
+                (0..size).filter(|at| (from_end(from)..=last).contains(&at.cast_signed())).collect();
+            let is_outside = size > 0 && (from_end(from) >= size.cast_signed() || last < 0);
+            let found = within(EntityBytes { from, to }, size);
+            prop_assert_eq!(found.is_err(), is_outside);
+            if let Ok(found) = found {
+                prop_assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), bytes);
+            }
+        }
+
+        #[test]
+        fn no_ends_of_an_entity_break_it(from: i64, to: Option<i64>, size: u64) {
+            if let Ok(Some(range)) = within(EntityBytes { from, to }, size) {
+                prop_assert!(range.start < range.end && range.end <= size);
+            }
+        }
     }
 }

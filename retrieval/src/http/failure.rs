@@ -6,6 +6,7 @@ use axum::{
     response::Response,
 };
 use content::Cid;
+use service::rate_limit::TooMany;
 
 use super::{format::FormatError, headers::set, redirects::RedirectsError};
 use crate::{denylist::Denial, error::ReadError};
@@ -33,6 +34,8 @@ pub(super) enum Failure {
     Active,
     #[error("the range lies outside of {0} bytes")]
     Range(u64),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     #[error("could not parse _redirects: {0}")]
     Redirects(#[from] RedirectsError),
 }
@@ -62,6 +65,7 @@ impl Failure {
             Self::NotCached => StatusCode::PRECONDITION_FAILED,
             Self::Active => StatusCode::FORBIDDEN,
             Self::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Redirects(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -76,6 +80,9 @@ impl Failure {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+        }
+        if let Self::TooMany(too_many) = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(too_many.retry_after_secs()));
         }
         if let Self::Range(size) = self {
             set(headers, header::CONTENT_RANGE, &format!("bytes */{size}"));

@@ -20,7 +20,7 @@ pub fn add_cors(headers: &mut HeaderMap) {
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Range, User-Agent, X-Requested-With"),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Content-Range, Content-Length, Ipfs-Uri, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, X-Stream-Output",
+            "Content-Range, Content-Length, Ipfs-Uri, Retry-After, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, X-Stream-Output",
         ),
     ];
     for (name, value) in cors {

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::rate_limit::TooMany;
+
 /// What an API answers when it refuses or fails. Operations have error enums of their own and turn into this at the edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -46,6 +48,12 @@ impl ApiError {
         }
     }
 
+    /// 429: the caller has made too many requests lately.
+    pub fn rate_limited(too_many: TooMany) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", too_many);
+        Self { retry_after_secs: Some(too_many.retry_after_secs()), ..error }
+    }
+
     /// 500: the cause goes to the log, never to the caller.
     pub fn internal(error: &anyhow::Error) -> Self {
         tracing::error!(error = format!("{error:#}"), "request failed");
@@ -81,6 +89,8 @@ impl IntoResponse for ApiError {
         let body =
             ErrorBody { error: ErrorDetail { reason: self.reason.to_string(), details: self.details } };
         let mut response = (self.status, Json(body)).into_response();
+        // Some of these a cache could otherwise keep for as long as it thinks fit (RFC 9111, 4.2.2).
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

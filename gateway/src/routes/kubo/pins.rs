@@ -14,7 +14,12 @@ use super::{
     args::{Args, target},
     read::Asked,
 };
-use crate::{app::Gateway, auth::Scope, intake::Intake, upload::UploadError};
+use crate::{
+    app::Gateway,
+    auth::{Scope, permits},
+    intake::Intake,
+    upload::UploadError,
+};
 
 /// Pins read from the database at once.
 pub(super) const PAGE: u32 = 1_000;
@@ -156,11 +161,12 @@ pub(super) async fn update(
     headers: HeaderMap,
 ) -> Result<Response, RpcError> {
     let args = Args(args);
-    let account = gateway.keys.account(&headers, Scope::Write).await?;
+    let key = gateway.keys.api_key(&headers, Scope::Write).await?;
     let unpin = args.flag("unpin")?.unwrap_or(true);
     if unpin {
-        gateway.keys.account(&headers, Scope::Delete).await?;
+        permits(&key, Scope::Delete)?;
     }
+    let account = key.account;
     let mut named = args.all("arg");
     let (Some(from), Some(to)) = (named.next(), named.next()) else {
         return Err(RpcError::argument("two arguments are required: the old root and the new one"));

@@ -126,3 +126,44 @@ fn meta_tests(query: &[(String, String)]) -> Result<Vec<MetaTest>, ApiError> {
     }
     Ok(meta.into_iter().map(|(key, value)| MetaTest { key, value, compare: MetaCompare::Equal }).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    const NAMES: [&str; 10] =
+        ["cid", "name", "match", "status", "before", "after", "limit", "meta", "meta[key]", "meta["];
+    const VALUES: [&str; 10] = [
+        "bafkqaaa,bafkqaaa",
+        "iexact",
+        "queued,pinned",
+        "held",
+        "2026-01-31T12:00:00.123456Z",
+        "1000",
+        "0",
+        r#"{"a":"b"}"#,
+        r#"{"a":1}"#,
+        ",",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_query_is_within_bounds_or_refused(
+            query in vec((
+                prop_oneof![select(&NAMES[..]).prop_map(str::to_string), any::<String>()],
+                prop_oneof![select(&VALUES[..]).prop_map(str::to_string), any::<String>()],
+            ), 0..8),
+        ) {
+            match listed(&query) {
+                Ok(Listed { filter, limit }) => {
+                    prop_assert!((1..=LIMIT_MAX).contains(&limit));
+                    prop_assert!(filter.cids.len() <= CIDS_MAX && filter.meta.len() <= META_TESTS_MAX);
+                    prop_assert!(!filter.states.is_empty() && !filter.states.contains(&PinState::Held));
+                }
+                Err(error) => prop_assert_eq!(error.status.as_u16(), 400),
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Answers of tus: what they say in their headers, and what browsers may read of them.
+//! Answers of tus: what they say in their headers.
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -18,13 +18,6 @@ use crate::{
 pub(super) const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str =
     "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation";
-const METHODS: &str = "OPTIONS, HEAD, GET, POST, PATCH, DELETE";
-/// What scripts of other origins may send.
-const ACCEPTED: &str = "Authorization, Content-Type, Source, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, \
-     Upload-Metadata, Upload-Checksum, Upload-Concat, X-HTTP-Method-Override, X-Request-ID, X-Requested-With";
-/// What they may read.
-const EXPOSED: &str = "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, \
-     Upload-Offset, Upload-Length, Upload-Defer-Length, Upload-Metadata, Upload-Concat, Upload-Expires, Upload-Cid";
 
 /// Adds what every answer says, refusals included.
 pub(in crate::routes) async fn dress(mut response: Response) -> Response {
@@ -34,13 +27,10 @@ pub(in crate::routes) async fn dress(mut response: Response) -> Response {
     if status == StatusCode::PRECONDITION_FAILED {
         set(headers, "tus-version", VERSION);
     }
-    // Keys are sent by scripts themselves, never by browsers on their own: any page may use one that it was given.
-    set(headers, "access-control-allow-origin", "*");
-    set(headers, "access-control-expose-headers", EXPOSED);
     response
 }
 
-/// `OPTIONS`: what can be done here, for clients of tus and for browsers.
+/// `OPTIONS`: what can be done here, for clients of tus. Browsers are told what they ask by `pages`.
 pub(super) fn options(gateway: &Gateway) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -48,9 +38,6 @@ pub(super) fn options(gateway: &Gateway) -> Response {
     set(headers, "tus-extension", EXTENSIONS);
     set(headers, "tus-max-size", &gateway.config.uploads.size_max.to_string());
     set(headers, "tus-checksum-algorithm", ALGORITHMS);
-    set(headers, "access-control-allow-methods", METHODS);
-    set(headers, "access-control-allow-headers", ACCEPTED);
-    set(headers, "access-control-max-age", "86400");
     response
 }
 

@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_tar::{Archive, EntryType};
 
-use super::{Method, Part, World, add, call, lines, patterned, refused};
-use crate::tests::world::{Answer, request};
+use super::{Part, World, add, call, lines, patterned, refused};
+use crate::tests::world::Answer;
 
 /// Paths, kinds and lengths of an archive's entries, and the bytes of its first file.
 async fn entries(tar: &[u8]) -> (Vec<(String, EntryType, u64)>, Vec<u8>) {
@@ -103,22 +103,6 @@ async fn directories_are_listed_in_lines_too() {
     assert_eq!(of_file, json!({ "Objects": [{ "Hash": file, "Links": [] }] }));
     let (status, _) = refused(&call(&world, &format!("ls?arg={root}/no&stream=true")).await);
     assert_eq!(status, 404);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_of_any_origin_may_call() {
-    let world = World::new().await;
-    for command in ["add", "pin/ls", "nonsense"] {
-        let uri = format!("/api/v0/{command}");
-        let answer = world.send(request(Method::OPTIONS, &uri, None, "")).await;
-        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{command}");
-        assert_eq!(answer.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
-        let allowed = answer.headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
-        assert!(allowed.contains("Authorization"), "{allowed}");
-        let refused = world.send(request(Method::POST, &uri, None, "")).await;
-        assert!(refused.status.is_client_error() || refused.status == StatusCode::NOT_IMPLEMENTED);
-        assert_eq!(refused.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*", "or nobody sees why");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,19 @@ async fn folders_have_the_version_that_is_asked_for_behind_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_those_that_browsers_mean() {
+    let world = World::new().await;
+    let one = ok(&post_form(&world, PIN_FILE, &[file("a%22b%20.txt", b"x")]).await);
+    assert_eq!(one["Name"], "a\"b%20.txt");
+    let files = [file("f%22/%22", b"1"), file("f%22/c", b"2")];
+    let folder = ok(&post_form(&world, PIN_FILE, &files).await);
+    assert_eq!(
+        (&folder["Name"], &folder["IpfsHash"]),
+        (&json!("f\""), &json!(folder_of(V0, &[("\"", b"1"), ("c", b"2")])))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn json_keeps_its_order_and_its_digits() {
     let world = World::new().await;
     for (body, content) in [

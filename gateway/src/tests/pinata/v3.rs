@@ -1,9 +1,6 @@
 //! Version 3.
 
-use axum::{
-    body::Body,
-    http::{Method, StatusCode},
-};
+use axum::{body::Body, http::Method};
 use content::unixfs::profile::Profile;
 use serde_json::{Value, json};
 
@@ -266,18 +263,4 @@ async fn accounts_see_only_their_own() {
     let list = world.send(request(Method::GET, "/v3/files/public", Some(key), Body::empty())).await;
     assert_eq!(data(&list)["files"], json!([]));
     assert_eq!(data(&world.get(&format!("/v3/files/public/{file}")).await), made);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_of_others_may_ask() {
-    let world = World::new().await;
-    for uri in ["/v3/files", "/v3/files/sign", "/pinning/pinFileToIPFS", "/v3/files/public/id"] {
-        let answer = world.send(request(Method::OPTIONS, uri, None, Body::empty())).await;
-        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{uri}");
-        assert_eq!(answer.headers["access-control-allow-origin"], "*");
-        let allowed = answer.headers["access-control-allow-headers"].to_str().unwrap();
-        for header in ["authorization", "source", "content-type", "pinata_secret_api_key"] {
-            assert!(allowed.contains(header), "{header}");
-        }
-    }
 }

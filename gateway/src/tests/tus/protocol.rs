@@ -29,14 +29,11 @@ async fn what_the_server_can_do() {
             assert!(header("tus-extension").split(',').any(|known| known == extension), "{extension}");
         }
         assert_eq!(header("tus-checksum-algorithm"), "sha1,sha256,sha512,md5");
-        assert_eq!(header("access-control-allow-origin"), "*");
-        assert!(header("access-control-allow-methods").contains("PATCH"));
-        assert!(header("access-control-allow-headers").contains("Upload-Offset"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_can_be_read_by_browsers() {
+async fn every_answer_says_the_version() {
     let world = World::new().await;
     let client = Client::new(&world);
     let begun = client.post(&[("upload-length", "3")]).await;
@@ -52,13 +49,6 @@ async fn every_answer_can_be_read_by_browsers() {
     assert_eq!(statuses, [200, 201, 400, 404, 401, 405]);
     for answer in &answers {
         assert_eq!(answer.headers["tus-resumable"], "1.0.0");
-        assert_eq!(answer.headers["access-control-allow-origin"], "*");
-        let exposed = answer.headers["access-control-expose-headers"].to_str().unwrap();
-        for name in
-            ["Location", "Upload-Offset", "Upload-Length", "Upload-Expires", "Upload-Cid", "Tus-Resumable"]
-        {
-            assert!(exposed.contains(name), "{name}");
-        }
     }
 }
 

@@ -103,3 +103,28 @@ fn entity_bytes(text: &str) -> Option<EntityBytes> {
     };
     Some(EntityBytes { from: from.parse().ok()?, to })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_of_an_entity_are_read_back(from: i64, to: Option<i64>) {
+            let end = to.map_or("*".to_string(), |to| to.to_string());
+            prop_assert_eq!(entity_bytes(&format!("{from}:{end}")), Some(EntityBytes { from, to }));
+        }
+
+        #[test]
+        fn nothing_else_is_taken_for_them(text in prop_oneof![any::<String>(), "[-0-9:* ]{0,24}"]) {
+            // What is read says the same when it is written.
+            if let Some(EntityBytes { from, to }) = entity_bytes(&text) {
+                let end = to.map_or("*".to_string(), |to| to.to_string());
+                prop_assert_eq!(entity_bytes(&format!("{from}:{end}")), Some(EntityBytes { from, to }));
+                prop_assert!(text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b':' | b'*')));
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How many requests clients and accounts may have.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use service::{
+    clock::Clock,
+    http::client_limit::ClientLimit,
+    rate_limit::RateLimit,
+    token_bucket::{Rate, RateError},
+};
+
+/// The `[limits]` section: requests a second in the long run, and at once. A rate of 0 is no limit, and that is the
+/// default: many people may share one address, and only the operator knows. Each gateway counts for itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Requests for content that one client may have each second: an address, or a /64 of IPv6.
+    pub client_rate: f64,
+    /// Such requests at once, after a pause.
+    pub client_burst: u32,
+    /// Clients that are remembered, at most; some 80 bytes each.
+    pub clients_max: usize,
+    /// Requests with keys of one account each second, by whatever API.
+    pub account_rate: f64,
+    /// Such requests at once, after a pause.
+    pub account_burst: u32,
+    /// Accounts that are remembered, at most; some 150 bytes each.
+    pub accounts_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            client_rate: 0.0,
+            client_burst: 500,
+            clients_max: 100_000,
+            account_rate: 0.0,
+            account_burst: 500,
+            accounts_max: 10_000,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// The limit of clients, if there is one.
+    pub(crate) fn clients(
+        &self,
+        trusted_proxies: &[IpNet],
+        clock: &Clock,
+    ) -> Result<Option<ClientLimit>, RateError> {
+        let rate = Rate::new(self.client_rate, self.client_burst)?;
+        let buckets = rate.map(|rate| RateLimit::new(rate, self.clients_max, clock.clone()));
+        Ok(buckets.map(|buckets| ClientLimit::new(buckets, trusted_proxies.to_vec())))
+    }
+
+    /// The limit of accounts, if there is one.
+    pub(crate) fn accounts(&self, clock: &Clock) -> Result<Option<RateLimit<String>>, RateError> {
+        let rate = Rate::new(self.account_rate, self.account_burst)?;
+        Ok(rate.map(|rate| RateLimit::new(rate, self.accounts_max, clock.clone())))
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let kinds = [
+            ("client", self.client_rate, self.client_burst, self.clients_max),
+            ("account", self.account_rate, self.account_burst, self.accounts_max),
+        ];
+        for (kind, per_second, burst, keys_max) in kinds {
+            if let Err(error) = Rate::new(per_second, burst) {
+                problems.push(format!("limits.{kind}_{error}"));
+            }
+            if keys_max < 2 {
+                problems.push(format!("limits.{kind}s_max: must be at least 2"));
+            }
+        }
+        problems
+    }
+}
