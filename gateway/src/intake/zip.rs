@@ -79,7 +79,7 @@ impl Intake {
         if entries > files_max {
             return Err(UploadError::TooManyFiles(files_max));
         }
-        self.gateway.refuse_length(&self.account, bytes).await?;
+        self.gateway.refuse_about(&self.account, bytes).await?;
         // From here on what is unpacked counts, not what came.
         self.pace = Pace::new(&self.gateway.config.uploads);
         let mut unpacking = Unpacking::start(directory, keep_hidden);

@@ -134,7 +134,7 @@ pub(super) async fn refuse_early(
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = announced else { return Ok(()) };
-    Ok(gateway.refuse_length(account, length).await?)
+    Ok(gateway.refuse_about(account, length).await?)
 }
 
 /// Length of a pin's id in a cursor, at most.
