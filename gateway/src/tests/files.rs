@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use protocol::api::{FileInfo, FileList};
 
-use super::world::{World, request};
+use super::world::{World, patterned, request};
 
 async fn page(world: &World, query: &str) -> FileList {
     let answer = world.get(&format!("/v1/files{query}")).await;
@@ -143,4 +143,21 @@ async fn one_account_does_not_see_the_other() {
     assert_eq!(as_other(Method::DELETE, &uri).await.status, StatusCode::NOT_FOUND);
     assert_eq!(as_other(Method::GET, "/v1/files").await.json()["files"], serde_json::json!([]));
     assert_eq!(world.get(&uri).await.status, StatusCode::OK);
+}
+
+/// It was refused by its length, although it is what fills the quota.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fills_the_quota_can_be_repeated() {
+    let world = World::new().await;
+    let path = format!("/v1/admin/accounts/{}/quota", super::world::ACCOUNT);
+    let quota = serde_json::json!({ "quota_bytes": 6_000_000 });
+    assert!(world.admin(Method::PUT, &path, quota).await.status.is_success());
+    let bytes = patterned(1, 6_000_000);
+    assert!(!world.upload("", bytes.clone()).await.file().duplicate);
+    assert!(world.upload("", bytes.clone()).await.file().duplicate);
+    assert!(world.upload_form("", &[("a", &bytes)]).await.file().duplicate);
+    // Of that length, but another: known at its end.
+    assert_eq!(world.upload("", patterned(2, 6_000_000)).await.error(), (403, "quota_exceeded".into()));
+    assert_eq!(world.upload("", patterned(2, 9_000_000)).await.error(), (403, "quota_exceeded".into()));
+    assert_eq!(world.used_bytes().await, 6_000_000);
 }
