@@ -123,7 +123,8 @@ pub struct UploadsConfig {
     /// How long a client may send nothing.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// How many bytes a second a client must manage on average, after a first `idle_timeout`.
+    /// How many bytes a second a client must manage on average, after a first `idle_timeout`. Whoever was faster may be
+    /// slower for ten minutes, at most.
     pub rate_min: u64,
     /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
     #[serde(with = "humantime_serde")]

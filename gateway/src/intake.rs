@@ -279,6 +279,19 @@ impl Intake {
         Ok(Root { target: tree.root, size_bytes })
     }
 
+    /// What an archive becomes. A folder that holds everything gives the upload its name and is not wrapped in another one,
+    /// unless that is asked for.
+    async fn unpacked(
+        &mut self,
+        mut folder: Folder,
+        shape: &Shape,
+        left_out: usize,
+    ) -> Result<Uploaded, UploadError> {
+        let name = if shape.wrap { None } else { folder.unwrap() };
+        let root = self.directory(folder).await?;
+        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
+    }
+
     async fn tree(&self, folder: Folder) -> Result<FinishedTree, UploadError> {
         let profile = self.profile;
         // Hashing the shards of a large directory takes a second.

@@ -12,10 +12,7 @@ const REPEATS_MAX: u32 = 100;
 impl Gateway {
     /// Refuses a body or an archive by a length that is only about that of its files.
     pub(crate) async fn refuse_about(&self, account: &str, bytes: u64) -> Result<(), UploadError> {
-        let size_max = self.config.uploads.size_max;
-        if bytes > size_max {
-            return Err(UploadError::BodyTooLarge(size_max));
-        }
+        self.refuse_size(bytes)?;
         let Some(least) = bytes.checked_sub(SLACK_BYTES) else { return Ok(()) };
         match self.refuse_length(account, least).await {
             Err(UploadError::QuotaExceeded) if self.may_be_repeated(account, bytes).await => Ok(()),
@@ -34,12 +31,14 @@ impl Gateway {
 
     /// Refuses so many further bytes of an account when they are more than one upload may have, or than its quota allows.
     pub(crate) async fn refuse_length(&self, account: &str, bytes: u64) -> Result<(), UploadError> {
-        let size_max = self.config.uploads.size_max;
-        if bytes > size_max {
-            return Err(UploadError::BodyTooLarge(size_max));
-        }
+        self.refuse_size(bytes)?;
         let Ok(Some(known)) = self.db.account(account).await else { return Ok(()) };
         let is_over = known.used_bytes.saturating_add(bytes) > known.quota_bytes;
         if is_over { Err(UploadError::QuotaExceeded) } else { Ok(()) }
+    }
+
+    fn refuse_size(&self, bytes: u64) -> Result<(), UploadError> {
+        let size_max = self.config.uploads.size_max;
+        if bytes > size_max { Err(UploadError::BodyTooLarge(size_max)) } else { Ok(()) }
     }
 }

@@ -1,8 +1,8 @@
 //! Pins: an account's claims on root CIDs. Files live while one pin does.
 //!
 //! An account pays for a root once, however many pins of it it has. An upload of a root that is pinned already makes no
-//! other pin; who asks for one by name gets one. What is held without having been asked for is paid apart, and no pin in
-//! any list.
+//! other pin; who asks for one by name gets one. What is held without having been asked for is no pin in any list, and
+//! paid until a pin of the same root takes its place.
 
 use std::str::FromStr;
 

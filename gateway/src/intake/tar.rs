@@ -92,8 +92,7 @@ impl<R: AsyncRead + Unpin + Send> Source for EntrySource<'_, R> {
 }
 
 impl Intake {
-    /// The directory of all entries. A folder that holds everything gives the upload its name and is not wrapped in another
-    /// one, unless that is asked for.
+    /// The directory of all entries.
     pub(super) async fn tar(&mut self, body: Body, shape: &Shape) -> Result<Uploaded, UploadError> {
         let bytes = body.into_data_stream().map_err(|error| io::Error::other(BodyFailed(error.to_string())));
         let meter = Arc::new(Meter::default());
@@ -160,9 +159,7 @@ impl Intake {
         if let Ok(mut padding) = archive.into_inner() {
             self.skip(&mut EntrySource { entry: &mut padding, left: 0, buffer: BytesMut::new() }).await?;
         }
-        let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = self.directory(folder).await?;
-        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
+        self.unpacked(folder, shape, left_out).await
     }
 }
 

@@ -63,8 +63,7 @@ impl Source for Unpacking {
 }
 
 impl Intake {
-    /// The directory of all entries. A folder that holds everything gives the upload its name and is not wrapped in another
-    /// one, unless that is asked for.
+    /// The directory of all entries.
     pub(super) async fn zip(&mut self, body: Body, shape: &Shape) -> Result<Uploaded, UploadError> {
         let spooled = self.spool(body).await?;
         let _place = self.gateway.spool.unpacker().await?;
@@ -105,9 +104,7 @@ impl Intake {
                 self.keep(&mut folder, path, entry)?;
             }
         }
-        let name = if shape.wrap { None } else { folder.unwrap() };
-        let root = self.directory(folder).await?;
-        Ok(Uploaded { roots: vec![root], name: name.unwrap_or_default(), left_out })
+        self.unpacked(folder, shape, left_out).await
     }
 }
 

@@ -123,12 +123,16 @@ async fn a_zip_over_the_quota_is_refused_before_it_is_unpacked() {
     let zip = Zip::new().stored("a", &patterned(1, 2_900_000)).file("b", &vec![0; 100_000]).finish();
     world.upload("?unpack=zip", zip).await.file();
     assert_eq!(world.used_bytes().await, 3_000_000);
-    // What the account has already costs nothing more.
-    let again = Zip::new().stored("a", b"again").finish();
+    let again = Zip::new().stored("a", &patterned(1, 2_900_000)).file("b", &vec![0; 100_000]).finish();
+    assert!(
+        world.upload("?unpack=zip", again).await.file().duplicate,
+        "what fills the quota costs nothing more"
+    );
+    let small = Zip::new().stored("a", b"small").finish();
     assert_eq!(
-        world.upload("?unpack=zip", again).await.error(),
+        world.upload("?unpack=zip", small).await.error(),
         (403, "quota_exceeded".into()),
-        "by the end"
+        "at its end"
     );
 }
 
