@@ -1,6 +1,6 @@
 //! Putting a gateway together. What it answers is in `routes`, its life as a process in `run`; neither is known here.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::Context as _;
 use client::{NodeClient, Transport};
@@ -8,8 +8,9 @@ use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
-use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, signer::Signer};
+use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist};
+use service::{clock::Clock, dice::Dice, signer::Signer};
+use shared::{Link, Memo, Notices, SharedLimit};
 use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
@@ -19,8 +20,8 @@ use crate::{
     config::Config,
     geoip::GeoIp,
     intake::Spool,
-    locate::{StoreLocator, UnfinishedLocator},
-    nodes::{NodeWatch, ProbeNodes, WatchParts},
+    locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
+    nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
@@ -41,7 +42,8 @@ pub struct Inner {
     pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
-    pub(crate) client_limit: Option<ClientLimit>,
+    pub(crate) client_limit: Option<SharedLimit<IpAddr>>,
+    pub(crate) notices: Notices,
     pub(crate) admin: AdminToken,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
@@ -81,6 +83,8 @@ pub struct Parts {
     pub dice: Dice,
     /// Settings.
     pub config: Config,
+    /// What gateways tell each other; each is on its own without it.
+    pub redis: Option<Link>,
     /// Renders metrics, when the process has any.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -96,7 +100,7 @@ impl std::ops::Deref for Gateway {
 impl Gateway {
     /// Builds a gateway and starts its packer. Nothing is bound or probed yet.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { db, transport, network_key, admin_token, clock, dice, config, metrics } = parts;
+        let Parts { db, transport, network_key, admin_token, clock, dice, config, redis, metrics } = parts;
         let config = Arc::new(config);
         let signer = Signer::new(network_key, clock.clone(), dice.clone());
         let client = NodeClient::new(transport.clone());
@@ -108,6 +112,10 @@ impl Gateway {
             reads: config.reads.clone(),
             ranking: config.ranking,
             reputation: config.reputation,
+            hearsay: Hearsay::new(
+                Memo::new(redis.clone(), "health", config.nodes.probe_every * 2),
+                config.redis.group.clone(),
+            ),
         });
         let routing = Routing::new(RoutingParts {
             nodes: nodes.clone(),
@@ -124,6 +132,7 @@ impl Gateway {
             nodes.clone(),
             clock.clone(),
             config.reads.order_lifetime,
+            SharedPlaces::new(redis.as_ref(), config.redis.places_ttl),
         );
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
@@ -162,12 +171,13 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
-        let client_limit = config.limits.clients(&config.reads.trusted_proxies, &clock).context("limits")?;
-        let account_limit = config.limits.accounts(&clock).context("limits")?;
+        let client_limit = config.limits.clients(&clock, redis.as_ref()).context("limits")?;
+        let account_limit = config.limits.accounts(&clock, redis.as_ref()).context("limits")?;
         Ok(Self(Arc::new(Inner {
             answers,
             keys: Keys::new(db.clone(), clock.clone(), account_limit),
             client_limit,
+            notices: Notices::new(redis),
             admin: AdminToken(admin_token.map(Into::into)),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
@@ -192,11 +202,6 @@ impl Gateway {
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
-    }
-
-    /// The job that keeps the denylists fresh.
-    pub fn reload_denylist(&self) -> DenylistReload {
-        DenylistReload::new(self.blocks.denylist().clone())
     }
 
     /// The job that keeps the view of the nodes fresh.

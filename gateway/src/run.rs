@@ -13,9 +13,10 @@ use service::{
     lifecycle::Lifecycle,
     telemetry::start_metrics,
 };
+use shared::Link;
 use store::{Db, DbOptions};
 
-use crate::{Config, Gateway, Parts, geoip::GeoIpReload, routes};
+use crate::{Config, Gateway, Parts, WatchDenylist, geoip::GeoIpReload, heed::heed, routes};
 
 /// Runs a gateway until it is asked to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
@@ -29,6 +30,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
+    let redis = link(&config, &network_key)?;
     let transport = Transport::http(config.timeouts.clone())?;
     let (listen, http) = (config.listen, config.http.clone());
     let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
@@ -41,6 +43,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         clock: Clock::System,
         dice: Dice::System,
         config,
+        redis,
         metrics: Some(metrics),
     })?;
     look_at_nodes(&gateway, gateway.config.nodes.first_look_max).await;
@@ -49,7 +52,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::default();
     lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
     lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
+    lifecycle.spawn(job::run(WatchDenylist(gateway.clone()), denylist_every, lifecycle.stop()));
+    lifecycle.spawn(heed(gateway.clone(), gateway.notices.listen(), lifecycle.stop()));
+    lifecycle.spawn(gateway.notices.clone().hear(lifecycle.stop()));
     for _ in 0..gateway.config.pins.fetches_max {
         let every = gateway.config.pins.poll_every;
         lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
@@ -71,6 +76,19 @@ pub(crate) async fn look_at_nodes(gateway: &Gateway, at_most: Duration) {
             gateway.nodes.end_first_look();
         }
     }
+}
+
+/// The way to Redis, if there is one to be.
+fn link(config: &Config, network_key: &SigningKey) -> anyhow::Result<Option<Link>> {
+    let addresses = match &config.redis_url_file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?,
+        None => config.redis_url.clone(),
+    };
+    if addresses.trim().is_empty() {
+        return Ok(None);
+    }
+    let link = Link::new(addresses.trim(), config.redis.clone(), network_key.as_bytes());
+    link.map(Some).context("redis_url")
 }
 
 /// Reads the network's secret key.

@@ -24,6 +24,7 @@ mod ready;
 mod redirects;
 mod refused;
 mod shapes;
+mod shared_state;
 mod tus;
 mod world;
 mod zips;

@@ -20,4 +20,4 @@ pub use config::RedisConfig;
 pub use limit::SharedLimit;
 pub use link::{Link, LinkError};
 pub use memo::Memo;
-pub use notices::{Notice, Notices};
+pub use notices::{Listener, Notice, Notices};

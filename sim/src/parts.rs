@@ -142,6 +142,7 @@ impl Common {
             clock: self.clock.clone(),
             dice: self.dice(party, life),
             config: pace::gateway(url, places),
+            redis: None,
             metrics: None,
         })?;
         self.net.listen(url, party, gateway::router(&gateway));
