@@ -102,7 +102,7 @@ start_postgres() {
     (umask 077 && echo "$password" >"$home/password")
     [ "$(id -u)" -ne 0 ] || chown "$owner" "$home/password"
     if ! as_owner "$bin/initdb" --pgdata "$data" --username pinstripe --pwfile "$home/password" \
-        --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 --no-sync >"$home/initdb.log" 2>&1; then
+        --auth scram-sha-256 --encoding UTF8 --lc-collate C --lc-ctype C.UTF-8 --no-sync >"$home/initdb.log" 2>&1; then
         cat "$home/initdb.log" >&2
         exit 1
     fi

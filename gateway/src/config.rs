@@ -19,6 +19,7 @@ use service::{
     http::server::HttpConfig,
     telemetry::LogConfig,
 };
+use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
 pub use self::limits::LimitsConfig;
@@ -34,10 +35,14 @@ pub struct Config {
     pub public_url: String,
     /// `sqlite://FILE` or `postgres://...`.
     pub database_url: String,
+    /// File that holds it instead.
+    pub database_url_file: Option<PathBuf>,
     /// File with the network's secret key, 64 hex digits.
     pub network_key_file: PathBuf,
     /// File with the token of the admin API; the admin API is off without it.
     pub admin_token_file: Option<PathBuf>,
+    /// What is asked of the database, at most.
+    pub database: DatabaseConfig,
     /// Server limits.
     pub http: HttpConfig,
     /// Logs.
@@ -237,9 +242,11 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: "http://127.0.0.1:8080".into(),
-            database_url: "sqlite://pinstripe.db".into(),
+            database_url: DATABASE_URL_DEFAULT.into(),
+            database_url_file: None,
             network_key_file: "network.key".into(),
             admin_token_file: None,
+            database: DatabaseConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
@@ -339,7 +346,7 @@ impl Default for NodesConfig {
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.database.problems(&self.database_url, self.database_url_file.as_deref());
         let mut check = |fine: bool, problem: &str| {
             if !fine {
                 problems.push(problem.to_string());
