@@ -6,6 +6,7 @@ mod fixtures;
 mod own_server;
 
 mod accounts;
+mod claims;
 mod collection;
 mod commit;
 mod contention;
