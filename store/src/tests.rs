@@ -13,6 +13,7 @@ mod contention;
 mod events;
 mod forget;
 mod futures;
+mod large;
 mod ledger;
 mod lifecycle;
 mod long_uploads;
