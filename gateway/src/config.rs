@@ -20,6 +20,7 @@ use service::{
     telemetry::LogConfig,
 };
 use shared::RedisConfig;
+use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
 pub use self::limits::LimitsConfig;
@@ -35,6 +36,8 @@ pub struct Config {
     pub public_url: String,
     /// `sqlite://FILE` or `postgres://...`.
     pub database_url: String,
+    /// File that holds it instead.
+    pub database_url_file: Option<PathBuf>,
     /// `redis://...`, several with commas between them for a cluster; empty: this gateway shares nothing with others.
     pub redis_url: String,
     /// A file that holds it; instead of `redis_url`.
@@ -43,6 +46,8 @@ pub struct Config {
     pub network_key_file: PathBuf,
     /// File with the token of the admin API; the admin API is off without it.
     pub admin_token_file: Option<PathBuf>,
+    /// What is asked of the database, at most.
+    pub database: DatabaseConfig,
     /// How Redis is used.
     pub redis: RedisConfig,
     /// Server limits.
@@ -247,12 +252,14 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: "http://127.0.0.1:8080".into(),
-            database_url: "sqlite://pinstripe.db".into(),
+            database_url: DATABASE_URL_DEFAULT.into(),
+            database_url_file: None,
             redis_url: String::new(),
             redis_url_file: None,
             redis: RedisConfig::default(),
             network_key_file: "network.key".into(),
             admin_token_file: None,
+            database: DatabaseConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
@@ -353,7 +360,7 @@ impl Default for NodesConfig {
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.database.problems(&self.database_url, self.database_url_file.as_deref());
         let mut check = |fine: bool, problem: &str| {
             if !fine {
                 problems.push(problem.to_string());

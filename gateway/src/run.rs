@@ -29,7 +29,10 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
+    let options =
+        DbOptions::configured(&config.database_url, config.database_url_file.as_deref(), &config.database)?;
+    let db = Db::open(&options).await.context("open the database")?;
+    db.check_schema().await?;
     let redis = link(&config, &network_key)?;
     let transport = Transport::http(config.timeouts.clone())?;
     let (listen, http) = (config.listen, config.http.clone());

@@ -120,7 +120,7 @@ impl Common {
         let mut options = DbOptions::new(self.database.clone());
         options.durable = false;
         // With one reader, those that ask at the same time are answered in the order in which they asked.
-        options.connections_max = 1;
+        options.config.connections_max = 1;
         Db::open(&options).await.context("open the database")
     }
 

@@ -101,6 +101,7 @@ fn monitor_config(layout: &Layout, server: &ServerLayout) -> monitor::Config {
     config.repairs.backoff_max = secs(15);
     config.sweep.walk_every = secs(20);
     config.collect.orphan_delay = secs(10);
+    config.collect.measure_every = secs(10);
     config.reconcile.interval = secs(15);
     config.reconcile.retry = secs(5);
     // Longer than an upload may take between storing a piece and recording it.
