@@ -3,61 +3,118 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use axum::Router;
 use client::Transport;
 use ed25519_dalek::SigningKey;
 use service::{
     clock::Clock,
     dice::Dice,
-    http::server::Server,
+    http::{
+        server::Server,
+        tls::{Tls, TlsReload},
+    },
     job::{self, Job as _},
     lifecycle::Lifecycle,
+    secrets::{read_admin_token, read_network_key, refuse_dev_secrets},
     telemetry::start_metrics,
 };
 use store::{Db, DbOptions};
+use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Gateway, Parts, geoip::GeoIpReload, routes};
+use crate::{
+    Config, Gateway, Parts,
+    geoip::GeoIpReload,
+    routes::{Surface, surface},
+};
 
 /// Runs a gateway until it is asked to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = start_metrics()?;
-    let network_key = read_key(&config.network_key_file)?;
-    let admin_token = match &config.admin_token_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-            Some(text.trim().to_string()).filter(|token| !token.is_empty())
-        }
-        None => None,
-    };
+    let secrets = Secrets::read(&config)?;
+    let tls = Tls::open(&config.tls).context("tls")?;
     let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
     let transport = Transport::http(config.timeouts.clone())?;
-    let (listen, http) = (config.listen, config.http.clone());
-    let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
-    let denylist_every = config.denylist.reload_every;
     let gateway = Gateway::new(Parts {
         db: db.clone(),
         transport,
-        network_key,
-        admin_token,
+        network_key: secrets.network_key,
+        admin_token: secrets.admin_token,
         clock: Clock::System,
         dice: Dice::System,
         config,
         metrics: Some(metrics),
     })?;
-    look_at_nodes(&gateway, gateway.config.nodes.first_look_max).await;
-    let server = Server::bind(listen, http.clone()).await?;
-    tracing::info!(address = %server.local_addr()?, "gateway is listening");
     let lifecycle = Lifecycle::default();
-    lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
-    for _ in 0..gateway.config.pins.fetches_max {
-        let every = gateway.config.pins.poll_every;
-        lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
+    let servers = listen(&gateway, tls.as_ref(), lifecycle.draining()).await?;
+    look_at_nodes(&gateway, gateway.config.nodes.first_look_max).await;
+    spawn_jobs(&gateway, tls, &lifecycle);
+    for (server, router) in servers {
+        lifecycle.spawn(server.serve(router, lifecycle.stop()));
     }
-    lifecycle.spawn(server.serve(routes::router(&gateway), lifecycle.stop()));
-    let code = lifecycle.run(http.drain * 2).await?;
+    let http = gateway.config.http.clone();
+    let code = lifecycle.run(http.drain_delay, http.drain * 2).await?;
     db.close().await;
     Ok(code)
+}
+
+/// Binds all listeners.
+async fn listen(
+    gateway: &Gateway,
+    tls: Option<&Tls>,
+    draining: CancellationToken,
+) -> anyhow::Result<Vec<(Server, Router)>> {
+    let config = &gateway.config;
+    let Surface { public, internal, admin } = surface(gateway, draining);
+    let server = Server::bind(config.listen, config.http.clone()).await?;
+    let server = server.trusting(&config.reads.trusted_proxies).with_tls(tls.cloned());
+    let mut servers = vec![(server, public)];
+    let operators = [
+        ("internal", config.internal_listen.zip(internal), None),
+        ("admin", config.admin_listen.zip(admin), tls.cloned()),
+    ];
+    for (name, listener, tls) in operators {
+        let Some((address, router)) = listener else { continue };
+        let server = Server::bind(address, config.http.for_operators()).await?;
+        servers.push((server.named(name).with_tls(tls), router));
+    }
+    for (server, _) in &servers {
+        tracing::info!(listener = server.name(), address = %server.local_addr()?, "gateway is listening");
+    }
+    Ok(servers)
+}
+
+fn spawn_jobs(gateway: &Gateway, tls: Option<Tls>, lifecycle: &Lifecycle) {
+    let (config, stop) = (&gateway.config, || lifecycle.stop());
+    let geoip = GeoIpReload::new(gateway.routing.geoip.clone());
+    lifecycle.spawn(job::run(gateway.probe_nodes(), config.nodes.probe_every, stop()));
+    lifecycle.spawn(job::run(geoip, config.geoip.reload_every, stop()));
+    lifecycle.spawn(job::run(gateway.reload_denylist(), config.denylist.reload_every, stop()));
+    if let Some(tls) = tls {
+        lifecycle.spawn(job::run(TlsReload(tls), config.tls.reload_every, stop()));
+    }
+    for _ in 0..config.pins.fetches_max {
+        lifecycle.spawn(job::run(gateway.fetch_pins(stop()), config.pins.poll_every, stop()));
+    }
+}
+
+/// What is secret, from the files that the configuration names.
+struct Secrets {
+    network_key: SigningKey,
+    admin_token: Option<String>,
+}
+
+impl Secrets {
+    fn read(config: &Config) -> anyhow::Result<Self> {
+        let key = read_network_key(&config.network_key_file).context("network_key_file")?;
+        let token = config.admin_token_file.as_deref().map(read_admin_token).transpose();
+        let token = token.context("admin_token_file")?;
+        let of_dev = [
+            key.is_dev.then_some("network_key_file"),
+            token.as_ref().and_then(|token| token.is_dev.then_some("admin_token_file")),
+        ];
+        refuse_dev_secrets(of_dev.into_iter().flatten(), &config.listeners())?;
+        Ok(Self { network_key: key.value, admin_token: token.map(|token| token.value) })
+    }
 }
 
 /// Reads the list of nodes and asks each of them once, so that the first uploads find them; gives up after `at_most`, so
@@ -71,16 +128,4 @@ pub(crate) async fn look_at_nodes(gateway: &Gateway, at_most: Duration) {
             gateway.nodes.end_first_look();
         }
     }
-}
-
-/// Reads the network's secret key.
-fn read_key(file: &std::path::Path) -> anyhow::Result<SigningKey> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("read the network key {}", file.display()))?;
-    let mut secret = [0; 32];
-    let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes());
-    let decoded = decoded.ok().filter(|bytes| bytes.len() == secret.len());
-    // The file's content is never part of the error.
-    secret.copy_from_slice(&decoded.with_context(|| format!("{} must hold 64 hex digits", file.display()))?);
-    Ok(SigningKey::from_bytes(&secret))
 }

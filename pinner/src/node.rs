@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{api::EnrolRequest, ids::NodeId};
 use retrieval::{Blocks, Denylist, DenylistReload};
 use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, job, lifecycle::Lifecycle};
+use tokio_util::sync::CancellationToken;
 use transfer::{Gather, Peers, Pool};
 
 use crate::{
@@ -124,9 +125,18 @@ impl Pinner {
         self.app.load.in_flight()
     }
 
-    /// Everything that it answers.
+    /// Everything that it answers, on one address.
     pub fn router(&self, metrics: Option<PrometheusHandle>) -> Router {
         routes::router(self.app.clone(), metrics)
+    }
+
+    /// What it answers to everybody, and what on the internal listener, if there is one.
+    pub(crate) fn surface(
+        &self,
+        metrics: PrometheusHandle,
+        draining: CancellationToken,
+    ) -> (Router, Option<Router>) {
+        routes::surface(self.app.clone(), metrics, draining)
     }
 
     /// The job that joins the network.
