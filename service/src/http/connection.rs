@@ -12,7 +12,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, response::IntoResponse as _};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Uri, header},
+    response::IntoResponse as _,
+};
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -109,7 +114,8 @@ where
         let request = request.map(|body| Body::new(watched.watch(body)));
         answer(shared.clone(), request, peer, activity.clone(), false)
     });
-    let stream = Patient::new(stream, config.write_timeout, config.linger_timeout, unread);
+    let stream =
+        Patient::new(stream, config.write_timeout, config.linger_timeout, unread).telling(activity.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
@@ -133,10 +139,11 @@ where
     let config = &shared.config;
     let (theirs, ours) = (shared.clone(), activity.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        answer(theirs.clone(), request.map(Body::new), peer, ours.clone(), true)
+        answer(theirs.clone(), like_http1(request.map(Body::new)), peer, ours.clone(), true)
     });
     // A refused body costs the stream and not the connection, so nothing has to be heard out at the end.
-    let stream = Patient::new(stream, config.write_timeout, Duration::ZERO, Unread::default());
+    let stream = Patient::new(stream, config.write_timeout, Duration::ZERO, Unread::default())
+        .telling(activity.clone());
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_max)
@@ -173,6 +180,20 @@ where
             }
         }
     }
+}
+
+/// A request as it would have come over HTTP/1.1, where the host stands in a header of its own: handlers look for it there.
+fn like_http1(mut request: Request<Body>) -> Request<Body> {
+    let parts = request.uri().clone().into_parts();
+    if let Some(authority) = parts.authority
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    if let Some(path) = parts.path_and_query {
+        *request.uri_mut() = Uri::from(path);
+    }
+    request
 }
 
 /// How often a connection is looked after: four times in the shortest of the times that it looks at.

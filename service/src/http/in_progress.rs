@@ -3,11 +3,11 @@
 //! A request is in progress from its head until its answer is sent, or given up.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -25,10 +25,16 @@ use tokio::{
 /// So many requests are never in progress: the mark of a connection that is being closed.
 const RETIRED: usize = usize::MAX / 2;
 
+/// Bytes of an answer over HTTP/2 that are handed over at once: what a client must take of it within the time in which it may
+/// take nothing.
+const PART_MAX: usize = 64 << 10;
+
 /// What happens on one connection.
 pub(super) struct Activity {
     in_progress: AtomicUsize,
     idle_since: Mutex<Instant>,
+    /// Bytes wait until the client takes them.
+    is_writing: AtomicBool,
     answered: AtomicU32,
     given_up: AtomicU32,
     answers: Mutex<Vec<Weak<Held>>>,
@@ -48,6 +54,7 @@ impl Activity {
         Self {
             in_progress: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
+            is_writing: AtomicBool::new(false),
             answered: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
             answers: Mutex::default(),
@@ -62,9 +69,17 @@ impl Activity {
         InProgress { activity: self.clone(), answered: false, permit: None }
     }
 
-    /// For how long there has been no request in progress; `None` while there is one.
+    /// Whether the end of an answer waits until the client takes it.
+    pub(super) fn set_writing(&self, is_writing: bool) {
+        self.is_writing.store(is_writing, Ordering::Relaxed);
+    }
+
+    /// For how long there has been no request in progress; `None` while there is one, or the end of its answer waits.
     pub(super) fn idle_for(&self, now: Instant) -> Option<Duration> {
         let since = *self.idle_since.lock();
+        if self.is_writing.load(Ordering::Relaxed) {
+            return None;
+        }
         (self.in_progress.load(Ordering::Acquire) == 0).then(|| now.saturating_duration_since(since))
     }
 
@@ -128,7 +143,14 @@ impl InProgress {
     /// one answer while the connection goes on.
     pub(super) fn answer(self, body: Body, watched: bool) -> Answer {
         let activity = self.activity.clone();
-        let state = State { going: Some((body, self)), given: Some(Instant::now()), finished: false };
+        let part_max = if watched { PART_MAX } else { usize::MAX };
+        let state = State {
+            going: Some((body, self)),
+            rest: Bytes::new(),
+            part_max,
+            given: Some(Instant::now()),
+            finished: false,
+        };
         let held = Arc::new(Held(Mutex::new(state)));
         if watched {
             let mut answers = activity.answers.lock();
@@ -157,12 +179,21 @@ struct Held(Mutex<State>);
 struct State {
     /// Nothing once all is sent or given up.
     going: Option<(Body, InProgress)>,
+    /// What came of the body and was not handed over yet.
+    rest: Bytes,
+    part_max: usize,
     /// Since when the client could have asked for more; `None` while it is we who are waited for.
     given: Option<Instant>,
     finished: bool,
 }
 
 impl State {
+    /// Whether there is nothing left to hand over.
+    fn is_at_end(&self) -> bool {
+        let is_end = |(body, _): &(Body, _)| http_body::Body::is_end_stream(body);
+        self.rest.is_empty() && self.going.as_ref().is_some_and(is_end)
+    }
+
     fn finish(&mut self) {
         if let Some((_, in_progress)) = &mut self.going {
             in_progress.answered = true;
@@ -177,6 +208,9 @@ impl Held {
         let mut state = self.0.lock();
         let stalled = state.given.is_some_and(|given| now.saturating_duration_since(given) >= patience);
         let going = if stalled { state.going.take() } else { None };
+        if stalled {
+            state.rest = Bytes::new();
+        }
         drop(state);
         going.is_some()
     }
@@ -190,7 +224,8 @@ impl http_body::Body for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut state = self.0.0.lock();
+        let mut guard = self.0.0.lock();
+        let state = &mut *guard;
         if state.finished {
             return Poll::Ready(None);
         }
@@ -199,8 +234,18 @@ impl http_body::Body for Answer {
                 "given up: the client took nothing for too long",
             ))));
         };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        let is_end = body.is_end_stream();
+        let mut polled = if state.rest.is_empty() {
+            Pin::new(&mut *body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(mem::take(&mut state.rest)))))
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(data) = frame.data_mut()
+            && data.len() > state.part_max
+        {
+            state.rest = data.split_off(state.part_max);
+        }
+        let is_end = state.is_at_end();
         match &polled {
             Poll::Pending => state.given = None,
             Poll::Ready(None) => state.finish(),
@@ -213,13 +258,21 @@ impl http_body::Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         let state = self.0.0.lock();
-        state.finished || state.going.as_ref().is_some_and(|(body, _)| body.is_end_stream())
+        state.finished || state.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         let state = self.0.0.lock();
         match &state.going {
-            Some((body, _)) => body.size_hint(),
+            Some((body, _)) => {
+                let (hint, rest) = (body.size_hint(), state.rest.len() as u64);
+                let mut whole = SizeHint::new();
+                whole.set_lower(hint.lower().saturating_add(rest));
+                if let Some(upper) = hint.upper() {
+                    whole.set_upper(upper.saturating_add(rest));
+                }
+                whole
+            }
             None if state.finished => SizeHint::with_exact(0),
             None => SizeHint::default(),
         }
@@ -230,7 +283,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         let mut state = self.0.0.lock();
         // An answer without a body is never asked for one.
-        if state.going.as_ref().is_some_and(|(body, _)| http_body::Body::is_end_stream(body)) {
+        if state.is_at_end() {
             state.finish();
         }
     }

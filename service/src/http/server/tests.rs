@@ -11,7 +11,7 @@ use std::{path::Path, time::Duration};
 
 use axum::{
     body::Body,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, Uri},
     routing::{get, post},
 };
 use bytes::Bytes;
@@ -94,6 +94,11 @@ fn router() -> Router {
         .route("/endless", get(endless))
         .route("/count", post(count))
         .route("/full", post(async || (StatusCode::INSUFFICIENT_STORAGE, "full")))
+        .route(
+            "/host",
+            get(async |headers: HeaderMap, uri: Uri| format!("{} {uri}", headers["host"].to_str().unwrap())),
+        )
+        .route("/large", get(async || format!("{}y", "x".repeat(4_999_999))))
         .route("/hang", get(async || std::future::pending::<()>().await))
 }
 

@@ -50,6 +50,12 @@ async fn bodies_go_both_ways_and_a_refused_one_costs_only_its_stream() {
         taken += endless.frame().await.unwrap().unwrap().into_data().unwrap().len();
     }
     drop(endless);
+    let host = sender.send_request(request("GET", "/host?q=1", vec![])).await.unwrap();
+    assert_eq!(text(host).await, (200, "localhost /host?q=1".into()), "as over HTTP/1.1");
+    let large = sender.send_request(request("GET", "/large", vec![])).await.unwrap();
+    assert_eq!(large.headers()["content-length"], "5000000");
+    let (status, body) = text(large).await;
+    assert!(status == 200 && body.len() == 5_000_000 && body.ends_with("xy"));
     let head = sender.send_request(request("HEAD", "/", vec![])).await.unwrap();
     assert_eq!(text(head).await, (200, String::new()));
     drop(sender);

@@ -69,6 +69,26 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
     server.stop().await;
 }
 
+/// The end of its answer has left our hands and waits for the client.
+#[tokio::test]
+async fn a_slow_reader_of_an_answers_end_is_not_closed_to_make_room() {
+    let config = HttpConfig { connections_max: 1, drain: Duration::from_millis(10), ..HttpConfig::default() };
+    let server = Running::start(config).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut slow = socket.connect(server.address).await.unwrap();
+    slow.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    slow.peek(&mut [0]).await.unwrap();
+    let mut waits = Box::pin(server.ask("/"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), waits.as_mut()).await.is_err());
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.len() > 5_000_000 && answer.ends_with("xy"), "{}", answer.len());
+    assert!(waits.await.ends_with("hello"));
+    assert_eq!(server.counts.evicted(), 0);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn one_client_has_so_many_connections_and_others_theirs() {
     let config = HttpConfig { connections_per_client_max: 10, ..HttpConfig::default() };
