@@ -9,16 +9,17 @@ use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
-use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, signer::Signer};
+use service::{clock::Clock, dice::Dice, signer::Signer};
 use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
 
 use crate::{
-    auth::{AdminToken, Keys},
+    auth::Keys,
     config::Config,
     geoip::GeoIp,
     intake::Spool,
+    live::Live,
     locate::{StoreLocator, UnfinishedLocator},
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
@@ -41,8 +42,7 @@ pub struct Inner {
     pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
-    pub(crate) client_limit: Option<ClientLimit>,
-    pub(crate) admin: AdminToken,
+    pub(crate) live: Live,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
@@ -162,13 +162,11 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
-        let client_limit = config.limits.clients(&config.reads.trusted_proxies, &clock).context("limits")?;
-        let account_limit = config.limits.accounts(&clock).context("limits")?;
+        let live = Live::new(&config, admin_token, &clock)?;
         Ok(Self(Arc::new(Inner {
             answers,
-            keys: Keys::new(db.clone(), clock.clone(), account_limit),
-            client_limit,
-            admin: AdminToken(admin_token.map(Into::into)),
+            keys: Keys::new(db.clone(), clock.clone(), live.clone()),
+            live,
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,

@@ -37,8 +37,6 @@ pub struct Config {
     /// Address for the admin API, which is then nowhere else. Without it that is on `listen`, which must be a loopback
     /// address if there is an admin token.
     pub admin_listen: Option<SocketAddr>,
-    /// The certificate of `listen` and `admin_listen`.
-    pub tls: TlsConfig,
     /// How the world reaches this gateway: the start of the URLs in its answers.
     pub public_url: String,
     /// `sqlite://FILE` or `postgres://...`.
@@ -49,6 +47,8 @@ pub struct Config {
     pub admin_token_file: Option<PathBuf>,
     /// Server limits.
     pub http: HttpConfig,
+    /// The certificate of `listen` and `admin_listen`.
+    pub tls: TlsConfig,
     /// Logs.
     pub log: LogConfig,
     /// Waiting times of calls to nodes.
@@ -250,12 +250,12 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             internal_listen: None,
             admin_listen: None,
-            tls: TlsConfig::default(),
             public_url: "http://127.0.0.1:8080".into(),
             database_url: "sqlite://pinstripe.db".into(),
             network_key_file: "network.key".into(),
             admin_token_file: None,
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
@@ -408,6 +408,7 @@ impl Validate for Config {
             ));
         }
         problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
         problems.extend(self.tls.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.tus.problems());

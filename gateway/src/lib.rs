@@ -8,6 +8,7 @@ mod config;
 pub mod geoip;
 mod grants;
 mod intake;
+mod live;
 mod locate;
 mod nodes;
 mod notes;
@@ -28,5 +29,5 @@ pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, Uploa
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
 pub use routes::router;
-pub use run::run;
+pub use run::{file_problems, run};
 pub use tus::TusConfig;

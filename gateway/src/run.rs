@@ -6,8 +6,10 @@ use anyhow::Context as _;
 use axum::Router;
 use client::Transport;
 use ed25519_dalek::SigningKey;
+use retrieval::Denylist;
 use service::{
     clock::Clock,
+    config::reload::{ConfigReload, ConfigSource, RELOAD_EVERY},
     dice::Dice,
     http::{
         server::Server,
@@ -16,19 +18,23 @@ use service::{
     job::{self, Job as _},
     lifecycle::Lifecycle,
     secrets::{read_admin_token, read_network_key, refuse_dev_secrets},
-    telemetry::start_metrics,
+    telemetry::{set_log_filter, start_metrics},
 };
 use store::{Db, DbOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Gateway, Parts,
-    geoip::GeoIpReload,
+    geoip::{GeoIp, GeoIpReload},
     routes::{Surface, surface},
 };
 
+/// What of the configuration, and of the files that it names, is taken anew while a gateway runs; GeoIP, denylists and
+/// certificates besides, each by a job of its own.
+const CHANGEABLE: [&str; 3] = ["rates", "limits", "log.filter"];
+
 /// Runs a gateway until it is asked to stop.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let metrics = start_metrics()?;
     let secrets = Secrets::read(&config)?;
     let tls = Tls::open(&config.tls).context("tls")?;
@@ -48,6 +54,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let servers = listen(&gateway, tls.as_ref(), lifecycle.draining()).await?;
     look_at_nodes(&gateway, gateway.config.nodes.first_look_max).await;
     spawn_jobs(&gateway, tls, &lifecycle);
+    lifecycle.spawn(job::run(reload_config(&gateway, source), RELOAD_EVERY, lifecycle.stop()));
     for (server, router) in servers {
         lifecycle.spawn(server.serve(router, lifecycle.stop()));
     }
@@ -55,6 +62,33 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let code = lifecycle.run(http.drain_delay, http.drain * 2).await?;
     db.close().await;
     Ok(code)
+}
+
+/// What is wrong with the files that a configuration names, each with its key. Nothing of a secret is in the text.
+pub fn file_problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Err(error) = read_network_key(&config.network_key_file) {
+        problems.push(format!("network_key_file: {error}"));
+    }
+    if let Some(Err(error)) = config.admin_token_file.as_deref().map(read_admin_token) {
+        problems.push(format!("admin_token_file: {error}"));
+    }
+    // Good ones may still not go together with the listeners.
+    if problems.is_empty()
+        && let Err(error) = Secrets::read(config)
+    {
+        problems.push(format!("{error:#}"));
+    }
+    if let Err(error) = Tls::open(&config.tls) {
+        problems.push(format!("tls: {error}"));
+    }
+    if let Err(error) = Denylist::open(&config.denylist) {
+        problems.push(format!("denylist.files: {error}"));
+    }
+    if config.geoip.path.is_some() && !GeoIp::open(&config.geoip).is_loaded() {
+        problems.push("geoip.path: is no GeoIP database, or none that can be used".into());
+    }
+    problems
 }
 
 /// Binds all listeners.
@@ -95,6 +129,19 @@ fn spawn_jobs(gateway: &Gateway, tls: Option<Tls>, lifecycle: &Lifecycle) {
     for _ in 0..config.pins.fetches_max {
         lifecycle.spawn(job::run(gateway.fetch_pins(stop()), config.pins.poll_every, stop()));
     }
+}
+
+/// The job that takes a changed configuration, or admin token.
+fn reload_config(gateway: &Gateway, source: ConfigSource) -> ConfigReload<Config> {
+    let started = Config::clone(&gateway.config);
+    let token_file = started.admin_token_file.clone();
+    let gateway = gateway.clone();
+    ConfigReload::new(source, token_file.into_iter().collect(), started, &CHANGEABLE, move |config| {
+        // Listeners and the names of files stay as they were at the start.
+        let admin_token = Secrets::read(&gateway.config)?.admin_token;
+        set_log_filter(&config.log.filter)?;
+        gateway.live.set(config, admin_token, &gateway.clock)
+    })
 }
 
 /// What is secret, from the files that the configuration names.

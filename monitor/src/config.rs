@@ -159,6 +159,7 @@ impl Validate for Config {
             ("repair", self.repair.validate()),
         ];
         problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems
     }

@@ -29,8 +29,6 @@ pub struct Config {
     /// Address for health and metrics, which are then nowhere else. Without it they are on `listen`, metrics only where that
     /// is a loopback address.
     pub internal_listen: Option<SocketAddr>,
-    /// The certificate of `listen`.
-    pub tls: TlsConfig,
     /// The URL under which gateways and readers reach this node.
     pub url: String,
     /// Where the node keeps its identity and its accounts; pieces too, unless `pieces_dir` says otherwise.
@@ -68,6 +66,8 @@ pub struct Config {
     pub gather: GatherConfig,
     /// The HTTP server.
     pub http: HttpConfig,
+    /// The certificate of `listen`.
+    pub tls: TlsConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Waiting for others.
@@ -79,7 +79,6 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4100)),
             internal_listen: None,
-            tls: TlsConfig::default(),
             url: "http://127.0.0.1:4100".into(),
             data_dir: PathBuf::from("pinner"),
             pieces_dir: PathBuf::new(),
@@ -99,6 +98,7 @@ impl Default for Config {
             denylist: DenylistConfig::default(),
             gather: GatherConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
         }
@@ -143,6 +143,7 @@ impl Validate for Config {
             problems.push("cache.in_flight_bytes: must not be zero".into());
         }
         problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
         problems.extend(self.tls.problems());
         problems.extend(self.reads.problems());
         problems.extend(self.denylist.problems());

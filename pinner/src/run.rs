@@ -13,6 +13,7 @@ use client::Transport;
 use retrieval::Denylist;
 use service::{
     clock::Clock,
+    config::reload::{ConfigReload, ConfigSource, RELOAD_EVERY},
     dice::Dice,
     http::{
         server::Server,
@@ -34,13 +35,16 @@ use crate::{
 
 /// What tasks may take to stop beyond the draining of connections.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// What of the configuration is taken anew while a node runs.
+const CHANGEABLE: [&str; 4] =
+    ["limits.client_rate", "limits.client_burst", "limits.clients_max", "log.filter"];
 /// The file of counts, in the data directory.
 const USAGE_FILE: &str = "usage.redb";
 
 /// Runs a storage node until it is asked to stop. Logs must have been started.
 ///
 /// Fails when the disk is not this node's, the address is taken, or the configuration does not hold.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let (clock, dice) = (Clock::System, Dice::System);
     let metrics = telemetry::start_metrics()?;
     let tls = Tls::open(&config.tls).context("tls")?;
@@ -59,7 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let (drain_delay, grace) = (config.http.drain_delay, config.http.drain + STOP_GRACE);
     let reload_every = config.tls.reload_every;
 
-    let pinner = Pinner::new(parts, config);
+    let pinner = Pinner::new(parts, config.clone());
     let node = pinner.id();
     let life = Lifecycle::default();
     // Before enrolling: the gateway calls back.
@@ -72,13 +76,26 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(tls) = tls {
         life.spawn(job::run(TlsReload(tls), reload_every, life.stop()));
     }
-    drop(pinner);
+    let reload =
+        ConfigReload::new(source, Vec::new(), config, &CHANGEABLE, move |config| pinner.change(config));
+    life.spawn(job::run(reload, RELOAD_EVERY, life.stop()));
     tracing::info!(%node, %address, "node is up");
     let exit = life.run(drain_delay, grace).await?;
 
     close(store, usage).await?;
     tracing::info!(%node, "node is down");
     Ok(exit)
+}
+
+/// What is wrong with the files that a configuration names, each with its key.
+pub fn file_problems(config: &Config) -> Vec<String> {
+    let checks = [
+        ("tls", Tls::open(&config.tls).err().map(anyhow::Error::from)),
+        ("denylist.files", Denylist::open(&config.denylist).err().map(anyhow::Error::from)),
+        ("invite_file", invite(config).err()),
+    ];
+    let problem = |(key, error): (_, Option<anyhow::Error>)| error.map(|error| format!("{key}: {error:#}"));
+    checks.into_iter().filter_map(problem).collect()
 }
 
 /// Opens everything that is kept on disk.

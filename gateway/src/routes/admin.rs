@@ -41,7 +41,7 @@ pub(super) async fn create_account(
     headers: HeaderMap,
     Json(wanted): Json<NewAccount>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     check_name(&wanted.name)?;
     let quota = wanted.quota_bytes.unwrap_or(QUOTA_DEFAULT);
     check_quota(quota)?;
@@ -91,7 +91,7 @@ pub(super) async fn accounts(
     headers: HeaderMap,
     Query(query): Query<AccountsQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let accounts = gateway.db.accounts(&query.after, PAGE).await.map_err(store_failed)?;
     Ok(Json(json!({ "accounts": accounts.iter().map(account_json).collect::<Vec<_>>() })))
 }
@@ -109,7 +109,7 @@ pub(super) async fn set_quota(
     headers: HeaderMap,
     Json(wanted): Json<NewQuota>,
 ) -> Result<StatusCode, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     check_quota(wanted.quota_bytes)?;
     let changed = gateway.db.set_quota(&id, wanted.quota_bytes).await.map_err(store_failed)?;
     if changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_account(&id)) }
@@ -133,7 +133,7 @@ pub(super) async fn create_key(
     headers: HeaderMap,
     Json(wanted): Json<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     if gateway.db.account(&account).await.map_err(store_failed)?.is_none() {
         return Err(unknown_account(&account));
     }
@@ -167,7 +167,7 @@ pub(super) async fn keys(
     Path(account): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let keys = gateway.db.account_keys(&account, PAGE).await.map_err(store_failed)?;
     let keys = keys.iter().map(|key| {
         json!({
@@ -187,7 +187,7 @@ pub(super) async fn revoke_key(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let revoked = gateway.db.revoke_key(&id, gateway.clock.now()).await.map_err(store_failed)?;
     gateway.keys.forget(&id);
     if revoked {
@@ -224,7 +224,7 @@ pub(super) async fn create_invite(
     headers: HeaderMap,
     Json(wanted): Json<NewInvite>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let invite = format!("inv_{}", data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<24>()));
     let now = gateway.clock.now();
     let expires = now + std::time::Duration::from_hours(u64::from(wanted.hours));
@@ -239,7 +239,7 @@ pub(super) async fn events(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let events = gateway.db.recent_events(PAGE).await.map_err(store_failed)?;
     let events = events.iter().map(|event| {
         json!({

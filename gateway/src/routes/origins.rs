@@ -59,7 +59,8 @@ pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, ne
 /// 429 for a client that has had its share of requests for content, where there are shares. A preflight costs nothing: a
 /// page never learns why one is refused.
 fn limited(gateway: &Gateway, host: &Host<'_>, request: &Request) -> Option<Response> {
-    let limit = gateway.client_limit.as_ref()?;
+    let live = gateway.live.get();
+    let limit = live.client_limit.as_ref()?;
     let path = request.uri().path();
     let is_content =
         matches!(host, Host::Cid { .. } | Host::Name) || path == "/ipfs" || path.starts_with("/ipfs/");
