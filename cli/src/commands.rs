@@ -1,6 +1,7 @@
 //! The subcommands, one file for each kind of caller.
 
 pub(crate) mod admin;
+pub(crate) mod config;
 pub(crate) mod files;
 pub(crate) mod nodes;
 pub(crate) mod serve;

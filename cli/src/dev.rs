@@ -13,6 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use protocol::{api::NodeInfo, redundancy::RedundancyRules};
+use service::secrets::is_loopback;
 
 use self::{
     children::Children,
@@ -56,6 +57,13 @@ pub(crate) struct DevArgs {
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     if args.nodes == 0 || usize::from(args.nodes) > layout::NODES_MAX {
         bail!("--nodes must be between 1 and {}", layout::NODES_MAX);
+    }
+    if !is_loopback(args.listen) {
+        bail!(
+            "--listen {}: a network of `pinstripe dev` is for this machine only, as its keys are made for trying things \
+             out; give a loopback address such as 127.0.0.1:8080, or see docs/operations.md for a network of its own",
+            args.listen
+        );
     }
     let mut stop = Stop::new()?;
     let wanted = Wanted {

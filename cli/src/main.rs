@@ -32,6 +32,9 @@ enum Command {
     Pinner(commands::serve::PinnerArgs),
     /// Run a monitor
     Monitor(commands::serve::ServeArgs),
+    /// Print or check a configuration
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
     /// Bring a database's schema up to date
     Migrate(commands::serve::MigrateArgs),
     /// Upload a file or a directory and print its CID
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Gateway(args) => commands::serve::gateway(&args),
         Command::Pinner(args) => commands::serve::pinner(args),
         Command::Monitor(args) => commands::serve::monitor(&args),
+        Command::Config(command) => commands::config::run(&command),
         Command::Migrate(args) => commands::serve::migrate(args),
         Command::Dev(args) => on_runtime(dev::run(args)),
         Command::Add(args) => on_runtime(commands::files::add(args)),

@@ -1,6 +1,6 @@
 //! Putting a gateway together. What it answers is in `routes`, its life as a process in `run`; neither is known here.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use client::{NodeClient, Transport};
@@ -10,16 +10,17 @@ use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist};
 use service::{clock::Clock, dice::Dice, signer::Signer};
-use shared::{Link, Memo, Notices, SharedLimit};
+use shared::{Link, Memo, Notices};
 use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
 
 use crate::{
-    auth::{AdminToken, Keys},
+    auth::Keys,
     config::Config,
     geoip::GeoIp,
     intake::Spool,
+    live::Live,
     locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
     nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
@@ -42,9 +43,8 @@ pub struct Inner {
     pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
-    pub(crate) client_limit: Option<SharedLimit<IpAddr>>,
+    pub(crate) live: Live,
     pub(crate) notices: Notices,
-    pub(crate) admin: AdminToken,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
@@ -171,14 +171,12 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
-        let client_limit = config.limits.clients(&clock, redis.as_ref()).context("limits")?;
-        let account_limit = config.limits.accounts(&clock, redis.as_ref()).context("limits")?;
+        let live = Live::new(&config, admin_token, &clock, redis.clone())?;
         Ok(Self(Arc::new(Inner {
             answers,
-            keys: Keys::new(db.clone(), clock.clone(), account_limit),
-            client_limit,
+            keys: Keys::new(db.clone(), clock.clone(), live.clone()),
+            live,
             notices: Notices::new(redis),
-            admin: AdminToken(admin_token.map(Into::into)),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,

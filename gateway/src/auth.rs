@@ -5,13 +5,14 @@
 //! A key is `pk_ID.SECRET`, both halves random hex. Only the BLAKE3 hash of the secret is stored: the secret has 256 random
 //! bits, so nothing slower than a hash is needed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use service::{clock::Clock, dice::Dice, http::error::ApiError, rate_limit::TooMany};
-use shared::SharedLimit;
 use store::{ApiKey, Db};
 use subtle::ConstantTimeEq as _;
+
+use crate::live::Live;
 
 /// How long a key is believed without asking the database: a revoked key is refused within this time, and sooner when its
 /// revocation is heard of.
@@ -155,14 +156,14 @@ pub(crate) struct Keys {
     db: Db,
     clock: Clock,
     known: moka::sync::Cache<String, ApiKey>,
-    limit: Option<Arc<SharedLimit<String>>>,
+    live: Live,
 }
 
 impl Keys {
-    /// `limit` is of the requests of each account, by its id.
-    pub(crate) fn new(db: Db, clock: Clock, limit: Option<SharedLimit<String>>) -> Self {
+    /// How many requests an account may have says `live`.
+    pub(crate) fn new(db: Db, clock: Clock, live: Live) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(KEYS_MAX).time_to_live(KEY_TTL).build();
-        Self { db, clock, known, limit: limit.map(Arc::new) }
+        Self { db, clock, known, live }
     }
 
     /// The account whose key this request carries, if the key allows `scope` and the account may have one more request.
@@ -195,7 +196,8 @@ impl Keys {
             return Err(AuthError::Expired);
         }
         // Only now: whoever does not have a good key cannot use up what the account has.
-        if let Some(limit) = &self.limit
+        let limit = self.live.get().account_limit.clone();
+        if let Some(limit) = limit
             && let Err(too_many) = limit.take(key.account.clone()).await
         {
             return Err(AuthError::TooMany(too_many));

@@ -16,7 +16,8 @@ use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
 use serde::{Deserialize, Serialize};
 use service::{
     config::{Validate, rule_problems},
-    http::server::HttpConfig,
+    http::{server::HttpConfig, tls::TlsConfig},
+    secrets::is_loopback,
     telemetry::LogConfig,
 };
 use shared::RedisConfig;
@@ -30,8 +31,14 @@ use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on.
+    /// Address to listen on for the public: APIs, content, and nodes.
     pub listen: SocketAddr,
+    /// Address for health and metrics, which are then nowhere else. Without it they are on `listen`, metrics only where that
+    /// is a loopback address.
+    pub internal_listen: Option<SocketAddr>,
+    /// Address for the admin API, which is then nowhere else. Without it that is on `listen`, which must be a loopback
+    /// address if there is an admin token.
+    pub admin_listen: Option<SocketAddr>,
     /// How the world reaches this gateway: the start of the URLs in its answers.
     pub public_url: String,
     /// `sqlite://FILE` or `postgres://...`.
@@ -52,6 +59,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Server limits.
     pub http: HttpConfig,
+    /// The certificate of `listen` and `admin_listen`.
+    pub tls: TlsConfig,
     /// Logs.
     pub log: LogConfig,
     /// Waiting times of calls to nodes.
@@ -251,6 +260,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            internal_listen: None,
+            admin_listen: None,
             public_url: "http://127.0.0.1:8080".into(),
             database_url: DATABASE_URL_DEFAULT.into(),
             database_url_file: None,
@@ -261,6 +272,7 @@ impl Default for Config {
             admin_token_file: None,
             database: DatabaseConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
@@ -358,6 +370,13 @@ impl Default for NodesConfig {
     }
 }
 
+impl Config {
+    /// All addresses that are listened on.
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        [Some(self.listen), self.internal_listen, self.admin_listen].into_iter().flatten().collect()
+    }
+}
+
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.database.problems(&self.database_url, self.database_url_file.as_deref());
@@ -404,6 +423,15 @@ impl Validate for Config {
         ];
         problems.extend(self.redis.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
+        if self.admin_token_file.is_some() && self.admin_listen.is_none() && !is_loopback(self.listen) {
+            let listen = self.listen;
+            problems.push(format!(
+                "admin_listen: must be set, as there is an admin token and {listen} is reached by others"
+            ));
+        }
+        problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
+        problems.extend(self.tls.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.tus.problems());
         problems.extend(self.reads.answers().problems());
@@ -434,6 +462,20 @@ mod tests {
         for section in ["reputation: memory", "reputation: vetting_weight", "redundancy: ", "ranking: "] {
             assert!(problems.iter().any(|problem| problem.starts_with(section)), "{section}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn the_admin_api_is_not_shown_to_everybody() {
+        let open = "0.0.0.0:80".parse().unwrap();
+        let with = |listen, admin_token_file: Option<&str>, admin_listen| {
+            let admin_token_file = admin_token_file.map(Into::into);
+            Config { listen, admin_listen, admin_token_file, ..Config::default() }.problems()
+        };
+        let problems = with(open, Some("token"), None);
+        assert!(problems.len() == 1 && problems[0].starts_with("admin_listen: must be set"), "{problems:?}");
+        assert_eq!(with(open, None, None), Vec::<String>::new());
+        assert_eq!(with(open, Some("token"), Some(Config::default().listen)), Vec::<String>::new());
+        assert_eq!(with(Config::default().listen, Some("token"), None), Vec::<String>::new());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod archives;
 mod cars;
 mod crowd;
 mod denied;
+mod exposed;
 mod files;
 mod fuzz;
 mod gone;

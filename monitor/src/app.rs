@@ -1,23 +1,34 @@
 //! The life of a monitor process: open, build, bind, run, drain. Logs are started by the binary; the schema is brought up
 //! to date before, by `migrate`.
 
-use std::{path::Path, process::ExitCode};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use client::Transport;
 use ed25519_dalek::SigningKey;
 use service::{
-    clock::Clock, dice::Dice, http::server::Server, job, lifecycle::Lifecycle, signer::Signer, telemetry,
+    clock::Clock,
+    config::reload::{ConfigReload, ConfigSource, RELOAD_EVERY},
+    dice::Dice,
+    http::server::Server,
+    job,
+    lifecycle::Lifecycle,
+    secrets::{read_network_key, refuse_dev_secrets},
+    signer::Signer,
+    telemetry::{self, set_log_filter},
 };
 use store::{Db, DbOptions};
 
 use crate::{Config, Monitor, Parts};
 
+/// What of the configuration is taken anew while a monitor runs.
+const CHANGEABLE: [&str; 2] = ["rates", "log.filter"];
+
 /// Runs a monitor until it is asked to stop.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
     let (clock, dice) = (Clock::System, Dice::System);
-    let key = read_key(&config.network_key_file)?;
+    let key = read_key(&config)?;
     let options =
         DbOptions::configured(&config.database_url, config.database_url_file.as_deref(), &config.database)?;
     let db = Db::open(&options).await.context("open the database")?;
@@ -32,16 +43,35 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         dice,
         config: config.clone(),
     });
-    let server = Server::bind(config.listen, config.http.clone()).await?;
+    let server = Server::bind(config.listen, config.http.for_operators()).await?.named("internal");
     tracing::info!(address = %server.local_addr()?, monitor = monitor.inner().id, "monitor started");
 
     let lifecycle = Lifecycle::default();
-    lifecycle.spawn(server.serve(monitor.router(Some(metrics)), lifecycle.stop()));
+    lifecycle.spawn(server.serve(monitor.router(Some(metrics), lifecycle.draining()), lifecycle.stop()));
     spawn_jobs(&monitor, &lifecycle, &config);
+    let inner = monitor.inner().clone();
+    let reload =
+        ConfigReload::new(source, Vec::new(), config.clone(), &CHANGEABLE, move |config: &Config| {
+            set_log_filter(&config.log.filter)?;
+            inner.rates.store(Arc::new(config.rates));
+            Ok(())
+        });
+    lifecycle.spawn(job::run(reload, RELOAD_EVERY, lifecycle.stop()));
     let grace = config.http.drain + config.repairs.lease.min(std::time::Duration::from_mins(1));
-    let code = lifecycle.run(grace).await;
+    let code = lifecycle.run(config.http.drain_delay, grace).await;
     db.close().await;
     code
+}
+
+/// What is wrong with the files that a configuration names, each with its key. Nothing of a secret is in the text.
+pub fn file_problems(config: &Config) -> Vec<String> {
+    read_key(config).err().map(|error| format!("{error:#}")).into_iter().collect()
+}
+
+fn read_key(config: &Config) -> anyhow::Result<SigningKey> {
+    let key = read_network_key(&config.network_key_file).context("network_key_file")?;
+    refuse_dev_secrets(key.is_dev.then_some("network_key_file"), &[config.listen])?;
+    Ok(key.value)
 }
 
 fn spawn_jobs(monitor: &Monitor, lifecycle: &Lifecycle, config: &Config) {
@@ -55,34 +85,4 @@ fn spawn_jobs(monitor: &Monitor, lifecycle: &Lifecycle, config: &Config) {
     lifecycle.spawn(job::run(monitor.collect(), every.collect, stop()));
     lifecycle.spawn(job::run(monitor.deliver(), every.deliver, stop()));
     lifecycle.spawn(job::run(monitor.reconcile(), every.reconcile, stop()));
-}
-
-/// Reads the network's secret key: 64 hex digits.
-fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("read network key {}", path.display()))?;
-    let mut bytes = [0; 32];
-    // The decoder's error would show digits of the secret.
-    hex::decode_to_slice(text.trim(), &mut bytes)
-        .map_err(|_| anyhow::anyhow!("network key {} must hold 64 hex digits", path.display()))?;
-    Ok(SigningKey::from_bytes(&bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn a_key_is_64_hex_digits() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(format!("{}\n", "0a".repeat(32)).as_bytes()).unwrap();
-        assert_eq!(read_key(file.path()).unwrap().to_bytes(), [10; 32]);
-        let mut short = tempfile::NamedTempFile::new().unwrap();
-        short.write_all(b"c0ffee").unwrap();
-        let error = read_key(short.path()).unwrap_err().to_string();
-        assert!(error.contains("64 hex digits") && !error.contains("c0ffee"), "{error}");
-        assert!(read_key(Path::new("/nowhere/network.key")).is_err());
-    }
 }

@@ -165,6 +165,8 @@ impl Validate for Config {
             ("redundancy", self.redundancy.validate()),
             ("repair", self.repair.validate()),
         ];
+        problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems
     }

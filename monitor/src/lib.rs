@@ -29,7 +29,7 @@ mod sweep;
 mod verdicts;
 mod walk;
 
-pub use app::run;
+pub use app::{file_problems, run};
 pub use audit::Audit;
 pub use collect::Collect;
 pub use config::{

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use client::{NodeClient, Transport};
+use protocol::pay::Rates;
 use service::{clock::Clock, dice::Dice, signer::Signer};
 use store::Db;
 use transfer::{Gather, Peers, Spreader};
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     pub(crate) config: Config,
+    /// It can change while the monitor runs.
+    pub(crate) rates: ArcSwap<Rates>,
     pub(crate) gather: Gather,
     pub(crate) spreader: Spreader,
     pub(crate) rounds: Rounds,
@@ -72,6 +76,7 @@ impl Monitor {
             spreader,
             rounds: Rounds::default(),
             contained: Contained::new(config.visits.contained_per_node),
+            rates: ArcSwap::from_pointee(config.rates),
             config,
         };
         Self { inner: Arc::new(inner) }

@@ -14,7 +14,8 @@ use protocol::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use service::http::{base_routes, error::ApiError};
+use service::http::{error::ApiError, health_routes, metrics_routes};
+use tokio_util::sync::CancellationToken;
 
 use crate::monitor::{Inner, Monitor};
 
@@ -70,13 +71,13 @@ struct EventsQuery {
 }
 
 impl Monitor {
-    /// Everything that is served.
-    pub fn router(&self, metrics: Option<PrometheusHandle>) -> Router {
+    /// Everything that is served. `draining` is cancelled when the process is about to end.
+    pub fn router(&self, metrics: Option<PrometheusHandle>, draining: CancellationToken) -> Router {
         Router::new()
-            .route("/readyz", get(readyz))
             .route("/v1/status", get(status))
             .route("/v1/events", get(events))
-            .merge(base_routes(metrics))
+            .merge(health_routes(get(readyz), draining))
+            .merge(metrics_routes(metrics))
             .with_state(self.inner().clone())
     }
 }

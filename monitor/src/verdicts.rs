@@ -232,7 +232,7 @@ impl Inner {
         }
         let passed: Vec<Passed> =
             visit.passed.iter().map(|piece| (piece.slot, piece.verified, piece.piece_bytes)).collect();
-        let pay = storage_pay(self.config.rates);
+        let pay = storage_pay(**self.rates.load());
         let byte_seconds = self.db.record_passed(visit.node, &passed, self.clock.now(), pay).await?;
         metrics::counter!("paid_byte_seconds_total").increment(byte_seconds);
         Ok(())

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use client::Timeouts;
 use retrieval::{AnswerRules, BlocksConfig, DenylistConfig};
 use serde::{Deserialize, Serialize};
-use service::{config::Validate, http::server::HttpConfig, telemetry::LogConfig};
+use service::{
+    config::Validate,
+    http::{server::HttpConfig, tls::TlsConfig},
+    telemetry::LogConfig,
+};
 use transfer::GatherConfig;
 
 mod limits;
@@ -20,8 +24,11 @@ pub use size::{ByteSize, ParseSizeError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The address to listen on; port 0 takes a free one.
+    /// The address to listen on for gateways, other nodes and readers; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Address for health and metrics, which are then nowhere else. Without it they are on `listen`, metrics only where that
+    /// is a loopback address.
+    pub internal_listen: Option<SocketAddr>,
     /// The URL under which gateways and readers reach this node.
     pub url: String,
     /// Where the node keeps its identity and its accounts; pieces too, unless `pieces_dir` says otherwise.
@@ -59,6 +66,8 @@ pub struct Config {
     pub gather: GatherConfig,
     /// The HTTP server.
     pub http: HttpConfig,
+    /// The certificate of `listen`.
+    pub tls: TlsConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Waiting for others.
@@ -69,6 +78,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4100)),
+            internal_listen: None,
             url: "http://127.0.0.1:4100".into(),
             data_dir: PathBuf::from("pinner"),
             pieces_dir: PathBuf::new(),
@@ -88,6 +98,7 @@ impl Default for Config {
             denylist: DenylistConfig::default(),
             gather: GatherConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
         }
@@ -131,6 +142,9 @@ impl Validate for Config {
         if self.cache.in_flight_bytes == 0 {
             problems.push("cache.in_flight_bytes: must not be zero".into());
         }
+        problems.extend(self.http.problems());
+        problems.extend(self.log.problems());
+        problems.extend(self.tls.problems());
         problems.extend(self.reads.problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.limits.problems());

@@ -33,4 +33,4 @@ mod tests;
 
 pub use config::Config;
 pub use node::{Parts, Pinner};
-pub use run::run;
+pub use run::{file_problems, run};

@@ -2,13 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use client::{NodeClient, Transport};
 use ed25519_dalek::SigningKey;
 use metrics_exporter_prometheus::PrometheusHandle;
 use protocol::{api::EnrolRequest, ids::NodeId};
 use retrieval::{Blocks, Denylist, DenylistReload};
-use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, job, lifecycle::Lifecycle};
+use service::{
+    clock::Clock, dice::Dice, http::client_limit::ClientLimit, job, lifecycle::Lifecycle,
+    telemetry::set_log_filter,
+};
+use tokio_util::sync::CancellationToken;
 use transfer::{Gather, Peers, Pool};
 
 use crate::{
@@ -69,7 +74,8 @@ pub(crate) struct App {
     pub(crate) orders: Orders,
     pub(crate) usage: Usage,
     pub(crate) load: Load,
-    pub(crate) client_limit: Option<ClientLimit>,
+    /// It can change while the node runs.
+    pub(crate) client_limit: ArcSwap<Option<ClientLimit>>,
     /// Buffers for parts of slices being given.
     pub(crate) parts: Pool,
     pub(crate) blocks: Blocks,
@@ -109,9 +115,18 @@ impl Pinner {
         let parts = Pool::new(config.limits.idle_bytes);
         let client_limit =
             config.limits.clients(&clock).expect("the configuration was checked when it was read");
+        let client_limit = ArcSwap::from_pointee(client_limit);
         let app =
             App { id, key, network, store, orders, usage, load, client_limit, parts, blocks, clock, config };
         Self { app: Arc::new(app), gateways, admission: Admission::default(), dice, invite }
+    }
+
+    /// Takes what of the configuration can change while a node runs.
+    pub(crate) fn change(&self, config: &Config) -> anyhow::Result<()> {
+        let limit = config.limits.clients(&self.app.clock)?;
+        set_log_filter(&config.log.filter)?;
+        self.app.client_limit.store(Arc::new(limit));
+        Ok(())
     }
 
     /// Its id.
@@ -124,9 +139,18 @@ impl Pinner {
         self.app.load.in_flight()
     }
 
-    /// Everything that it answers.
+    /// Everything that it answers, on one address.
     pub fn router(&self, metrics: Option<PrometheusHandle>) -> Router {
         routes::router(self.app.clone(), metrics)
+    }
+
+    /// What it answers to everybody, and what on the internal listener, if there is one.
+    pub(crate) fn surface(
+        &self,
+        metrics: PrometheusHandle,
+        draining: CancellationToken,
+    ) -> (Router, Option<Router>) {
+        routes::surface(self.app.clone(), metrics, draining)
     }
 
     /// The job that joins the network.

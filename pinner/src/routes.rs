@@ -12,7 +12,11 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use metrics_exporter_prometheus::PrometheusHandle;
-use service::http::{base_routes, error::ApiError};
+use service::{
+    http::{error::ApiError, health_routes, metrics_routes},
+    secrets::is_loopback,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::node::App;
 
@@ -21,26 +25,60 @@ mod content;
 mod pieces;
 mod status;
 
-/// All routes of a node.
+/// All routes of a node on one address.
 pub(crate) fn router(app: Arc<App>, metrics: Option<PrometheusHandle>) -> Router {
-    Router::new()
+    public_routes(app, internal_routes(metrics, CancellationToken::new()))
+}
+
+/// What is for everybody, and what is on a listener of its own if the configuration names one. `draining` is cancelled
+/// when the process is about to end.
+pub(crate) fn surface(
+    app: Arc<App>,
+    metrics: PrometheusHandle,
+    draining: CancellationToken,
+) -> (Router, Option<Router>) {
+    let (listen, is_apart) = (app.config.listen, app.config.internal_listen.is_some());
+    let also = if is_apart {
+        Router::new()
+    } else if is_loopback(listen) {
+        internal_routes(Some(metrics.clone()), draining.clone())
+    } else {
+        health_routes(get(status::readyz), draining.clone())
+    };
+    let internal =
+        is_apart.then(|| refusing(internal_routes(Some(metrics), draining)).with_state(app.clone()));
+    (public_routes(app, also), internal)
+}
+
+/// Health and metrics.
+fn internal_routes(metrics: Option<PrometheusHandle>, draining: CancellationToken) -> Router<Arc<App>> {
+    health_routes(get(status::readyz), draining).merge(metrics_routes(metrics))
+}
+
+/// Everything that is for everybody, and `also`.
+fn public_routes(app: Arc<App>, also: Router<Arc<App>>) -> Router {
+    let routes = Router::new()
         .route("/v1/pieces/{hash}", put(pieces::put).get(pieces::get))
         .route("/v1/pieces/delete", post(pieces::delete))
         .route("/v1/pieces", get(pieces::list))
         .route("/v1/audit", post(audit::audit))
         .route("/v1/status", get(status::status))
         .route("/v1/identity", get(status::identity))
-        .route("/readyz", get(status::readyz))
         .route(
             "/ipfs/{*path}",
             get(content::content).options(content::preflight).fallback(content::not_this_method),
         )
-        .merge(base_routes(metrics))
+        .merge(also);
+    refusing(routes).with_state(app)
+}
+
+/// The same, with words for paths and methods that there are not.
+fn refusing(routes: Router<Arc<App>>) -> Router<Arc<App>> {
+    routes
         .fallback(async || ApiError::not_found("no_such_path", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method")
         })
-        .with_state(app)
 }
 
 /// A body that is read whole.

@@ -11,7 +11,18 @@ use std::{
 use anyhow::Context as _;
 use client::Transport;
 use retrieval::Denylist;
-use service::{clock::Clock, dice::Dice, http::server::Server, lifecycle::Lifecycle, telemetry};
+use service::{
+    clock::Clock,
+    config::reload::{ConfigReload, ConfigSource, RELOAD_EVERY},
+    dice::Dice,
+    http::{
+        server::Server,
+        tls::{Tls, TlsReload},
+    },
+    job,
+    lifecycle::Lifecycle,
+    telemetry,
+};
 
 use crate::{
     config::Config,
@@ -24,35 +35,67 @@ use crate::{
 
 /// What tasks may take to stop beyond the draining of connections.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// What of the configuration is taken anew while a node runs.
+const CHANGEABLE: [&str; 4] =
+    ["limits.client_rate", "limits.client_burst", "limits.clients_max", "log.filter"];
 /// The file of counts, in the data directory.
 const USAGE_FILE: &str = "usage.redb";
 
 /// Runs a storage node until it is asked to stop. Logs must have been started.
 ///
 /// Fails when the disk is not this node's, the address is taken, or the configuration does not hold.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let (clock, dice) = (Clock::System, Dice::System);
     let metrics = telemetry::start_metrics()?;
+    let tls = Tls::open(&config.tls).context("tls")?;
     let server = Server::bind(config.listen, config.http.clone()).await?;
+    let server = server.trusting(&config.limits.trusted_proxies).with_tls(tls.clone());
+    let internal = match config.internal_listen {
+        Some(address) => Some(Server::bind(address, config.http.for_operators()).await?.named("internal")),
+        None => None,
+    };
     let address = server.local_addr()?;
     let transport = Transport::http(config.timeouts.clone()).context("prepare outgoing connections")?;
-    let parts = open(&config, transport, clock, dice, own_url(address)).await?;
+    // A certificate is for the name in the URL, and not for the address.
+    let own_url = if tls.is_some() { config.url.clone() } else { own_url(address) };
+    let parts = open(&config, transport, clock, dice, own_url).await?;
     let (store, usage) = (parts.store.clone(), parts.usage.clone());
-    let grace = config.http.drain + STOP_GRACE;
+    let (drain_delay, grace) = (config.http.drain_delay, config.http.drain + STOP_GRACE);
+    let reload_every = config.tls.reload_every;
 
-    let pinner = Pinner::new(parts, config);
+    let pinner = Pinner::new(parts, config.clone());
     let node = pinner.id();
     let life = Lifecycle::default();
     // Before enrolling: the gateway calls back.
-    life.spawn(server.serve(pinner.router(Some(metrics)), life.stop()));
+    let (public, health) = pinner.surface(metrics, life.draining());
+    life.spawn(server.serve(public, life.stop()));
+    if let Some((server, router)) = internal.zip(health) {
+        life.spawn(server.serve(router, life.stop()));
+    }
     pinner.spawn_jobs(&life);
-    drop(pinner);
+    if let Some(tls) = tls {
+        life.spawn(job::run(TlsReload(tls), reload_every, life.stop()));
+    }
+    let reload =
+        ConfigReload::new(source, Vec::new(), config, &CHANGEABLE, move |config| pinner.change(config));
+    life.spawn(job::run(reload, RELOAD_EVERY, life.stop()));
     tracing::info!(%node, %address, "node is up");
-    let exit = life.run(grace).await?;
+    let exit = life.run(drain_delay, grace).await?;
 
     close(store, usage).await?;
     tracing::info!(%node, "node is down");
     Ok(exit)
+}
+
+/// What is wrong with the files that a configuration names, each with its key.
+pub fn file_problems(config: &Config) -> Vec<String> {
+    let checks = [
+        ("tls", Tls::open(&config.tls).err().map(anyhow::Error::from)),
+        ("denylist.files", Denylist::open(&config.denylist).err().map(anyhow::Error::from)),
+        ("invite_file", invite(config).err()),
+    ];
+    let problem = |(key, error): (_, Option<anyhow::Error>)| error.map(|error| format!("{key}: {error:#}"));
+    checks.into_iter().filter_map(problem).collect()
 }
 
 /// Opens everything that is kept on disk.

@@ -1,13 +1,15 @@
-//! Reading a process's configuration: defaults, then a TOML file, then the environment; once, whole, at the start.
+//! Reading a process's configuration: defaults, then a TOML file, then the environment; whole, at the start, and again for
+//! what can change (`reload`).
 //!
 //! Environment variables are `PINSTRIPE__SECTION__KEY`. The double underscore keeps clear of the variables that
 //! orchestrators inject for services by name.
 
 mod list;
+pub mod reload;
 
 use std::path::Path;
 
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, Environment, File, FileFormat, Map, Source as _, Value, ValueKind};
 use protocol::rules::InvalidRules;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,10 +27,10 @@ pub trait Validate {
 /// Why a configuration was not accepted. The text lists every problem.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file is missing or unreadable, a key is unknown, or a value does not fit its key.
+    /// A file is missing, unreadable or no TOML.
     #[error("configuration: {0}")]
     Read(#[from] config::ConfigError),
-    /// The values do not make sense.
+    /// Keys are unknown, values do not fit their keys, or do not make sense.
     #[error("configuration is not usable:\n  - {}", .0.join("\n  - "))]
     Invalid(Vec<String>),
 }
@@ -38,9 +40,21 @@ pub fn load<T>(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<
 where
     T: Default + Serialize + DeserializeOwned + Validate,
 {
-    let mut builder = Config::builder().add_source(Config::try_from(&T::default())?);
+    let (tree, problems) = examine(file, variables)?;
+    if problems.is_empty() { Ok(tree) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+/// The same tree, with the default for each value that does not fit, and every problem there is, each naming its key.
+pub fn examine<T>(
+    file: Option<&Path>,
+    variables: Vec<(String, String)>,
+) -> Result<(T, Vec<String>), ConfigError>
+where
+    T: Default + Serialize + DeserializeOwned + Validate,
+{
+    let mut given = Config::builder();
     if let Some(path) = file {
-        builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
+        given = given.add_source(File::from(path).format(FileFormat::Toml).required(true));
     }
     // Without `try_parsing`: it makes a number of every text that looks like one, so that the key "0123" is read as "123"
     // and "1e3" as "1000". What a text means is known only where it is put: there it is parsed.
@@ -48,9 +62,58 @@ where
         .prefix_separator("__")
         .separator("__")
         .source(Some(variables.into_iter().collect()));
-    let tree: T = builder.add_source(environment).build()?.try_deserialize()?;
-    let problems = tree.problems();
-    if problems.is_empty() { Ok(tree) } else { Err(ConfigError::Invalid(problems)) }
+    let given = given.add_source(environment).build()?;
+    let defaults = Config::try_from(&T::default())?;
+    let whole = Config::builder().add_source(defaults.clone()).add_source(given.clone()).build()?;
+    let (tree, mut problems): (T, Vec<String>) = match whole.try_deserialize() {
+        Ok(tree) => (tree, Vec::new()),
+        // Which tells of the first problem only.
+        Err(_) => one_by_one(&defaults, &given)?,
+    };
+    problems.extend(tree.problems());
+    Ok((tree, problems))
+}
+
+/// Tries each value by itself among the defaults; gives the tree of those that fit, and what is wrong with the others.
+fn one_by_one<T: DeserializeOwned>(
+    defaults: &Config,
+    given: &Config,
+) -> Result<(T, Vec<String>), config::ConfigError> {
+    let (mut values, mut problems) = (Vec::new(), Vec::new());
+    find_values(&defaults.collect()?, &given.collect()?, "", &mut values, &mut problems);
+    let mut fitting = Config::builder().add_source(defaults.clone());
+    for (key, value) in values {
+        let alone = Config::builder().add_source(defaults.clone()).set_override(&key, value.clone())?;
+        match alone.build()?.try_deserialize::<T>() {
+            Ok(_) => fitting = fitting.set_override(&key, value)?,
+            Err(error) => problems.push(format!("{key}: {error}")),
+        }
+    }
+    Ok((fitting.build()?.try_deserialize()?, problems))
+}
+
+/// All values that are given for keys that there are, and a problem for each key that there is not.
+fn find_values(
+    known: &Map<String, Value>,
+    given: &Map<String, Value>,
+    section: &str,
+    values: &mut Vec<(String, Value)>,
+    problems: &mut Vec<String>,
+) {
+    // In order, for whoever compares two lists.
+    let mut names: Vec<&String> = given.keys().collect();
+    names.sort();
+    for name in names {
+        let key = format!("{section}{name}");
+        match (known.get(name).map(|known| &known.kind), &given[name].kind) {
+            (None, _) => problems.push(format!("{key}: there is no such key")),
+            (Some(ValueKind::Table(known)), ValueKind::Table(given)) => {
+                find_values(known, given, &format!("{key}."), values, problems);
+            }
+            (Some(ValueKind::Table(_)), _) => problems.push(format!("{key}: is a section, not a value")),
+            (Some(_), _) => values.push((key, given[name].clone())),
+        }
+    }
 }
 
 /// The problems of rules that live in `protocol`, each naming its section.
@@ -198,6 +261,41 @@ mod tests {
         assert!(error.contains("nmae"), "{error}");
         let error = load::<Tree>(None, variables(&[("PINSTRIPE__LIMITS__BODIES_MAX", "many")])).unwrap_err();
         assert!(error.to_string().contains("bodies_max"), "{error}");
+    }
+
+    #[test]
+    fn values_of_wrong_types_and_unknown_keys_are_all_listed() {
+        let file = file(
+            "nmae = 1\nname = \"\"\nnick = [1]\nmore = { a = 1 }\n[limits]\nbodies_max = \"many\"\nidle = 3\nshare = 0.25\n[extra]\nb = 2\n",
+        );
+        let given = variables(&[
+            ("PINSTRIPE__LIMITS__BYTES_MAX", "-1"),
+            ("PINSTRIPE__LIMITS__MODE", "quick"),
+            ("PINSTRIPE__LIMITS__IDEL", "1s"),
+        ]);
+        let (tree, problems) = examine::<Tree>(Some(file.path()), given).unwrap();
+        let wrong = [
+            "nmae",
+            "name",
+            "nick",
+            "more",
+            "extra",
+            "limits.bodies_max",
+            "limits.idle",
+            "limits.bytes_max",
+            "limits.mode",
+            "limits.idel",
+        ];
+        for key in wrong {
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(&format!("{key}: "))),
+                "{key}: {problems:#?}"
+            );
+        }
+        assert_eq!(problems.len(), wrong.len(), "{problems:#?}");
+        assert!((tree.limits.share - 0.25).abs() < 1e-9, "what fits is taken");
+        let (_, problems) = examine::<Tree>(None, variables(&[("PINSTRIPE__LIMITS", "7")])).unwrap();
+        assert_eq!(problems, ["limits: is a section, not a value"]);
     }
 
     #[test]

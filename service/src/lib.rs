@@ -9,6 +9,7 @@ pub mod http;
 pub mod job;
 pub mod lifecycle;
 pub mod rate_limit;
+pub mod secrets;
 pub mod signer;
 pub mod telemetry;
 pub mod token_bucket;

@@ -1,5 +1,5 @@
-//! Life and death of a process: tasks are spawned here, the first signal asks them to stop, a second one or the end of
-//! the grace period ends the process without them.
+//! Life and death of a process: tasks are spawned here, the first signal asks them to stop after a pause in which balancers hear
+//! of it; further ones, or the end of the grace period, end the process without them.
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Owns the tasks of a process and the token that asks them to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
+    draining: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -19,14 +20,19 @@ impl Lifecycle {
         self.stop.clone()
     }
 
+    /// Cancelled when the process was asked to stop, which is some time before it does: it is not ready any more.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// Runs a task that is waited for at the end.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// Waits for SIGINT or SIGTERM (or for the stop token), then for the tasks, at most `grace` long.
-    /// Failure when tasks were still running then, or a second signal came.
-    pub async fn run(self, grace: Duration) -> anyhow::Result<ExitCode> {
+    /// Waits for SIGINT or SIGTERM (or for the stop token), goes on for `drain_delay`, asks the tasks to stop and waits for
+    /// them, at most `grace` long. Failure when tasks were still running then, or a second SIGINT came.
+    pub async fn run(self, drain_delay: Duration, grace: Duration) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
@@ -34,11 +40,16 @@ impl Lifecycle {
             _ = terminate.recv() => tracing::info!("stopping on request"),
             () = self.stop.cancelled() => {}
         }
+        self.draining.cancel();
+        tokio::select! {
+            () = tokio::time::sleep(drain_delay) => {}
+            _ = interrupt.recv() => tracing::info!("second signal, stopping without delay"),
+        }
         self.stop.cancel();
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => Ok(ExitCode::SUCCESS),
-            _ = interrupt.recv() => { tracing::warn!("second signal, leaving at once"); Ok(ExitCode::FAILURE) }
+            _ = interrupt.recv() => { tracing::warn!("one more signal, leaving at once"); Ok(ExitCode::FAILURE) }
             () = tokio::time::sleep(grace) => {
                 tracing::warn!(left = self.tasks.len(), "tasks still running after the grace period");
                 Ok(ExitCode::FAILURE)
@@ -48,6 +59,7 @@ impl Lifecycle {
 
     /// Asks all tasks to stop and waits for them.
     pub async fn shut_down(&self) {
+        self.draining.cancel();
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

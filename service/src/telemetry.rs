@@ -1,8 +1,10 @@
 //! Logs and metrics. Logs go to standard error; metrics are rendered on each process's `/metrics`.
 
+use std::sync::OnceLock;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,16 +33,50 @@ impl Default for LogConfig {
     }
 }
 
+impl LogConfig {
+    /// What is wrong with the section, each with its key.
+    pub fn problems(&self) -> Vec<String> {
+        let filter = EnvFilter::try_new(&self.filter).err();
+        filter.map(|error| format!("log.filter: {error}")).into_iter().collect()
+    }
+}
+
+/// Puts another filter in the place of the one in use.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+/// The process's one log, once it was started.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
 /// Starts logging. Call once, first thing in a process.
 pub fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let started = match config.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let (started, set): (_, SetFilter) = match config.format {
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
     };
-    started.map_err(|error| anyhow::anyhow!("start logging: {error}"))
+    started.map_err(|error| anyhow::anyhow!("start logging: {error}"))?;
+    // There is only one log, or starting it had failed.
+    let _ = SET_FILTER.set(set);
+    Ok(())
+}
+
+/// Changes what is logged from now on. Without a log that was started, only whether the filter can be understood is seen.
+pub fn set_log_filter(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)?;
+    if let Some(set) = SET_FILTER.get() {
+        set(filter)?;
+    }
+    Ok(())
 }
 
 /// Bounds of latency histograms, in seconds.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use service::{
-    config::{environment, load},
+    config::{environment, reload::ConfigSource},
     lifecycle::abort_on_panic,
     telemetry::start_logs,
 };
@@ -72,17 +72,19 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 pub(crate) fn gateway(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config: gateway::Config = load(args.config.as_deref(), environment())?;
+    let source = ConfigSource { file: args.config.clone(), variables: environment() };
+    let config: gateway::Config = source.load()?;
     start_logs(&config.log)?;
     abort_on_panic();
-    runtime()?.block_on(gateway::run(config))
+    runtime()?.block_on(gateway::run(source, config))
 }
 
 pub(crate) fn monitor(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config: monitor::Config = load(args.config.as_deref(), environment())?;
+    let source = ConfigSource { file: args.config.clone(), variables: environment() };
+    let config: monitor::Config = source.load()?;
     start_logs(&config.log)?;
     abort_on_panic();
-    runtime()?.block_on(monitor::run(config))
+    runtime()?.block_on(monitor::run(source, config))
 }
 
 pub(crate) fn pinner(args: PinnerArgs) -> anyhow::Result<ExitCode> {
@@ -103,10 +105,11 @@ pub(crate) fn pinner(args: PinnerArgs) -> anyhow::Result<ExitCode> {
             variables.push((name, value));
         }
     }
-    let config: pinner::Config = load(args.config.as_deref(), variables)?;
+    let source = ConfigSource { file: args.config, variables };
+    let config: pinner::Config = source.load()?;
     start_logs(&config.log)?;
     abort_on_panic();
-    runtime()?.block_on(pinner::run(config))
+    runtime()?.block_on(pinner::run(source, config))
 }
 
 pub(crate) fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {

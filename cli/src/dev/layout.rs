@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use gateway::geoip::{dev_ranges, write_dev_database};
-use service::{clock::Clock, dice::Dice};
+use service::{clock::Clock, dice::Dice, secrets::DEV_MARK};
 use store::{Db, DbOptions, NewApiKey};
 
 use super::settings;
@@ -98,8 +98,10 @@ impl Layout {
         // Left behind by a run that was killed; whoever waits for it must wait for this run's.
         let _ = fs::remove_file(dir.join("dev.json"));
         let dice = Dice::System;
-        let _ = secret(&dir.join("network.key"), || hex(&dice.bytes::<32>()))?;
-        let admin_token = secret(&dir.join("admin.token"), || format!("adm_{}", hex(&dice.bytes::<24>())))?;
+        // Marked, so that no process takes them where others can reach it.
+        let _ = secret(&dir.join("network.key"), || format!("{DEV_MARK}{}", hex(&dice.bytes::<32>())))?;
+        let admin_token =
+            secret(&dir.join("admin.token"), || format!("{DEV_MARK}adm_{}", hex(&dice.bytes::<24>())))?;
         write_dev_database(&dir.join("geo.mmdb"), &dev_ranges(usize::from(REGIONS)))?;
 
         let sqlite = || format!("sqlite://{}", dir.join("pinstripe.db").display());

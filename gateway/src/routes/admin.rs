@@ -42,7 +42,7 @@ pub(super) async fn create_account(
     headers: HeaderMap,
     Json(wanted): Json<NewAccount>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     check_name(&wanted.name)?;
     let quota = wanted.quota_bytes.unwrap_or(QUOTA_DEFAULT);
     check_quota(quota)?;
@@ -92,7 +92,7 @@ pub(super) async fn accounts(
     headers: HeaderMap,
     Query(query): Query<AccountsQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let accounts = gateway.db.accounts(&query.after, PAGE).await.map_err(store_failed)?;
     Ok(Json(json!({ "accounts": accounts.iter().map(account_json).collect::<Vec<_>>() })))
 }
@@ -110,7 +110,7 @@ pub(super) async fn set_quota(
     headers: HeaderMap,
     Json(wanted): Json<NewQuota>,
 ) -> Result<StatusCode, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     check_quota(wanted.quota_bytes)?;
     let changed = gateway.db.set_quota(&id, wanted.quota_bytes).await.map_err(store_failed)?;
     if changed { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_account(&id)) }
@@ -134,7 +134,7 @@ pub(super) async fn create_key(
     headers: HeaderMap,
     Json(wanted): Json<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     if gateway.db.account(&account).await.map_err(store_failed)?.is_none() {
         return Err(unknown_account(&account));
     }
@@ -168,7 +168,7 @@ pub(super) async fn keys(
     Path(account): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let keys = gateway.db.account_keys(&account, PAGE).await.map_err(store_failed)?;
     let keys = keys.iter().map(|key| {
         json!({
@@ -188,7 +188,7 @@ pub(super) async fn revoke_key(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let revoked = gateway.db.revoke_key(&id, gateway.clock.now()).await.map_err(store_failed)?;
     gateway.notices.tell(Notice::KeyChanged { id: id.clone() });
     gateway.keys.forget(&id);
@@ -226,7 +226,7 @@ pub(super) async fn create_invite(
     headers: HeaderMap,
     Json(wanted): Json<NewInvite>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let invite = format!("inv_{}", data_encoding::HEXLOWER.encode(&gateway.dice.bytes::<24>()));
     let now = gateway.clock.now();
     let expires = now + std::time::Duration::from_hours(u64::from(wanted.hours));
@@ -241,7 +241,7 @@ pub(super) async fn events(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    gateway.admin.check(&headers)?;
+    gateway.live.get().admin.check(&headers)?;
     let events = gateway.db.recent_events(PAGE).await.map_err(store_failed)?;
     let events = events.iter().map(|event| {
         json!({

@@ -336,7 +336,7 @@ pub(super) async fn redeem(
         (sent, refused)
     });
     let (sent, refused) = counted.await.map_err(anyhow::Error::from)?;
-    let rates = gateway.config.rates;
+    let rates = gateway.live.get().rates;
     let settled = gateway
         .db
         .settle_window(node, hour, &sent.earnings(), now, |earning, carry| {

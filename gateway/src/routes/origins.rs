@@ -36,7 +36,8 @@ enum Host<'h> {
 pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let host = effective_host(&gateway, &request);
     let host = classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts);
-    if let Some(limit) = &gateway.client_limit
+    let limit = gateway.live.get().client_limit.clone();
+    if let Some(limit) = limit
         && let Some(customer) = counts_for(&gateway, &host, &request)
         && let Err(too_many) = limit.take(customer).await
     {

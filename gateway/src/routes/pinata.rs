@@ -55,7 +55,7 @@ pub(super) fn routes(gateway: &Gateway) -> Router<Gateway> {
             .route(&format!("{base}/data/userPinnedDataTotal"), get(pin_list::total))
             .route(&format!("{base}/data/pinList"), get(pin_list::list));
     }
-    json.layer(DefaultBodyLimit::max(gateway.config.pinata.json_bytes_max))
+    super::read_whole(gateway, json, gateway.config.pinata.json_bytes_max)
         .merge(uploads)
         .layer(map_response(refusals::json_refusals))
 }

@@ -6,7 +6,7 @@ mod status;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, Query, State, rejection::JsonRejection},
+    extract::{Path, Query, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
     middleware::map_response,
     routing::get,
@@ -28,12 +28,11 @@ use status::{delegates, status, waiting};
 const BODY_MAX: usize = 64 << 10;
 
 /// The routes.
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new()
+pub(super) fn routes(gateway: &Gateway) -> Router<Gateway> {
+    let routes = Router::new()
         .route("/psa/pins", get(list).post(add))
-        .route("/psa/pins/{id}", get(show).post(replace).delete(remove))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(map_response(json_refusals))
+        .route("/psa/pins/{id}", get(show).post(replace).delete(remove));
+    super::read_whole(gateway, routes, BODY_MAX).layer(map_response(json_refusals))
 }
 
 /// `GET /psa/pins`.

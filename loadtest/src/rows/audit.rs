@@ -9,7 +9,6 @@ use std::{
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use client::{NodeClient, Timeouts, Transport};
-use ed25519_dalek::SigningKey;
 use protocol::{
     api::ListedPiece,
     audit::{Batch, Challenge, Outcome, Reply, Verdict, judge},
@@ -17,7 +16,7 @@ use protocol::{
     order::Action,
 };
 use rand::{Rng, RngExt as _};
-use service::{clock::Clock, dice::Dice, signer::Signer};
+use service::{clock::Clock, dice::Dice, secrets::read_network_key, signer::Signer};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -122,11 +121,8 @@ impl Auditor {
     /// Signs with the network's own key, which lies in its directory.
     fn new(bench: &Bench) -> anyhow::Result<Self> {
         let path = bench.network.dir.join("network.key");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let secret = data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok();
-        let secret = secret.and_then(|secret| <[u8; 32]>::try_from(secret).ok());
-        let key = SigningKey::from_bytes(&secret.context("the network key has 64 hex digits")?);
-        let signer = Signer::new(key, Clock::System, Dice::System);
+        let key = read_network_key(&path)?;
+        let signer = Signer::new(key.value, Clock::System, Dice::System);
         Ok(Self { signer, nodes: NodeClient::new(Transport::http(Timeouts::default())?) })
     }
 

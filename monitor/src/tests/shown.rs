@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{Request, StatusCode};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use testing::Mode;
@@ -15,7 +16,8 @@ async fn status_and_events_are_shown() {
     let monitor = world.monitor();
     world.set([3], Mode::Dead);
     world.pass(&monitor.probe(), MINUTE, MINUTE / 12).await;
-    let router = monitor.router(None);
+    let draining = CancellationToken::new();
+    let router = monitor.router(None, draining.clone());
     let get = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
@@ -34,6 +36,9 @@ async fn status_and_events_are_shown() {
     assert_eq!(body[0]["kind"], "node_offline");
     assert_eq!(body[0]["node"], world.nodes[3].id().to_string());
     assert_eq!(get("/readyz").await.0, StatusCode::OK);
+    draining.cancel();
+    let (status, body) = get("/readyz").await;
+    assert_eq!((status.as_u16(), body["error"]["reason"].as_str()), (503, Some("stopping")));
     assert_eq!(get("/healthz").await.0, StatusCode::OK);
     world.db.close().await;
     assert_eq!(get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);

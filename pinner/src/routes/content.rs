@@ -27,7 +27,7 @@ use crate::{
 /// `GET|HEAD /ipfs/{cid}[/path]`.
 pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    if let Some(limit) = &app.client_limit
+    if let Some(limit) = &**app.client_limit.load()
         && let Err(too_many) = limit.take(&parts.extensions, &parts.headers)
     {
         let wanted = ContentRequest::parse(&parts.method, &parts.uri, parts.headers).ok();

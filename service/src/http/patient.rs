@@ -5,6 +5,7 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::unread::Unread;
+use super::{in_progress::Activity, unread::Unread};
 
 /// A stream whose writes fail when none gets on for a time. Reading waits as long as it likes.
 ///
@@ -26,6 +27,8 @@ pub(super) struct Patient<S> {
     patience: Duration,
     linger: Duration,
     unread: Unread,
+    /// Who wants to know whether bytes wait.
+    activity: Option<Arc<Activity>>,
     /// When the write that waits is given up.
     waiting: Option<Pin<Box<Sleep>>>,
     /// Our side is closed; when the other side's is waited for no longer.
@@ -34,14 +37,30 @@ pub(super) struct Patient<S> {
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S, patience: Duration, linger: Duration, unread: Unread) -> Self {
-        Self { stream, patience, linger, unread, waiting: None, closing: None }
+        Self { stream, patience, linger, unread, activity: None, waiting: None, closing: None }
+    }
+
+    /// The same, telling whether bytes wait until the client takes them.
+    pub(super) fn telling(self, activity: Arc<Activity>) -> Self {
+        Self { activity: Some(activity), ..self }
+    }
+
+    fn tell(&self, is_writing: bool) {
+        if let Some(activity) = &self.activity {
+            activity.set_writing(is_writing);
+        }
     }
 
     /// What a write came to, or the end of patience with those that came to nothing.
     fn judge<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.tell(false);
+            }
             return outcome;
+        }
+        if self.waiting.is_none() {
+            self.tell(true);
         }
         let deadline = Instant::now() + self.patience;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
