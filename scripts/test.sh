@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there are Node and Python.
+# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there are Node and Python, the chart's with Python.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/tools.sh
@@ -11,4 +11,5 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     cargo test --workspace --no-fail-fast
 fi
+scripts/helm.sh
 scripts/clients.sh
