@@ -18,7 +18,7 @@ class StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, which would silently lose the first."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
             raise yaml.YAMLError(f"keys stand twice: {twice} {node.start_mark}")
