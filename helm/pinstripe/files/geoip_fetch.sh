@@ -1,8 +1,9 @@
 # Fetches a GeoIP database (.mmdb, .mmdb.gz or .tar.gz) and renames it over the old one, which a gateway notices by itself.
 # Argument: "start" never fails, for without a database only nearness is lost; "update" does.
 set -eu
-target=/var/lib/geoip/city.mmdb
-work=/var/lib/geoip/.new
+directory="${GEOIP_DIRECTORY:-/var/lib/geoip}"
+target="$directory/city.mmdb"
+work="$directory/.new"
 mode="$1"
 
 give_up() {
