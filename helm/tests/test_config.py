@@ -204,3 +204,16 @@ class Loaded(BinaryTest):
             text = next(text for which, _, text in files(chart.objects(tree)) if which == component)
             outcome = self.check(component, text)
             self.assertEqual(outcome.returncode, 1, f"{change}: {outcome.stdout}{outcome.stderr}")
+
+    def test_the_binary_knows_the_commands_of_pods_and_their_flags(self):
+        seen = set()
+        for name in chart.NAMES:
+            for _, _, template in chart.pod_templates(chart.release(name)):
+                for container in chart.containers(template):
+                    if container["image"].rsplit("/", 1)[-1].startswith("pinstripe:"):
+                        seen.add(tuple(word for word in container["args"] if not word.startswith("/")))
+        self.assertEqual({words[0] for words in seen}, {"gateway", "monitor", "pinner", "migrate"})
+        for command, *flags in seen:
+            shown = subprocess.run([BINARY, command, "--help"], capture_output=True, text=True, check=False).stdout
+            for flag in flags:
+                self.assertIn(f"{flag} <", shown, command)

@@ -38,7 +38,7 @@ def secrets_of(tree):
 
 
 def secret_uses(template):
-    """(Secret, key, mode or None for a variable) wherever a pod uses one."""
+    """(Secret, key, mode of its file) of every Secret that a pod uses."""
     spec = template["spec"]
     for volume in spec.get("volumes", []):
         sources = [volume["secret"] | {"name": volume["secret"]["secretName"]}] if "secret" in volume else []
@@ -49,11 +49,6 @@ def secret_uses(template):
         for source in sources:
             for item in source["items"]:
                 yield source["name"], item["key"], mode
-    for container in chart.containers(template):
-        for variable in container.get("env", []):
-            if "secretKeyRef" in variable.get("valueFrom", {}):
-                reference = variable["valueFrom"]["secretKeyRef"]
-                yield reference["name"], reference["key"], None
 
 
 class Pods(unittest.TestCase):
@@ -181,7 +176,7 @@ class Pods(unittest.TestCase):
     def test_pods_are_given_the_time_that_they_need_to_stop(self):
         change = {"gateway": {"drainDelaySeconds": 7, "drainSeconds": 100}, "pinner": {"enabled": True, "drainSeconds": 90}}
         items = chart.objects(chart.merged(chart.values("minimal"), change))
-        for which, component, least in (("Deployment", "gateway", 107), ("StatefulSet", "pinner", 95), ("Deployment", "monitor", 20)):
+        for which, component, least in (("Deployment", "gateway", 207), ("StatefulSet", "pinner", 185), ("Deployment", "monitor", 40)):
             spec = chart.one(items, which, f"{chart.FULL}-{component}")["spec"]["template"]["spec"]
             self.assertGreaterEqual(spec["terminationGracePeriodSeconds"], least + 10)
 
@@ -217,15 +212,14 @@ class Secrets(unittest.TestCase):
             for secret, key, mode in secret_uses(template):
                 with self.subTest(f"{name}: {pod}: {secret}"):
                     self.assertIn(key, known.get(secret, set()))
-                    if mode is not None:
-                        self.assertEqual(mode, 0o440)
+                    self.assertEqual(mode, 0o440)
 
-    def test_only_migrations_have_a_secret_in_a_variable(self):
+    def test_no_secret_is_in_a_variable(self):
         for name, _, pod, _, template in every_pod():
             for container in chart.containers(template):
+                self.assertNotIn("envFrom", container)
                 for variable in container.get("env", []):
-                    if "secretKeyRef" in variable.get("valueFrom", {}):
-                        self.assertEqual(container["name"], "migrate", f"{name}: {pod}")
+                    self.assertNotIn("secretKeyRef", variable.get("valueFrom", {}), f"{name}: {pod}")
                     self.assertNotRegex(variable["name"].upper(), r"(PASSWORD|TOKEN|SECRET)$", f"{name}: {pod}")
 
     def test_every_secret_that_values_name_is_used(self):
@@ -259,9 +253,9 @@ class Migration(unittest.TestCase):
         self.assertGreater(job["spec"]["backoffLimit"], 0)
         spec = job["spec"]["template"]["spec"]
         self.assertEqual(spec["restartPolicy"], "Never")
-        # Nothing of the release is there yet: no account, no configuration.
+        # Nothing of the release is there yet: no account, no configuration, only the operator's Secret.
         self.assertNotIn("serviceAccountName", spec)
-        self.assertNotIn("volumes", spec)
+        self.assertEqual([set(volume) for volume in spec["volumes"]], [{"name", "projected"}])
 
     def test_it_is_the_only_hook(self):
         for name in chart.NAMES:
@@ -273,4 +267,4 @@ class Migration(unittest.TestCase):
         self.assertEqual(chart.kind(items, "Job"), [])
         for component in ("gateway", "monitor"):
             first = chart.one(items, "Deployment", f"{chart.FULL}-{component}")["spec"]["template"]["spec"]["initContainers"][0]
-            self.assertEqual((first["name"], first["args"]), ("migrate", ["migrate"]))
+            self.assertEqual((first["name"], first["args"]), ("migrate", ["migrate", "--database-file", "/secrets/database-url"]))

@@ -123,9 +123,12 @@ timeoutSeconds: 3
 failureThreshold: {{ index . 2 }}
 {{- end -}}
 
-{{/* Seconds from the first signal until a pod is killed: the pause, the draining, and what a process takes to write down. */}}
+{{/*
+Seconds from the first signal until a pod is killed: the pause, the draining of connections, as much again for what they left to be
+done (a gateway's last pieces), and what a process takes to write down.
+*/}}
 {{- define "pinstripe.graceSeconds" -}}
-{{- add .drainDelaySeconds .drainSeconds 15 -}}
+{{- add .drainDelaySeconds (mul 2 .drainSeconds) 15 -}}
 {{- end -}}
 
 {{/* A container that brings the schema up to date. It may run several times, and several may run at once. */}}
@@ -133,15 +136,11 @@ failureThreshold: {{ index . 2 }}
 name: migrate
 image: {{ include "pinstripe.image" (list .Values.image .Chart.AppVersion) }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-args: [migrate]
-env:
-  - name: PINSTRIPE_DATABASE_URL
-    valueFrom:
-      secretKeyRef:
-        name: {{ .Values.database.existingSecret }}
-        key: {{ .Values.database.key }}
+args: [migrate, --database-file, /secrets/database-url]
 resources:
   {{- toYaml .Values.migration.resources | nindent 2 }}
 securityContext:
   {{- include "pinstripe.containerSecurity" . | nindent 2 }}
+volumeMounts:
+  - { name: secrets, mountPath: /secrets, readOnly: true }
 {{- end -}}
