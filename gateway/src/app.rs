@@ -1,36 +1,26 @@
-//! Putting a gateway together and running it.
+//! Putting a gateway together. What it answers is in `routes`, its life as a process in `run`; neither is known here.
 
-use std::{process::ExitCode, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
 use client::{NodeClient, Transport};
 use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
-use service::{
-    clock::Clock,
-    dice::Dice,
-    http::{client_limit::ClientLimit, server::Server},
-    job,
-    lifecycle::Lifecycle,
-    signer::Signer,
-    telemetry::start_metrics,
-};
-use store::{Db, DbOptions};
+use service::{clock::Clock, dice::Dice, http::client_limit::ClientLimit, signer::Signer};
+use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
 
 use crate::{
     auth::{AdminToken, Keys},
     config::Config,
-    geoip::{GeoIp, GeoIpReload},
+    geoip::GeoIp,
     intake::Spool,
     locate::{StoreLocator, UnfinishedLocator},
     nodes::{NodeWatch, ProbeNodes, WatchParts},
-    routes,
     routing::{Routing, RoutingParts},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
@@ -72,7 +62,7 @@ pub struct Inner {
     pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
     /// Versions of CIDs that accounts asked for last, in forms that say it only at their ends.
     pub(crate) cid_versions: moka::sync::Cache<String, CidVersion>,
-    metrics: Option<PrometheusHandle>,
+    pub(crate) metrics: Option<PrometheusHandle>,
 }
 
 /// What a gateway is built from.
@@ -204,11 +194,6 @@ impl Gateway {
         })))
     }
 
-    /// All routes.
-    pub fn router(&self) -> Router {
-        routes::router(self.clone(), self.metrics.clone())
-    }
-
     /// The job that keeps the denylists fresh.
     pub fn reload_denylist(&self) -> DenylistReload {
         DenylistReload::new(self.blocks.denylist().clone())
@@ -218,52 +203,6 @@ impl Gateway {
     pub fn probe_nodes(&self) -> ProbeNodes {
         ProbeNodes { watch: self.nodes.clone() }
     }
-}
-
-/// Runs a gateway until it is asked to stop.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let metrics = start_metrics()?;
-    let network_key = read_key(&config.network_key_file)?;
-    let admin_token = match &config.admin_token_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-            Some(text.trim().to_string()).filter(|token| !token.is_empty())
-        }
-        None => None,
-    };
-    let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
-    let transport = Transport::http(config.timeouts.clone())?;
-    let (listen, http) = (config.listen, config.http.clone());
-    let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
-    let denylist_every = config.denylist.reload_every;
-    let gateway = Gateway::new(Parts {
-        db: db.clone(),
-        transport,
-        network_key,
-        admin_token,
-        clock: Clock::System,
-        dice: Dice::System,
-        config,
-        metrics: Some(metrics),
-    })?;
-    if let Err(error) = gateway.nodes.refresh().await {
-        tracing::warn!(error = format!("{error:#}"), "no list of nodes yet");
-    }
-    let server = Server::bind(listen, http.clone()).await?;
-    tracing::info!(address = %server.local_addr()?, "gateway is listening");
-    let lifecycle = Lifecycle::default();
-    lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
-    for _ in 0..gateway.config.pins.fetches_max {
-        let every = gateway.config.pins.poll_every;
-        lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
-    }
-    let (router, stop) = (gateway.router(), lifecycle.stop());
-    lifecycle.spawn(server.serve(router, stop));
-    let code = lifecycle.run(http.drain * 2).await?;
-    db.close().await;
-    Ok(code)
 }
 
 /// What is read once and in order needs no memory but for what is on its way.
@@ -276,16 +215,4 @@ fn unfinished_config(in_flight_bytes: u32) -> BlocksConfig {
         sending_bytes: in_flight_bytes,
         ..BlocksConfig::default()
     }
-}
-
-/// Reads the network's secret key.
-fn read_key(file: &std::path::Path) -> anyhow::Result<SigningKey> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("read the network key {}", file.display()))?;
-    let mut secret = [0; 32];
-    let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes());
-    let decoded = decoded.ok().filter(|bytes| bytes.len() == secret.len());
-    // The file's content is never part of the error.
-    secret.copy_from_slice(&decoded.with_context(|| format!("{} must hold 64 hex digits", file.display()))?);
-    Ok(SigningKey::from_bytes(&secret))
 }

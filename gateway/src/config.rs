@@ -227,6 +227,9 @@ pub struct NodesConfig {
     pub probe_every: Duration,
     /// Nodes asked at the same time.
     pub probes_max: usize,
+    /// How long the first round may take that a gateway waits for before it is ready.
+    #[serde(with = "humantime_serde")]
+    pub first_look_max: Duration,
     /// A node that sent no heartbeat for so long gets no pieces.
     #[serde(with = "humantime_serde")]
     pub heartbeat_max: Duration,
@@ -332,6 +335,7 @@ impl Default for NodesConfig {
             refresh_every: Duration::from_secs(1),
             probe_every: Duration::from_secs(1),
             probes_max: 64,
+            first_look_max: Duration::from_secs(5),
             heartbeat_max: Duration::from_mins(2),
         }
     }

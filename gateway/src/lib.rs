@@ -16,14 +16,17 @@ mod pins;
 mod quota;
 mod routes;
 mod routing;
+mod run;
 #[cfg(test)]
 mod tests;
 mod tus;
 mod upload;
 
-pub use app::{Gateway, Parts, run};
+pub use app::{Gateway, Parts};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
+pub use routes::router;
+pub use run::run;
 pub use tus::TusConfig;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -87,6 +90,8 @@ struct Inner {
     live: Mutex<HashMap<NodeId, Live>>,
     probing: Mutex<HashMap<NodeId, Probing>>,
     refreshed: Mutex<Option<UnixMillis>>,
+    /// All nodes have been asked once, or that was given up.
+    looked_at: AtomicBool,
 }
 
 /// What a [`NodeWatch`] is made of.
@@ -115,6 +120,7 @@ impl NodeWatch {
             live: Mutex::default(),
             probing: Mutex::default(),
             refreshed: Mutex::default(),
+            looked_at: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -137,6 +143,18 @@ impl NodeWatch {
         let refreshed = *self.inner.refreshed.lock();
         let age = refreshed.map(|at| self.inner.clock.now().since(at));
         age.is_none_or(|age| age + config.probe_every / 2 >= config.refresh_every)
+    }
+
+    /// Whether there is a list of nodes and each of them was asked once since the start.
+    pub(crate) fn were_looked_at(&self) -> bool {
+        self.inner.looked_at.load(Ordering::Relaxed)
+    }
+
+    /// Ends the first look, if there is a list: nodes that have not answered yet are taken to be there until they fail.
+    pub(crate) fn end_first_look(&self) {
+        if self.inner.refreshed.lock().is_some() {
+            self.inner.looked_at.store(true, Ordering::Relaxed);
+        }
     }
 
     /// All nodes.
@@ -281,6 +299,7 @@ impl Job for ProbeNodes {
             .collect::<Vec<bool>>()
             .await;
         refreshed?;
+        self.watch.end_first_look();
         Ok(Progress::Idle)
     }
 }

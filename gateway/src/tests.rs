@@ -20,6 +20,7 @@ mod packing;
 mod pages;
 mod pinata;
 mod psa;
+mod ready;
 mod redirects;
 mod refused;
 mod shapes;

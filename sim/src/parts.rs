@@ -144,7 +144,7 @@ impl Common {
             config: pace::gateway(url, places),
             metrics: None,
         })?;
-        self.net.listen(url, party, gateway.router());
+        self.net.listen(url, party, gateway::router(&gateway));
         Ok(GatewayPart { probe: gateway.probe_nodes(), db, viewed: None })
     }
 

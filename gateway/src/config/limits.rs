@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use service::{
     clock::Clock,
-    http::client_limit::ClientLimit,
+    http::client_limit::{ClientLimit, ClientRates},
     rate_limit::RateLimit,
     token_bucket::{Rate, RateError},
 };
@@ -48,9 +48,12 @@ impl LimitsConfig {
         trusted_proxies: &[IpNet],
         clock: &Clock,
     ) -> Result<Option<ClientLimit>, RateError> {
-        let rate = Rate::new(self.client_rate, self.client_burst)?;
-        let buckets = rate.map(|rate| RateLimit::new(rate, self.clients_max, clock.clone()));
-        Ok(buckets.map(|buckets| ClientLimit::new(buckets, trusted_proxies.to_vec())))
+        self.client_rates().limit(trusted_proxies, clock)
+    }
+
+    fn client_rates(&self) -> ClientRates {
+        let (per_second, burst) = (self.client_rate, self.client_burst);
+        ClientRates { per_second, burst, clients_max: self.clients_max }
     }
 
     /// The limit of accounts, if there is one.
@@ -60,18 +63,12 @@ impl LimitsConfig {
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let kinds = [
-            ("client", self.client_rate, self.client_burst, self.clients_max),
-            ("account", self.account_rate, self.account_burst, self.accounts_max),
-        ];
-        for (kind, per_second, burst, keys_max) in kinds {
-            if let Err(error) = Rate::new(per_second, burst) {
-                problems.push(format!("limits.{kind}_{error}"));
-            }
-            if keys_max < 2 {
-                problems.push(format!("limits.{kind}s_max: must be at least 2"));
-            }
+        let mut problems = self.client_rates().problems();
+        if let Err(error) = Rate::new(self.account_rate, self.account_burst) {
+            problems.push(format!("limits.account_{error}"));
+        }
+        if self.accounts_max < 2 {
+            problems.push("limits.accounts_max: must be at least 2".into());
         }
         problems
     }

@@ -112,7 +112,8 @@ impl World {
         });
         let gateway = gateway.unwrap();
         gateway.nodes.refresh().await.unwrap();
-        let router = gateway.router();
+        gateway.nodes.end_first_look();
+        let router = crate::router(&gateway);
         let mut world = Self { dir, network, db, gateway, router, key: String::new() };
         world.key = world.make_key(&["read", "write", "delete"], None).await;
         world
