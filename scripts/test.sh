@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests. Needs a Rust toolchain and a C compiler; PostgreSQL and Redis are started by scripts/services.sh, which says
-# what to do where they are missing. Clients of others run when there are Node and Python.
+# what to do where they are missing. Clients of others run when there are Node and Python, the chart's tests with Python.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/tools.sh
@@ -12,4 +12,5 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     scripts/services.sh cargo test --workspace --no-fail-fast
 fi
+scripts/helm.sh
 scripts/clients.sh
