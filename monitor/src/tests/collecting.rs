@@ -204,13 +204,16 @@ async fn what_grows_with_time_is_kept_small_and_adds_up() {
     let begin = world.clock.now().hour();
     let settle = async |hour, now| {
         let one = [Earning { kind: LedgerKind::Egress, quantity: 1 }];
-        world.db.settle_window(node, hour, &one, now, |earning, carry| (earning.quantity, carry)).await.unwrap()
+        world
+            .db
+            .settle_window(node, hour, &one, now, |earning, carry| (earning.quantity, carry))
+            .await
+            .unwrap()
     };
     for number in 0..10 * 24 {
         assert!(settle(begin + HOUR * number, begin + HOUR * (number + 1)).await);
     }
-    let event =
-        Event { at: begin, kind: "old".into(), node: None, segment: None, details: String::new() };
+    let event = Event { at: begin, kind: "old".into(), node: None, segment: None, details: String::new() };
     world.db.record_events(&[("id".into(), event)]).await.unwrap();
     world.clock.advance(10 * DAY);
     let now = world.clock.now();
