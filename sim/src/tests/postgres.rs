@@ -7,10 +7,11 @@ use crate::scenario;
 const DAYS: u64 = 5;
 
 /// Creates or drops a database with one of the server's own programs.
-fn administer(program: &str, url: &str, database: &str) {
+fn administer(program: &str, options: &[&str], url: &str, database: &str) {
     #[expect(clippy::disallowed_methods, reason = "tests have no configuration but their variables")]
     let programs = std::env::var("TEST_POSTGRES_BIN").unwrap_or_default();
     let status = Command::new(Path::new(&programs).join(program))
+        .args(options)
         .arg(format!("--maintenance-db={url}"))
         .arg(database)
         .status()
@@ -27,12 +28,13 @@ fn five_days_on_postgres() {
         return;
     };
     let name = format!("sim_{}", std::process::id());
-    administer("createdb", &url, &name);
+    administer("createdb", &[], &url, &name);
     let (server, _) = url.rsplit_once('/').expect("the URL names a database");
     let database = format!("{server}/{name}");
     let outcome = scenario::runtime().unwrap().block_on(scenario::run_on(31, DAYS, false, Some(database)));
     if let Err(error) = outcome {
         panic!("{error:#}");
     }
-    administer("dropdb", &url, &name);
+    // The network that is gone may not have closed its last connections.
+    administer("dropdb", &["--force"], &url, &name);
 }
