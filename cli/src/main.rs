@@ -34,6 +34,8 @@ enum Command {
     Monitor(commands::serve::ServeArgs),
     /// Bring a database's schema up to date
     Migrate(commands::serve::MigrateArgs),
+    /// Rebuild a lost or older database from what the nodes hold
+    Recover(commands::recover::RecoverArgs),
     /// Upload a file or a directory and print its CID
     Add(commands::files::AddArgs),
     /// Read a CID, or a path below it, to a file or to standard output
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Pinner(args) => commands::serve::pinner(args),
         Command::Monitor(args) => commands::serve::monitor(&args),
         Command::Migrate(args) => commands::serve::migrate(args),
+        Command::Recover(args) => on_runtime(commands::recover::run(args)),
         Command::Dev(args) => on_runtime(dev::run(args)),
         Command::Add(args) => on_runtime(commands::files::add(args)),
         Command::Get(args) => on_runtime(commands::files::get(args)),

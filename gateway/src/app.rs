@@ -32,7 +32,7 @@ use crate::{
     nodes::{NodeWatch, ProbeNodes, WatchParts},
     routes,
     routing::{Routing, RoutingParts},
-    upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
+    upload::{IngestParts, Packer, Room, Sealer, UploadSlots, WritePinLog},
 };
 
 /// Accounts whose last version of a CID is remembered, at most.
@@ -61,6 +61,7 @@ pub struct Inner {
     pub(crate) unfinished: Blocks,
     pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
+    pub(crate) sealer: Sealer,
     pub(crate) fetcher: Fetcher,
     pub(crate) ingest: IngestParts,
     pub(crate) spool: Spool,
@@ -151,13 +152,15 @@ impl Gateway {
         let sealer = Sealer {
             nodes: nodes.clone(),
             spreader: Spreader::new(client, signer.clone(), peers, config.spread.clone()),
+            signer: signer.clone(),
             rules: config.redundancy,
             codec: config.uploads.codec.parse().context("uploads.codec")?,
             dice: dice.clone(),
             pool: Pool::new(config.uploads.coding_bytes / 2),
             room: coding_room.clone(),
         };
-        let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
+        let packer =
+            Packer::start(db.clone(), sealer.clone(), clock.clone(), dice.clone(), config.uploads.clone());
         let ingest = IngestParts {
             pool: Pool::new(config.uploads.ingest_bytes / 2),
             dag_room: Arc::new(Semaphore::new(config.uploads.dag_nodes_max as usize)),
@@ -193,6 +196,7 @@ impl Gateway {
             blocks,
             unfinished,
             packer,
+            sealer,
             fetcher,
             #[cfg(test)]
             coding_room,
@@ -212,6 +216,11 @@ impl Gateway {
     /// The job that keeps the denylists fresh.
     pub fn reload_denylist(&self) -> DenylistReload {
         DenylistReload::new(self.blocks.denylist().clone())
+    }
+
+    /// The job that writes the network's log of pins.
+    pub fn write_pin_log(&self) -> WritePinLog {
+        WritePinLog { gateway: self.clone() }
     }
 
     /// The job that keeps the view of the nodes fresh.
@@ -259,6 +268,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         let every = gateway.config.pins.poll_every;
         lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
     }
+    let log_every = gateway.config.pin_log.every;
+    lifecycle.spawn(job::run(gateway.write_pin_log(), log_every, lifecycle.stop()));
     let (router, stop) = (gateway.router(), lifecycle.stop());
     lifecycle.spawn(server.serve(router, stop));
     let code = lifecycle.run(http.drain * 2).await?;

@@ -22,7 +22,7 @@ use service::{
 use transfer::{GatherConfig, SpreadConfig};
 
 pub use self::limits::LimitsConfig;
-use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig, upload::PinLogConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct Config {
     pub fetch: FetchConfig,
     /// Uploads in several requests.
     pub tus: TusConfig,
+    /// The network's log of pins, from which a lost database is rebuilt.
+    pub pin_log: PinLogConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -247,6 +249,7 @@ impl Default for Config {
             pins: PinsConfig::default(),
             fetch: FetchConfig::default(),
             tus: TusConfig::default(),
+            pin_log: PinLogConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -380,6 +383,7 @@ impl Validate for Config {
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems.extend(self.limits.problems());
         problems.extend(self.tus.problems());
+        problems.extend(self.pin_log.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());

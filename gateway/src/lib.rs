@@ -27,3 +27,4 @@ pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, Uploa
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
 pub use tus::TusConfig;
+pub use upload::{PinLogConfig, WritePinLog};

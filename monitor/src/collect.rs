@@ -20,10 +20,12 @@ impl Job for Collect {
     const NAME: &'static str = "collect";
 
     async fn step(&self) -> anyhow::Result<Progress> {
-        let full = self.end_pins().await?
-            | self.end_tus_uploads().await?
-            | self.clear_long_uploads().await?
-            | self.remove_segments().await?;
+        // Not even pins and leases that have run out: they may have been renewed since the database was backed up.
+        let full = !self.inner.is_held().await?
+            && (self.end_pins().await?
+                | self.end_tus_uploads().await?
+                | self.clear_long_uploads().await?
+                | self.remove_segments().await?);
         let now = self.inner.clock.now();
         let trimmed = self.inner.db.trim_events(now - self.inner.config.collect.events_kept).await?;
         if trimmed > 0 {

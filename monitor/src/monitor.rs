@@ -9,7 +9,7 @@ use transfer::{Gather, Peers, Spreader};
 
 use crate::{
     Audit, Collect, Config, Deliver, Probe, Recheck, Reconcile, Repair, Sweep, Walk, recheck::Contained,
-    rounds::Rounds,
+    rounds::Rounds, safety::Beats,
 };
 
 /// What a monitor is made of.
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) spreader: Spreader,
     pub(crate) rounds: Rounds,
     pub(crate) contained: Contained,
+    pub(crate) beats: Beats,
 }
 
 impl Monitor {
@@ -72,6 +73,7 @@ impl Monitor {
             spreader,
             rounds: Rounds::default(),
             contained: Contained::new(config.visits.contained_per_node),
+            beats: Beats::default(),
             config,
         };
         Self { inner: Arc::new(inner) }

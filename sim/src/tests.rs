@@ -4,4 +4,5 @@ mod checks;
 mod disasters;
 mod gateway_items;
 mod months;
+mod recover;
 mod troubles;

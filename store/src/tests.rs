@@ -5,6 +5,7 @@ mod engines;
 mod fixtures;
 
 mod accounts;
+mod backup;
 mod collection;
 mod commit;
 mod contention;
@@ -14,8 +15,10 @@ mod ledger;
 mod lifecycle;
 mod long_uploads;
 mod lookup;
+mod network_state;
 mod nodes;
 mod pieces;
+mod pin_log;
 mod pin_notes;
 mod pin_states;
 mod pins;
