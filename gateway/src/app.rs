@@ -1,36 +1,27 @@
-//! Putting a gateway together and running it.
+//! Putting a gateway together. What it answers is in `routes`, its life as a process in `run`; neither is known here.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::Context as _;
-use axum::Router;
 use client::{NodeClient, Transport};
 use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
-use service::{
-    clock::Clock,
-    dice::Dice,
-    http::{client_limit::ClientLimit, server::Server},
-    job,
-    lifecycle::Lifecycle,
-    signer::Signer,
-    telemetry::start_metrics,
-};
-use store::{Db, DbOptions};
+use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist};
+use service::{clock::Clock, dice::Dice, signer::Signer};
+use shared::{Link, Memo, Notices, SharedLimit};
+use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
 
 use crate::{
     auth::{AdminToken, Keys},
     config::Config,
-    geoip::{GeoIp, GeoIpReload},
+    geoip::GeoIp,
     intake::Spool,
-    locate::{StoreLocator, UnfinishedLocator},
-    nodes::{NodeWatch, ProbeNodes, WatchParts},
-    routes,
+    locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
+    nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots, WritePinLog},
 };
@@ -51,7 +42,8 @@ pub struct Inner {
     pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
-    pub(crate) client_limit: Option<ClientLimit>,
+    pub(crate) client_limit: Option<SharedLimit<IpAddr>>,
+    pub(crate) notices: Notices,
     pub(crate) admin: AdminToken,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
@@ -73,7 +65,7 @@ pub struct Inner {
     pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
     /// Versions of CIDs that accounts asked for last, in forms that say it only at their ends.
     pub(crate) cid_versions: moka::sync::Cache<String, CidVersion>,
-    metrics: Option<PrometheusHandle>,
+    pub(crate) metrics: Option<PrometheusHandle>,
 }
 
 /// What a gateway is built from.
@@ -92,6 +84,8 @@ pub struct Parts {
     pub dice: Dice,
     /// Settings.
     pub config: Config,
+    /// What gateways tell each other; each is on its own without it.
+    pub redis: Option<Link>,
     /// Renders metrics, when the process has any.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -107,7 +101,7 @@ impl std::ops::Deref for Gateway {
 impl Gateway {
     /// Builds a gateway and starts its packer. Nothing is bound or probed yet.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { db, transport, network_key, admin_token, clock, dice, config, metrics } = parts;
+        let Parts { db, transport, network_key, admin_token, clock, dice, config, redis, metrics } = parts;
         let config = Arc::new(config);
         let signer = Signer::new(network_key, clock.clone(), dice.clone());
         let client = NodeClient::new(transport.clone());
@@ -119,6 +113,10 @@ impl Gateway {
             reads: config.reads.clone(),
             ranking: config.ranking,
             reputation: config.reputation,
+            hearsay: Hearsay::new(
+                Memo::new(redis.clone(), "health", config.nodes.probe_every * 2),
+                config.redis.group.clone(),
+            ),
         });
         let routing = Routing::new(RoutingParts {
             nodes: nodes.clone(),
@@ -135,6 +133,7 @@ impl Gateway {
             nodes.clone(),
             clock.clone(),
             config.reads.order_lifetime,
+            SharedPlaces::new(redis.as_ref(), config.redis.places_ttl),
         );
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
@@ -175,12 +174,13 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
-        let client_limit = config.limits.clients(&config.reads.trusted_proxies, &clock).context("limits")?;
-        let account_limit = config.limits.accounts(&clock).context("limits")?;
+        let client_limit = config.limits.clients(&clock, redis.as_ref()).context("limits")?;
+        let account_limit = config.limits.accounts(&clock, redis.as_ref()).context("limits")?;
         Ok(Self(Arc::new(Inner {
             answers,
             keys: Keys::new(db.clone(), clock.clone(), account_limit),
             client_limit,
+            notices: Notices::new(redis),
             admin: AdminToken(admin_token.map(Into::into)),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
@@ -208,16 +208,6 @@ impl Gateway {
         })))
     }
 
-    /// All routes.
-    pub fn router(&self) -> Router {
-        routes::router(self.clone(), self.metrics.clone())
-    }
-
-    /// The job that keeps the denylists fresh.
-    pub fn reload_denylist(&self) -> DenylistReload {
-        DenylistReload::new(self.blocks.denylist().clone())
-    }
-
     /// The job that writes the network's log of pins.
     pub fn write_pin_log(&self) -> WritePinLog {
         WritePinLog { gateway: self.clone() }
@@ -227,54 +217,6 @@ impl Gateway {
     pub fn probe_nodes(&self) -> ProbeNodes {
         ProbeNodes { watch: self.nodes.clone() }
     }
-}
-
-/// Runs a gateway until it is asked to stop.
-pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let metrics = start_metrics()?;
-    let network_key = read_key(&config.network_key_file)?;
-    let admin_token = match &config.admin_token_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-            Some(text.trim().to_string()).filter(|token| !token.is_empty())
-        }
-        None => None,
-    };
-    let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
-    let transport = Transport::http(config.timeouts.clone())?;
-    let (listen, http) = (config.listen, config.http.clone());
-    let (probe_every, geoip_every) = (config.nodes.probe_every, config.geoip.reload_every);
-    let denylist_every = config.denylist.reload_every;
-    let gateway = Gateway::new(Parts {
-        db: db.clone(),
-        transport,
-        network_key,
-        admin_token,
-        clock: Clock::System,
-        dice: Dice::System,
-        config,
-        metrics: Some(metrics),
-    })?;
-    if let Err(error) = gateway.nodes.refresh().await {
-        tracing::warn!(error = format!("{error:#}"), "no list of nodes yet");
-    }
-    let server = Server::bind(listen, http.clone()).await?;
-    tracing::info!(address = %server.local_addr()?, "gateway is listening");
-    let lifecycle = Lifecycle::default();
-    lifecycle.spawn(job::run(gateway.probe_nodes(), probe_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(GeoIpReload::new(gateway.routing.geoip.clone()), geoip_every, lifecycle.stop()));
-    lifecycle.spawn(job::run(gateway.reload_denylist(), denylist_every, lifecycle.stop()));
-    for _ in 0..gateway.config.pins.fetches_max {
-        let every = gateway.config.pins.poll_every;
-        lifecycle.spawn(job::run(gateway.fetch_pins(lifecycle.stop()), every, lifecycle.stop()));
-    }
-    let log_every = gateway.config.pin_log.every;
-    lifecycle.spawn(job::run(gateway.write_pin_log(), log_every, lifecycle.stop()));
-    let (router, stop) = (gateway.router(), lifecycle.stop());
-    lifecycle.spawn(server.serve(router, stop));
-    let code = lifecycle.run(http.drain * 2).await?;
-    db.close().await;
-    Ok(code)
 }
 
 /// What is read once and in order needs no memory but for what is on its way.
@@ -287,16 +229,4 @@ fn unfinished_config(in_flight_bytes: u32) -> BlocksConfig {
         sending_bytes: in_flight_bytes,
         ..BlocksConfig::default()
     }
-}
-
-/// Reads the network's secret key.
-fn read_key(file: &std::path::Path) -> anyhow::Result<SigningKey> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("read the network key {}", file.display()))?;
-    let mut secret = [0; 32];
-    let decoded = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes());
-    let decoded = decoded.ok().filter(|bytes| bytes.len() == secret.len());
-    // The file's content is never part of the error.
-    secret.copy_from_slice(&decoded.with_context(|| format!("{} must hold 64 hex digits", file.display()))?);
-    Ok(SigningKey::from_bytes(&secret))
 }

@@ -8,16 +8,13 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use service::{
-    clock::Clock,
-    dice::Dice,
-    http::error::ApiError,
-    rate_limit::{RateLimit, TooMany},
-};
+use service::{clock::Clock, dice::Dice, http::error::ApiError, rate_limit::TooMany};
+use shared::SharedLimit;
 use store::{ApiKey, Db};
 use subtle::ConstantTimeEq as _;
 
-/// How long a key is believed without asking the database: a revoked key is refused within this time.
+/// How long a key is believed without asking the database: a revoked key is refused within this time, and sooner when its
+/// revocation is heard of.
 const KEY_TTL: Duration = Duration::from_millis(500);
 /// Keys remembered, at most.
 const KEYS_MAX: u64 = 10_000;
@@ -158,12 +155,12 @@ pub(crate) struct Keys {
     db: Db,
     clock: Clock,
     known: moka::sync::Cache<String, ApiKey>,
-    limit: Option<Arc<RateLimit<String>>>,
+    limit: Option<Arc<SharedLimit<String>>>,
 }
 
 impl Keys {
     /// `limit` is of the requests of each account, by its id.
-    pub(crate) fn new(db: Db, clock: Clock, limit: Option<RateLimit<String>>) -> Self {
+    pub(crate) fn new(db: Db, clock: Clock, limit: Option<SharedLimit<String>>) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(KEYS_MAX).time_to_live(KEY_TTL).build();
         Self { db, clock, known, limit: limit.map(Arc::new) }
     }
@@ -182,15 +179,15 @@ impl Keys {
         if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
             return Err(AuthError::Invalid);
         }
-        self.allowed(key, scope)
+        self.allowed(key, scope).await
     }
 
     /// The key of this id, likewise: for what its owner signed off before.
     pub(crate) async fn key_by_id(&self, id: &str, scope: Scope) -> Result<ApiKey, AuthError> {
-        self.allowed(self.key(id).await?, scope)
+        self.allowed(self.key(id).await?, scope).await
     }
 
-    fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
+    async fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
         if key.revoked.is_some() {
             return Err(AuthError::Revoked);
         }
@@ -199,9 +196,8 @@ impl Keys {
         }
         // Only now: whoever does not have a good key cannot use up what the account has.
         if let Some(limit) = &self.limit
-            && let Err(too_many) = limit.take(key.account.clone())
+            && let Err(too_many) = limit.take(key.account.clone()).await
         {
-            metrics::counter!("rate_limited_total", "limit" => "account").increment(1);
             return Err(AuthError::TooMany(too_many));
         }
         permits(&key, scope)?;
@@ -224,6 +220,11 @@ impl Keys {
     /// Forgets a key at once, so that its revocation holds here.
     pub(crate) fn forget(&self, id: &str) {
         self.known.invalidate(id);
+    }
+
+    /// Forgets all keys.
+    pub(crate) fn forget_all(&self) {
+        self.known.invalidate_all();
     }
 }
 

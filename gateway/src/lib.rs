@@ -7,6 +7,7 @@ mod auth;
 mod config;
 pub mod geoip;
 mod grants;
+mod heed;
 mod intake;
 mod locate;
 mod nodes;
@@ -16,15 +17,19 @@ mod pins;
 mod quota;
 mod routes;
 mod routing;
+mod run;
 #[cfg(test)]
 mod tests;
 mod tus;
 mod upload;
 
-pub use app::{Gateway, Parts, run};
+pub use app::{Gateway, Parts};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
 pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
+pub use heed::WatchDenylist;
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};
+pub use routes::router;
+pub use run::run;
 pub use tus::TusConfig;
 pub use upload::{PinLogConfig, WritePinLog};

@@ -22,7 +22,6 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     routing::{delete, get, post, put},
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use service::http::{base_routes, error::ApiError};
 
 pub(crate) use self::refusals::store_failed;
@@ -34,7 +33,7 @@ const JSON_BODY_MAX: usize = 4 << 20;
 const REDEEM_BODY_MAX: usize = 24 << 20;
 
 /// All routes over one gateway.
-pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
+pub fn router(gateway: &Gateway) -> Router {
     // The limit of uploads is in the configuration and checked while they stream.
     let uploads = Router::new()
         .route("/v1/files", post(files::upload).get(files::list))
@@ -65,11 +64,11 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
     let isolate = from_fn_with_state(gateway.clone(), origins::isolate);
     api.route("/readyz", get(ready))
         .merge(kubo::routes())
-        .merge(pinata::routes(&gateway))
+        .merge(pinata::routes(gateway))
         .merge(psa::routes())
         .merge(tus::routes())
         .merge(openapi::routes())
-        .merge(base_routes(metrics))
+        .merge(base_routes(gateway.metrics.clone()))
         .fallback(async || ApiError::not_found("not_found", "no such path"))
         .method_not_allowed_fallback(async || {
             ApiError::new(
@@ -81,16 +80,19 @@ pub(crate) fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Rou
         .layer(from_fn(pages::allow))
         // Behind the layer, which content does without: it is read often.
         .merge(content)
-        .with_state(gateway)
+        .with_state(gateway.clone())
         // Around everything: on the host of a CID every path is content.
         .layer(isolate)
 }
 
-/// `GET /readyz`: whether uploads and reads can work: the database answers.
+/// `GET /readyz`: whether uploads and reads can work: the nodes have been looked at once, and the database answers.
 async fn ready(
     axum::extract::State(gateway): axum::extract::State<Gateway>,
 ) -> Result<&'static str, ApiError> {
     match gateway.db.ping().await {
+        Ok(()) if !gateway.nodes.were_looked_at() => {
+            Err(ApiError::unavailable("starting", "the nodes have not been looked at yet", 1))
+        }
         Ok(()) => Ok("ready\n"),
         Err(_) => Err(ApiError::unavailable("store_unavailable", "the metadata store does not answer", 5)),
     }

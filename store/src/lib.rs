@@ -7,6 +7,7 @@ mod accounts;
 mod commit;
 mod db;
 mod events;
+mod forget;
 mod ledger;
 mod long_uploads;
 mod lookup;
@@ -22,6 +23,7 @@ mod recover;
 mod repairs;
 mod rows;
 mod schedule;
+mod schema;
 mod segments;
 mod tus_uploads;
 mod unpins;
@@ -30,7 +32,7 @@ mod waiting_pins;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
 pub use commit::{Beside, BlockAt, Claim, Committed, NewPiece, NewSegment, Outcome, UploadMetadata};
-pub use db::{Db, DbOptions, StoreError};
+pub use db::{DATABASE_URL_DEFAULT, DatabaseConfig, Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
 pub use long_uploads::UploadPart;
@@ -45,6 +47,7 @@ pub use pin_search::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, Pi
 pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use recover::{Adopted, FoundPiece, FoundPin, FoundSegment, Mended, PinsTodo, RECOVERED_ACCOUNT};
 pub use repairs::RepairJob;
+pub use schema::PendingMigration;
 pub use segments::SegmentState;
 pub use tus_uploads::{
     ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload,

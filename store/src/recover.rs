@@ -128,7 +128,7 @@ impl Db {
             "SELECT DISTINCT segment_id FROM found_pieces WHERE segment_id > $1 ORDER BY segment_id LIMIT $2";
         let after = after.map_or_else(String::new, |id| id.to_string());
         let rows: Vec<(String,)> = read!(self, pool => {
-            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+            sqlx::query_as(SQL).bind(&after).bind(i64::from(limit)).fetch_all(pool).await
         })?;
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }

@@ -3,18 +3,23 @@
 
 mod engines;
 mod fixtures;
+mod own_server;
 
 mod accounts;
 mod backup;
+mod claims;
 mod collection;
 mod commit;
 mod contention;
 mod events;
+mod forget;
 mod futures;
+mod large;
 mod ledger;
 mod lifecycle;
 mod long_uploads;
 mod lookup;
+mod migrations;
 mod network_state;
 mod nodes;
 mod pieces;
@@ -26,6 +31,7 @@ mod plans;
 mod postgres;
 mod repairs;
 mod rows;
+mod schema;
 mod sqlite;
 mod tus_uploads;
 mod whole;

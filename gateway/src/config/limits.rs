@@ -1,16 +1,18 @@
 //! How many requests clients and accounts may have.
 
-use ipnet::IpNet;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use service::{
     clock::Clock,
-    http::client_limit::ClientLimit,
-    rate_limit::RateLimit,
+    http::client_limit::ClientRates,
     token_bucket::{Rate, RateError},
 };
+use shared::{Link, SharedLimit};
 
 /// The `[limits]` section: requests a second in the long run, and at once. A rate of 0 is no limit, and that is the
-/// default: many people may share one address, and only the operator knows. Each gateway counts for itself.
+/// default: many people may share one address, and only the operator knows. They hold for all gateways together that use one
+/// Redis; without one each gateway counts for itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -45,33 +47,37 @@ impl LimitsConfig {
     /// The limit of clients, if there is one.
     pub(crate) fn clients(
         &self,
-        trusted_proxies: &[IpNet],
         clock: &Clock,
-    ) -> Result<Option<ClientLimit>, RateError> {
+        link: Option<&Link>,
+    ) -> Result<Option<SharedLimit<IpAddr>>, RateError> {
         let rate = Rate::new(self.client_rate, self.client_burst)?;
-        let buckets = rate.map(|rate| RateLimit::new(rate, self.clients_max, clock.clone()));
-        Ok(buckets.map(|buckets| ClientLimit::new(buckets, trusted_proxies.to_vec())))
+        let limit = |rate| SharedLimit::new(rate, self.clients_max, clock.clone(), "client", link.cloned());
+        Ok(rate.map(limit))
+    }
+
+    fn client_rates(&self) -> ClientRates {
+        let (per_second, burst) = (self.client_rate, self.client_burst);
+        ClientRates { per_second, burst, clients_max: self.clients_max }
     }
 
     /// The limit of accounts, if there is one.
-    pub(crate) fn accounts(&self, clock: &Clock) -> Result<Option<RateLimit<String>>, RateError> {
+    pub(crate) fn accounts(
+        &self,
+        clock: &Clock,
+        link: Option<&Link>,
+    ) -> Result<Option<SharedLimit<String>>, RateError> {
         let rate = Rate::new(self.account_rate, self.account_burst)?;
-        Ok(rate.map(|rate| RateLimit::new(rate, self.accounts_max, clock.clone())))
+        let limit = |rate| SharedLimit::new(rate, self.accounts_max, clock.clone(), "account", link.cloned());
+        Ok(rate.map(limit))
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let kinds = [
-            ("client", self.client_rate, self.client_burst, self.clients_max),
-            ("account", self.account_rate, self.account_burst, self.accounts_max),
-        ];
-        for (kind, per_second, burst, keys_max) in kinds {
-            if let Err(error) = Rate::new(per_second, burst) {
-                problems.push(format!("limits.{kind}_{error}"));
-            }
-            if keys_max < 2 {
-                problems.push(format!("limits.{kind}s_max: must be at least 2"));
-            }
+        let mut problems = self.client_rates().problems();
+        if let Err(error) = Rate::new(self.account_rate, self.account_burst) {
+            problems.push(format!("limits.account_{error}"));
+        }
+        if self.accounts_max < 2 {
+            problems.push("limits.accounts_max: must be at least 2".into());
         }
         problems
     }

@@ -7,9 +7,8 @@ use protocol::api::REDEEM_MAX;
 use serde::{Deserialize, Serialize};
 use service::{
     clock::Clock,
-    http::client_limit::ClientLimit,
-    rate_limit::RateLimit,
-    token_bucket::{Rate, RateError},
+    http::client_limit::{ClientLimit, ClientRates},
+    token_bucket::RateError,
 };
 
 use super::{ByteSize, require, require_span};
@@ -80,9 +79,12 @@ const LIST_MAX: usize = 20_000;
 impl LimitsConfig {
     /// The limit of clients, if there is one.
     pub(crate) fn clients(&self, clock: &Clock) -> Result<Option<ClientLimit>, RateError> {
-        let rate = Rate::new(self.client_rate, self.client_burst)?;
-        let buckets = rate.map(|rate| RateLimit::new(rate, self.clients_max, clock.clone()));
-        Ok(buckets.map(|buckets| ClientLimit::new(buckets, self.trusted_proxies.clone())))
+        self.client_rates().limit(&self.trusted_proxies, clock)
+    }
+
+    fn client_rates(&self) -> ClientRates {
+        let (per_second, burst) = (self.client_rate, self.client_burst);
+        ClientRates { per_second, burst, clients_max: self.clients_max }
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
@@ -102,10 +104,7 @@ impl LimitsConfig {
         require(&mut problems, list, &format!("limits.list_max: must be in 1..={LIST_MAX}"));
         require(&mut problems, self.put_rate_min.0 > 0, "limits.put_rate_min: must not be zero");
         require_span(&mut problems, "limits.idle", self.idle);
-        if let Err(error) = Rate::new(self.client_rate, self.client_burst) {
-            problems.push(format!("limits.client_{error}"));
-        }
-        require(&mut problems, self.clients_max >= 2, "limits.clients_max: must be at least 2");
+        problems.extend(self.client_rates().problems());
         problems
     }
 }

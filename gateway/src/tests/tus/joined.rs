@@ -20,7 +20,7 @@ async fn join(client: &Client, parts: &[&str]) -> crate::tests::world::Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_any_length_are_the_file_at_once() {
     let world = World::with(20, |config| config.uploads.segment_bytes = 2 * MIB).await;
-    let other = Client { router: world.another_gateway().await.router(), key: world.key.clone() };
+    let other = Client { router: crate::router(&world.another_gateway().await), key: world.key.clone() };
     let client = Client::new(&world);
     let bytes = patterned(1, 7 * MIB + 3);
     let cuts = [0, 2_500_000, 2_500_000, 2 * 2_500_000 + 1, bytes.len()];
@@ -68,7 +68,7 @@ async fn parts_of_any_length_are_the_file_at_once() {
     }
     // Where nothing is cached.
     let mut fresh = world;
-    fresh.router = fresh.another_gateway().await.router();
+    fresh.router = crate::router(&fresh.another_gateway().await);
     fresh.assert_reads(&cid_of(&bytes), &bytes).await;
     fresh.assert_reads(&cid_of(&bytes_twice), &bytes_twice).await;
     assert_eq!(fresh.segments().await[0], 0, "nothing is left of the parts");

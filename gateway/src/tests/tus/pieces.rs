@@ -29,7 +29,7 @@ async fn a_file_in_one_piece() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_of_any_length_at_two_gateways_are_one_file() {
     let world = World::with(20, |config| config.uploads.segment_bytes = 2 * MIB).await;
-    let other = Client { router: world.another_gateway().await.router(), key: world.key.clone() };
+    let other = Client { router: crate::router(&world.another_gateway().await), key: world.key.clone() };
     let client = Client::new(&world);
     let bytes = patterned(2, 9 * MIB + 77);
     let uri = client.begin_of(bytes.len()).await;

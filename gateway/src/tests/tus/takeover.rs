@@ -123,7 +123,7 @@ fn an_upload_outlives_its_gateway() {
 
     // A gateway whose every task ends at once, like a process that is killed.
     let doomed = tokio::runtime::Runtime::new().unwrap();
-    let router = doomed.block_on(world.another_gateway()).router();
+    let router = crate::router(&doomed.block_on(world.another_gateway()));
     let victim = Client { router, key: world.key.clone() };
     let (sender, body) = open_body();
     let (there, sent) = (uri.clone(), bytes.clone());
