@@ -4,4 +4,5 @@ pub(crate) mod admin;
 pub(crate) mod config;
 pub(crate) mod files;
 pub(crate) mod nodes;
+pub(crate) mod recover;
 pub(crate) mod serve;

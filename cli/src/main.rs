@@ -37,6 +37,8 @@ enum Command {
     Config(commands::config::ConfigCommand),
     /// Bring a database's schema up to date
     Migrate(commands::serve::MigrateArgs),
+    /// Rebuild a lost or older database from what the nodes hold
+    Recover(commands::recover::RecoverArgs),
     /// Upload a file or a directory and print its CID
     Add(commands::files::AddArgs),
     /// Read a CID, or a path below it, to a file or to standard output
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Monitor(args) => commands::serve::monitor(&args),
         Command::Config(command) => commands::config::run(&command),
         Command::Migrate(args) => commands::serve::migrate(args),
+        Command::Recover(args) => on_runtime(commands::recover::run(args)),
         Command::Dev(args) => on_runtime(dev::run(args)),
         Command::Add(args) => on_runtime(commands::files::add(args)),
         Command::Get(args) => on_runtime(commands::files::get(args)),

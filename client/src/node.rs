@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use protocol::{
-    api::{Identity, ListedPiece, NodeStatus, ORDER_HEADER},
+    api::{Identity, InventoryPage, ListedPiece, NodeStatus, ORDER_HEADER},
     ids::{NodeId, PieceHash},
 };
 
@@ -108,6 +108,20 @@ impl NodeClient {
     ) -> Result<Vec<ListedPiece>, CallError> {
         let after = after.map_or_else(String::new, |hash| format!("&after={hash}"));
         let path = format!("/v1/pieces?limit={limit}{after}");
+        let request = request(Method::GET, url, &path, Some(order), Body::empty())?;
+        self.transport.call_json(request, self.transport.call_timeout(), JSON_MAX).await
+    }
+
+    /// What the node's pieces are parts of, in order of name, behind `after`.
+    pub async fn inventory(
+        &self,
+        url: &str,
+        order: &str,
+        after: Option<PieceHash>,
+        limit: u32,
+    ) -> Result<InventoryPage, CallError> {
+        let after = after.map_or_else(String::new, |hash| format!("&after={hash}"));
+        let path = format!("/v1/inventory?limit={limit}{after}");
         let request = request(Method::GET, url, &path, Some(order), Body::empty())?;
         self.transport.call_json(request, self.transport.call_timeout(), JSON_MAX).await
     }

@@ -24,7 +24,7 @@ use crate::{
     locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
     nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
-    upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
+    upload::{IngestParts, Packer, Room, Sealer, UploadSlots, WritePinLog},
 };
 
 /// Accounts whose last version of a CID is remembered, at most.
@@ -53,6 +53,7 @@ pub struct Inner {
     pub(crate) unfinished: Blocks,
     pub(crate) answers: AnswerRules,
     pub(crate) packer: Packer,
+    pub(crate) sealer: Sealer,
     pub(crate) fetcher: Fetcher,
     pub(crate) ingest: IngestParts,
     pub(crate) spool: Spool,
@@ -150,13 +151,15 @@ impl Gateway {
         let sealer = Sealer {
             nodes: nodes.clone(),
             spreader: Spreader::new(client, signer.clone(), peers, config.spread.clone()),
+            signer: signer.clone(),
             rules: config.redundancy,
             codec: config.uploads.codec.parse().context("uploads.codec")?,
             dice: dice.clone(),
             pool: Pool::new(config.uploads.coding_bytes / 2),
             room: coding_room.clone(),
         };
-        let packer = Packer::start(db.clone(), sealer, clock.clone(), dice.clone(), config.uploads.clone());
+        let packer =
+            Packer::start(db.clone(), sealer.clone(), clock.clone(), dice.clone(), config.uploads.clone());
         let ingest = IngestParts {
             pool: Pool::new(config.uploads.ingest_bytes / 2),
             dag_room: Arc::new(Semaphore::new(config.uploads.dag_nodes_max as usize)),
@@ -191,6 +194,7 @@ impl Gateway {
             blocks,
             unfinished,
             packer,
+            sealer,
             fetcher,
             #[cfg(test)]
             coding_room,
@@ -200,6 +204,11 @@ impl Gateway {
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
+    }
+
+    /// The job that writes the network's log of pins.
+    pub fn write_pin_log(&self) -> WritePinLog {
+        WritePinLog { gateway: self.clone() }
     }
 
     /// The job that keeps the view of the nodes fresh.

@@ -25,7 +25,7 @@ use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
 pub use self::limits::LimitsConfig;
-use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig};
+use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig, upload::PinLogConfig};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,8 @@ pub struct Config {
     pub fetch: FetchConfig,
     /// Uploads in several requests.
     pub tus: TusConfig,
+    /// The network's log of pins, from which a lost database is rebuilt.
+    pub pin_log: PinLogConfig,
     /// How many pieces a segment gets.
     pub redundancy: RedundancyRules,
     /// How pieces are spread.
@@ -279,6 +281,7 @@ impl Default for Config {
             pins: PinsConfig::default(),
             fetch: FetchConfig::default(),
             tus: TusConfig::default(),
+            pin_log: PinLogConfig::default(),
             redundancy: RedundancyRules::default(),
             spread: SpreadConfig::default(),
             gather: GatherConfig::default(),
@@ -434,6 +437,7 @@ impl Validate for Config {
         problems.extend(self.tls.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.tus.problems());
+        problems.extend(self.pin_log.problems());
         problems.extend(self.reads.answers().problems());
         problems.extend(self.denylist.problems());
         problems.extend(self.geoip.problems());

@@ -33,3 +33,4 @@ pub use pinning::{FetchPins, PinsConfig};
 pub use routes::router;
 pub use run::{file_problems, run};
 pub use tus::TusConfig;
+pub use upload::{PinLogConfig, WritePinLog};

@@ -135,6 +135,7 @@ fn spawn_jobs(gateway: &Gateway, tls: Option<Tls>, lifecycle: &Lifecycle) {
     if let Some(tls) = tls {
         lifecycle.spawn(job::run(TlsReload(tls), config.tls.reload_every, stop()));
     }
+    lifecycle.spawn(job::run(gateway.write_pin_log(), config.pin_log.every, stop()));
     for _ in 0..config.pins.fetches_max {
         lifecycle.spawn(job::run(gateway.fetch_pins(stop()), config.pins.poll_every, stop()));
     }

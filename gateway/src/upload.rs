@@ -8,6 +8,7 @@
 
 mod commit;
 mod ingest;
+mod log;
 mod packer;
 mod packing;
 mod room;
@@ -23,6 +24,7 @@ use store::{Beside, Claim};
 
 pub(crate) use commit::Outcomes;
 pub(crate) use ingest::{Ingest, IngestParts};
+pub use log::{PinLogConfig, WritePinLog};
 pub(crate) use packer::{Packer, Settlement, UploadHandle};
 #[cfg(test)]
 pub(crate) use packing::InHand;
@@ -34,7 +36,7 @@ pub(crate) use slots::{UploadSlot, UploadSlots};
 /// What an upload becomes when it is finished.
 #[derive(Clone, Debug)]
 pub(crate) struct PinRequest {
-    /// The name of a pin that waits for it; otherwise one is drawn.
+    /// The name of a pin that waits for it; otherwise one is drawn when the upload ends.
     pub(crate) waiting: Option<String>,
     pub(crate) claim: Claim,
     pub(crate) beside: Option<Beside>,

@@ -36,6 +36,9 @@ impl Job for Audit {
     const NAME: &'static str = "audit";
 
     async fn step(&self) -> anyhow::Result<Progress> {
+        if self.inner.is_held().await? {
+            return Ok(Progress::Idle);
+        }
         let inner = &self.inner;
         let limit = inner.config.visits.nodes_per_step;
         let now = inner.clock.now();

@@ -26,11 +26,15 @@ impl Job for Collect {
     const NAME: &'static str = "collect";
 
     async fn step(&self) -> anyhow::Result<Progress> {
-        let full = self.end_pins().await?
-            | self.end_tus_uploads().await?
-            | self.clear_long_uploads().await?
-            | self.remove_segments().await?
-            | self.forget().await?;
+        // Not even pins and leases that have run out: they may have been renewed since the database was backed up.
+        let mut full = false;
+        if !self.inner.is_held().await? {
+            full = self.end_pins().await?
+                | self.end_tus_uploads().await?
+                | self.clear_long_uploads().await?
+                | self.remove_segments().await?;
+        }
+        full |= self.forget().await?;
         if !full && self.is_to_be_measured() {
             self.inner.measure().await?;
         }

@@ -25,7 +25,8 @@ use transfer::{GatherConfig, SpreadConfig};
 mod sections;
 
 pub use sections::{
-    CollectConfig, JobsConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SweepConfig, VisitsConfig,
+    CollectConfig, JobsConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SafetyConfig, SweepConfig,
+    VisitsConfig,
 };
 
 /// Everything that can be set.
@@ -76,6 +77,8 @@ pub struct Config {
     pub collect: CollectConfig,
     /// How nodes' lists of pieces are compared with ours.
     pub reconcile: ReconcileConfig,
+    /// When nothing is collected.
+    pub safety: SafetyConfig,
     /// What nodes are paid.
     pub rates: Rates,
 }
@@ -105,6 +108,7 @@ impl Default for Config {
             spread: SpreadConfig::default(),
             collect: CollectConfig::default(),
             reconcile: ReconcileConfig::default(),
+            safety: SafetyConfig::default(),
             rates: Rates::default(),
         }
     }

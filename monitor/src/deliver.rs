@@ -27,6 +27,9 @@ impl Job for Deliver {
     const NAME: &'static str = "deliver";
 
     async fn step(&self) -> anyhow::Result<Progress> {
+        if self.inner.is_held().await? {
+            return Ok(Progress::Idle);
+        }
         let after = *self.after.lock();
         let network = self.inner.network().await?;
         let mut nodes: Vec<Node> = network

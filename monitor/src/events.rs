@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     RepairFailed,
     RepairHashMismatch,
     OrphansFound,
+    CollectionHeld,
 }
 
 impl Kind {
@@ -43,6 +44,7 @@ impl Kind {
             Self::RepairFailed => "repair_failed",
             Self::RepairHashMismatch => "repair_hash_mismatch",
             Self::OrphansFound => "orphans_found",
+            Self::CollectionHeld => "collection_held",
         }
     }
 
@@ -56,6 +58,7 @@ impl Kind {
                 | Self::BreakerOpen
                 | Self::SegmentLost
                 | Self::RepairHashMismatch
+                | Self::CollectionHeld
         )
     }
 }

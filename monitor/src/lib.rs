@@ -7,7 +7,7 @@
 //!
 //! One file per flow: `probe`, `audit` (-> `verdicts`), `recheck`, `sweep` and `walk` (-> `assess`), `repair`, `collect`,
 //! `deliver`, `reconcile`. What they share: `monitor` (the parts), `network` (the nodes as rules see them), `rounds` (the
-//! breaker), `events`.
+//! breaker), `safety` (whether the database may lack something, so that nothing is dropped), `events`.
 
 mod app;
 mod assess;
@@ -25,6 +25,7 @@ mod repair;
 mod reputation;
 mod rounds;
 mod routes;
+mod safety;
 mod sweep;
 mod verdicts;
 mod walk;
@@ -33,7 +34,8 @@ pub use app::{file_problems, run};
 pub use audit::Audit;
 pub use collect::Collect;
 pub use config::{
-    CollectConfig, Config, JobsConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SweepConfig, VisitsConfig,
+    CollectConfig, Config, JobsConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SafetyConfig,
+    SweepConfig, VisitsConfig,
 };
 pub use deliver::Deliver;
 pub use monitor::{Monitor, Parts};

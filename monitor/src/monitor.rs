@@ -11,7 +11,7 @@ use transfer::{Gather, Peers, Spreader};
 
 use crate::{
     Audit, Collect, Config, Deliver, Probe, Recheck, Reconcile, Repair, Sweep, Walk, recheck::Contained,
-    rounds::Rounds,
+    rounds::Rounds, safety::Beats,
 };
 
 /// What a monitor is made of.
@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) spreader: Spreader,
     pub(crate) rounds: Rounds,
     pub(crate) contained: Contained,
+    pub(crate) beats: Beats,
 }
 
 impl Monitor {
@@ -77,6 +78,7 @@ impl Monitor {
             rounds: Rounds::default(),
             contained: Contained::new(config.visits.contained_per_node),
             rates: ArcSwap::from_pointee(config.rates),
+            beats: Beats::default(),
             config,
         };
         Self { inner: Arc::new(inner) }

@@ -98,6 +98,9 @@ impl Job for Recheck {
     const NAME: &'static str = "recheck";
 
     async fn step(&self) -> anyhow::Result<Progress> {
+        if self.inner.is_held().await? {
+            return Ok(Progress::Idle);
+        }
         let at_once = self.inner.config.visits.whole_at_once;
         let due = self.inner.contained.take_due(self.inner.clock.now(), at_once);
         if due.is_empty() {

@@ -43,6 +43,11 @@ impl Job for Reconcile {
     const NAME: &'static str = "reconcile";
 
     async fn step(&self) -> anyhow::Result<Progress> {
+        if self.inner.is_held().await? {
+            // What was begun is begun anew afterwards.
+            self.begun.lock().clear();
+            return Ok(Progress::Idle);
+        }
         let Some(mut comparison) = self.next().await? else { return Ok(Progress::Idle) };
         for _ in 0..self.inner.config.reconcile.pages_per_step {
             let page = match self.list(&comparison).await {
@@ -107,10 +112,25 @@ impl Reconcile {
     async fn drop_orphans(&self, node: NodeId, page: &[ListedPiece]) -> anyhow::Result<usize> {
         let (inner, now) = (&self.inner, self.inner.clock.now());
         let grace = inner.config.reconcile.orphan_grace;
-        let old: Vec<PieceHash> =
-            page.iter().filter(|piece| now.since(piece.stored) >= grace).map(|piece| piece.hash).collect();
-        let known = inner.db.known_pieces(node, &old).await?;
-        let orphans: Vec<PieceHash> = old.into_iter().filter(|hash| !known.contains(hash)).collect();
+        let old: Vec<&ListedPiece> = page.iter().filter(|piece| now.since(piece.stored) >= grace).collect();
+        let hashes: Vec<PieceHash> = old.iter().map(|piece| piece.hash).collect();
+        let known = inner.db.known_pieces(node, &hashes).await?;
+        let unknown: Vec<&ListedPiece> =
+            old.into_iter().filter(|piece| !known.contains(&piece.hash)).collect();
+        let watch = inner.watch().await?;
+        // What came when nobody watched may be missing here because this database is an older one.
+        let unwatched = |piece: &&&ListedPiece| {
+            watch.gap.is_some_and(|(from, to)| from < piece.stored && piece.stored < to)
+        };
+        let doubtful = unknown.iter().filter(unwatched).count();
+        if doubtful > 0 && watch.held.is_none() {
+            let why = format!("node {node} holds {doubtful} unknown pieces from a time when nobody watched");
+            inner.hold_collection(&why).await?;
+        }
+        if doubtful > 0 || watch.held.is_some() {
+            return Ok(0);
+        }
+        let orphans: Vec<PieceHash> = unknown.into_iter().map(|piece| piece.hash).collect();
         inner.db.queue_unpins(node, &orphans, now).await?;
         Ok(orphans.len())
     }

@@ -35,6 +35,8 @@ pub(crate) struct Status {
     contained: usize,
     /// Why consequences are held back, if they are.
     breaker: Option<String>,
+    /// Why nothing is collected, if that is so.
+    held: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +130,7 @@ impl Inner {
             repairs_waiting: self.db.repairs_waiting().await?,
             unpins_waiting: self.db.unpins_waiting().await?,
             contained: self.contained.count(),
+            held: self.db.held().await?.map(|held| held.why),
             breaker: self.rounds.open().map(|hold| hold.to_string()),
         })
     }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use protocol::{api::ListedPiece, ids::PieceHash, unpin::PieceUnpin};
+use protocol::{
+    api::{InventoryPage, InventoryPiece, ListedPiece},
+    ids::PieceHash,
+    unpin::PieceUnpin,
+};
 use service::http::error::ApiError;
 
 use crate::{
     disk::blocking,
-    piece_store::{Listed, PieceStore, StoreError},
+    piece_store::{Described, Inventory, Listed, PieceStore, StoreError},
 };
 
 /// Pieces in one deletion, at most.
@@ -67,4 +71,24 @@ pub(crate) async fn list(
     let line =
         |piece: Listed| ListedPiece { hash: piece.hash, stored: piece.stored_at, bytes: piece.piece_len };
     Ok(listed.into_iter().map(line).collect())
+}
+
+/// What up to `limit` pieces behind `after` are parts of.
+pub(crate) async fn inventory(
+    store: &Arc<dyn PieceStore>,
+    after: Option<PieceHash>,
+    limit: usize,
+) -> Result<InventoryPage, CollectError> {
+    let store = store.clone();
+    let Inventory { pieces, last } = blocking(move || store.inventory(after, limit)).await??;
+    let line = |Described { meta, stored_at, corrupt }: Described| InventoryPiece {
+        hash: meta.hash,
+        segment: meta.segment,
+        index: meta.index,
+        scheme: meta.scheme.to_string(),
+        segment_bytes: meta.segment_len,
+        stored: stored_at,
+        corrupt,
+    };
+    Ok(InventoryPage { pieces: pieces.into_iter().map(line).collect(), next: last, receipt: None })
 }

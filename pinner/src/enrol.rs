@@ -42,6 +42,7 @@ pub struct Enrol {
     gateways: Gateways,
     network: Arc<NetworkKey>,
     admission: Admission,
+    node: NodeId,
     request: EnrolRequest,
     clock: Clock,
     dice: Dice,
@@ -60,18 +61,19 @@ impl Enrol {
         gateways: Gateways,
         network: Arc<NetworkKey>,
         admission: Admission,
+        node: NodeId,
         request: EnrolRequest,
         clock: Clock,
         dice: Dice,
     ) -> Self {
-        Self { gateways, network, admission, request, clock, dice, attempts: Mutex::default() }
+        Self { gateways, network, admission, node, request, clock, dice, attempts: Mutex::default() }
     }
 
     async fn attempt(&self) -> anyhow::Result<()> {
         let answer = self
             .gateways
             .ask(|gateway, key| {
-                let request = self.request.clone();
+                let request = EnrolRequest { receipt: self.network.receipt(), ..self.request.clone() };
                 async move { gateway.enrol(&key, &request).await }
             })
             .await;
@@ -94,6 +96,14 @@ impl Enrol {
         crate::disk::blocking(move || network.learn(offered)).await?.inspect_err(|error| {
             tracing::error!(error = format!("{error:#}"), "network key refused");
         })?;
+        if let Some(receipt) = answer.receipt {
+            let (network, node) = (self.network.clone(), self.node);
+            let kept = crate::disk::blocking(move || network.keep_receipt(node, &receipt)).await?;
+            // It serves only when the network has lost its database.
+            if let Err(error) = kept {
+                tracing::warn!(error = format!("{error:#}"), "receipt of enrolment not kept");
+            }
+        }
         tracing::info!(region = answer.region, url = self.request.url, "admitted to the network");
         Ok(())
     }

@@ -17,7 +17,8 @@ use ed25519_dalek::{
     SigningKey, VerifyingKey,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
 };
-use protocol::ids::NodeId;
+use parking_lot::RwLock;
+use protocol::{ids::NodeId, receipt::Receipt};
 use service::dice::Dice;
 use zeroize::Zeroizing;
 
@@ -32,6 +33,8 @@ const MARK_FILE: &str = "node-id";
 const MARKED_FILE: &str = "pieces-marked";
 /// The key that orders are checked with, in the data directory.
 const NETWORK_FILE: &str = "network.key";
+/// The network's receipt of enrolment, in the data directory.
+const RECEIPT_FILE: &str = "receipt";
 
 /// Why a node does not start with what it found on disk.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +155,7 @@ pub struct NetworkKey {
     key: OnceLock<VerifyingKey>,
     /// `None` in memory only.
     file: Option<PathBuf>,
+    receipt: RwLock<Option<String>>,
 }
 
 /// The gateway works for another network than the one this node belongs to.
@@ -184,12 +188,31 @@ impl NetworkKey {
             let known = VerifyingKey::from_bytes(&bytes.0).map_err(|_| malformed())?;
             key.get_or_init(|| known);
         }
-        Ok(Self { key, file: Some(file) })
+        let receipt = read(&data_dir.join(RECEIPT_FILE))?.map(|text| text.trim().to_string());
+        Ok(Self { key, file: Some(file), receipt: RwLock::new(receipt) })
     }
 
     /// The key, once it is known.
     pub fn get(&self) -> Option<&VerifyingKey> {
         self.key.get()
+    }
+
+    /// The receipt of this node's enrolment, if it was given one.
+    pub fn receipt(&self) -> Option<String> {
+        self.receipt.read().clone()
+    }
+
+    /// Keeps a receipt, over restarts too, if it is this node's and signed with the key that is known.
+    pub fn keep_receipt(&self, node: NodeId, receipt: &str) -> anyhow::Result<()> {
+        let key = self.get().context("no network is known")?;
+        Receipt::verify(key, node, receipt).context("check the receipt of enrolment")?;
+        if let Some(file) = &self.file {
+            let text = format!("{receipt}\n");
+            write_file(&file.with_file_name(RECEIPT_FILE), text.as_bytes(), 0o644)
+                .context("keep the receipt")?;
+        }
+        *self.receipt.write() = Some(receipt.to_string());
+        Ok(())
     }
 
     /// Trusts the first key that is offered, for good; any other one is refused with [`OtherNetwork`].

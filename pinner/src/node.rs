@@ -161,9 +161,18 @@ impl Pinner {
             capacity_bytes: store.stats().capacity_bytes,
             version: env!("CARGO_PKG_VERSION").to_string(),
             invite: self.invite.clone(),
+            receipt: None,
         };
         let (gateways, admission) = (self.gateways.clone(), self.admission.clone());
-        Enrol::new(gateways, network.clone(), admission, request, clock.clone(), self.dice.clone())
+        Enrol::new(
+            gateways,
+            network.clone(),
+            admission,
+            self.app.id,
+            request,
+            clock.clone(),
+            self.dice.clone(),
+        )
     }
 
     /// The job that tells gateways how the node is.

@@ -25,6 +25,7 @@ mod disk;
 mod errors;
 mod faults;
 mod index;
+mod inventory;
 mod large;
 mod ledger;
 mod logs;
@@ -67,6 +68,10 @@ pub trait PieceStore: Send + Sync {
 
     /// Up to `limit` pieces after `after`, in the order of their hashes. Blocks on the disk.
     fn list(&self, after: Option<PieceHash>, limit: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// The descriptions of up to `limit` pieces after `after`, in the order of their hashes: one small read for each. Blocks
+    /// on the disk.
+    fn inventory(&self, after: Option<PieceHash>, limit: usize) -> Result<Inventory, StoreError>;
 
     /// Up to `limit` pieces that were found damaged and have not been reported, in any order. Blocks on the disk.
     fn problems(&self, limit: usize) -> Result<Vec<PieceHash>, StoreError>;
@@ -159,6 +164,26 @@ pub struct Listed {
     pub stored_at: UnixMillis,
     /// Its length in bytes.
     pub piece_len: u64,
+    /// Whether it was found damaged.
+    pub corrupt: bool,
+}
+
+/// A page of [`PieceStore::inventory`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Pieces of which at least the description is left.
+    pub pieces: Vec<Described>,
+    /// The last piece that was looked at; `None` behind the last one.
+    pub last: Option<PieceHash>,
+}
+
+/// One line of an [`Inventory`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// What the piece is a part of.
+    pub meta: PieceMeta,
+    /// When it was stored.
+    pub stored_at: UnixMillis,
     /// Whether it was found damaged.
     pub corrupt: bool,
 }

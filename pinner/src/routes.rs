@@ -61,6 +61,7 @@ fn public_routes(app: Arc<App>, also: Router<Arc<App>>) -> Router {
         .route("/v1/pieces/{hash}", put(pieces::put).get(pieces::get))
         .route("/v1/pieces/delete", post(pieces::delete))
         .route("/v1/pieces", get(pieces::list))
+        .route("/v1/inventory", get(pieces::inventory))
         .route("/v1/audit", post(audit::audit))
         .route("/v1/status", get(status::status))
         .route("/v1/identity", get(status::identity))

@@ -105,6 +105,9 @@ pub struct EnrolRequest {
     /// The operator's invitation; needed the first time only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invite: Option<String>,
+    /// The receipt of an earlier enrolment: good for a network that has lost the node from its database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// What a gateway tells an admitted node.
@@ -114,6 +117,9 @@ pub struct EnrolAnswer {
     pub network_key: String,
     /// The region that the node was found to be in.
     pub region: String,
+    /// A signed [`Receipt`](crate::receipt::Receipt), to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// `GET /v1/identity?nonce=`: a node shows that it holds its key.
@@ -264,6 +270,39 @@ pub struct ListedPiece {
     pub stored: UnixMillis,
     /// Its length.
     pub bytes: u64,
+}
+
+/// One piece in a node's inventory: all that is needed to find its segment again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryPiece {
+    /// Its name.
+    pub hash: PieceHash,
+    /// The segment it belongs to.
+    pub segment: SegmentId,
+    /// Which piece of it.
+    pub index: u8,
+    /// The segment's coding, such as `gf8/8/20`.
+    pub scheme: String,
+    /// The segment's length.
+    pub segment_bytes: u64,
+    /// When it was stored, by the node's clock.
+    pub stored: UnixMillis,
+    /// Whether the node found it damaged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub corrupt: bool,
+}
+
+/// `GET /v1/inventory?after=&limit=` of a node, with an order to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryPage {
+    /// Pieces in the order of their names. Those of which nothing is left are passed over.
+    pub pieces: Vec<InventoryPiece>,
+    /// Where the next page starts; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<PieceHash>,
+    /// The node's signed [`Receipt`](crate::receipt::Receipt), on the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// A node on `GET /v1/nodes`.

@@ -14,6 +14,7 @@ pub mod piece;
 pub mod placement;
 pub mod proof;
 pub mod ranking;
+pub mod receipt;
 pub mod record;
 pub mod redundancy;
 pub mod region;

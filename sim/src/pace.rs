@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use monitor::{CollectConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SweepConfig, VisitsConfig};
+use monitor::{
+    CollectConfig, ProbeConfig, ReconcileConfig, RepairsConfig, SafetyConfig, SweepConfig, VisitsConfig,
+};
 use pinner::config::{ByteSize, HeartbeatConfig, ScrubConfig, UsageConfig};
 use protocol::{audit::AuditRules, pay::Rates, repair::BreakerRules, reputation::ReputationRules};
 use retrieval::BlocksConfig;
@@ -118,6 +120,7 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
         sweep: SweepConfig { walk_every: STEP * 2, ..SweepConfig::default() },
         collect: CollectConfig { orphan_delay: ORPHAN_DELAY, ..CollectConfig::default() },
         reconcile: ReconcileConfig { interval: DAY, retry: HOUR, ..ReconcileConfig::default() },
+        safety: SafetyConfig { away_max: DAY * 10 },
         gather: gather(),
         spread: spread(),
         rates: RATES,

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use anyhow::Context as _;
 use client::Transport;
 use ed25519_dalek::SigningKey;
-use gateway::{Gateway, ProbeNodes};
+use gateway::{Gateway, ProbeNodes, WritePinLog};
 use monitor::Monitor;
 use pinner::{
     Pinner,
@@ -53,6 +53,7 @@ pub(crate) struct GatewayPart {
     /// Its own handle: closed when it is killed, so that nothing is written in its name afterwards.
     pub(crate) db: Db,
     pub(crate) probe: ProbeNodes,
+    pub(crate) log: WritePinLog,
     /// When its view of the nodes was last brought up to date.
     pub(crate) viewed: Option<UnixMillis>,
 }
@@ -103,7 +104,7 @@ pub(crate) struct NodePart {
 
 impl Common {
     /// A source of randomness of its own for each part, so that no part's draws depend on another's.
-    fn dice(&self, party: Party, life: u32) -> Dice {
+    pub(crate) fn dice(&self, party: Party, life: u32) -> Dice {
         let name = format!("{} {party} {life}", self.seed);
         let hash = blake3::hash(name.as_bytes());
         let mut seed = [0; 8];
@@ -111,7 +112,7 @@ impl Common {
         Dice::seeded(u64::from_le_bytes(seed))
     }
 
-    fn transport(&self, party: Party) -> Transport {
+    pub(crate) fn transport(&self, party: Party) -> Transport {
         self.net.transport(party)
     }
 
@@ -146,7 +147,7 @@ impl Common {
             metrics: None,
         })?;
         self.net.listen(url, party, gateway::router(&gateway));
-        Ok(GatewayPart { probe: gateway.probe_nodes(), db, viewed: None })
+        Ok(GatewayPart { probe: gateway.probe_nodes(), log: gateway.write_pin_log(), db, viewed: None })
     }
 
     /// Starts a monitor.

@@ -5,4 +5,5 @@ mod disasters;
 mod gateway_items;
 mod months;
 mod postgres;
+mod recover;
 mod troubles;

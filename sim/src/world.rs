@@ -48,7 +48,7 @@ pub struct Shape {
 
 /// The network, its files and its truth.
 pub struct World {
-    _dir: TempDir,
+    dir: TempDir,
     places: std::path::PathBuf,
     /// The only time.
     pub clock: Clock,
@@ -98,8 +98,9 @@ impl World {
         let db = common.open().await?;
         db.migrate().await?;
         let api_key = accounts(&db, seed).await?;
+        db.beat(None, START, pace::DAY).await?;
         let mut world = Self {
-            _dir: dir,
+            dir,
             places,
             clock,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -157,6 +158,41 @@ impl World {
 
     fn gateway_urls(&self) -> Vec<String> {
         (0..self.gateways.len()).map(Self::gateway_url).collect()
+    }
+
+    /// Has gateways and monitors begin anew on another database, which is in this file.
+    pub async fn use_database(&mut self, file: &std::path::Path) -> anyhow::Result<()> {
+        for number in 0..self.gateways.len() {
+            self.kill_gateway(number).await;
+        }
+        self.db.close().await;
+        self.common.database = format!("sqlite://{}", file.display());
+        self.db = self.common.open().await?;
+        self.db.migrate().await?;
+        for number in 0..self.gateways.len() {
+            self.start_gateway(number).await?;
+        }
+        self.start_monitors(self.monitors.len(), self.eagerly);
+        Ok(())
+    }
+
+    /// A place for a file that goes with the world.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Has the first gateway write the network's log of pins until nothing is left to be written.
+    pub async fn write_log(&mut self) -> anyhow::Result<()> {
+        while self.db.pin_changes().await? > 0 {
+            self.clock.advance(pace::PROBE_RETRY);
+            self.forget_views();
+            self.refresh_view(0).await?;
+            if let Some(part) = &self.gateways[0] {
+                run(&part.log).await?;
+            }
+            self.settle().await?;
+        }
+        Ok(())
     }
 
     /// Starts a gateway, which knows nothing but what is in the database.
@@ -291,6 +327,11 @@ impl World {
 /// Makes the account; gives its API key.
 async fn accounts(db: &Db, seed: u64) -> anyhow::Result<String> {
     db.create_account(ACCOUNT, "simulation", QUOTA_BYTES, START).await?;
+    key(db, seed).await
+}
+
+/// Makes the account's API key, the same for every database.
+pub(crate) async fn key(db: &Db, seed: u64) -> anyhow::Result<String> {
     let minted = gateway::mint_key(&Dice::seeded(seed));
     let key = NewApiKey {
         id: minted.id,

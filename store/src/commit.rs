@@ -24,9 +24,11 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, PinState, SegmentState, StoreError, UploadPart,
     db::write,
+    pin_log::{Change, note_changes},
     rows::{ROWS_PER_STATEMENT, folded, parse, push_list, runs, size, sql, text},
 };
-use decide::{AccountState, Draft, Known, NewPin, accepted, decide};
+use decide::{AccountState, Draft, Known, NewPin, accepted, changes, decide};
+pub(crate) use insert::insert_segment_rows;
 use insert::{insert_blocks, insert_parts, insert_pins, insert_roots, insert_segments, release_lost};
 use lock::lock_known;
 
@@ -197,7 +199,9 @@ impl Db {
                 let outcomes = decide(&drafts, known.clone(), now.micros());
                 let standing = accepted(&drafts, &outcomes);
                 insert_segments!(tx, segments, standing, known, now, lease);
-                insert_pins!(tx, drafts, outcomes);
+                let mut changes = changes(&drafts, &outcomes);
+                insert_pins!(tx, drafts, outcomes, changes);
+                note_changes!(tx, changes, now.micros());
                 insert_roots!(tx, drafts, outcomes, standing, now);
                 insert_parts!(tx, parts, lease);
                 insert_blocks!(tx, standing, now);

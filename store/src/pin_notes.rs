@@ -8,6 +8,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, StoreError,
     db::write,
+    pin_log::{Change, note_changes},
     rows::{folded, number, sql, text},
 };
 
@@ -157,6 +158,9 @@ macro_rules! describe {
         }
         if let Some(expires) = $change.expires {
             sqlx::query(END).bind($id).bind(expires.0).execute(&mut *$tx).await?;
+            // Told apart by what it says: the same said twice is one change. It has no root, for the pin is there.
+            let changes = [(Change::Is(Some(expires.0)), $id, "", "")];
+            note_changes!($tx, changes, expires.micros());
         }
         for (key, value) in &$meta {
             let change = match value {

@@ -13,6 +13,7 @@ use sqlx::QueryBuilder;
 use crate::{
     Db, StoreError,
     db::{read, write},
+    pin_log::{Change, note_changes},
     rows::{ROWS_PER_STATEMENT, millis, parse, push_list, size, sql},
 };
 
@@ -147,6 +148,8 @@ enum Which<'a> {
     OfRoot(&'a Cid),
     /// One, unless it is only held.
     One(&'a str),
+    /// One, whatever it is.
+    Found(&'a str),
     /// One, if its time is over by then.
     Expired(&'a str, UnixMillis),
 }
@@ -202,9 +205,9 @@ impl Db {
              AND o.cid = p.cid AND o.state = 'pinned') FROM pins p \
              WHERE p.account_id = $1 AND p.id = $2 AND p.state = 'pinned'";
         const HOLD: &str =
-            "UPDATE pins SET state = 'held', expires_ms = $3 WHERE account_id = $1 AND id = $2";
+            "UPDATE pins SET state = 'held', expires_ms = $3 WHERE account_id = $1 AND id = $2 RETURNING id";
         const BESIDE: &str = "UPDATE pins SET expires_ms = $3 WHERE account_id = $1 AND cid = $2 \
-             AND state = 'held' AND expires_ms IS NULL";
+             AND state = 'held' AND expires_ms IS NULL RETURNING id";
         write!(self, tx => {
             if self.locks_rows() {
                 sqlx::query(LOCK_ACCOUNT).bind(account).execute(&mut *tx).await?;
@@ -213,8 +216,14 @@ impl Db {
                 sqlx::query_as(OTHERS).bind(account).bind(id).fetch_optional(&mut *tx).await?;
             let only = known.filter(|(_, pins)| *pins == 1);
             if let Some((cid, _)) = &only {
-                sqlx::query(HOLD).bind(account).bind(id).bind(until.0).execute(&mut *tx).await?;
-                sqlx::query(BESIDE).bind(account).bind(cid).bind(until.0).execute(&mut *tx).await?;
+                let mut held: Vec<(String,)> =
+                    sqlx::query_as(HOLD).bind(account).bind(id).bind(until.0).fetch_all(&mut *tx).await?;
+                let beside: Vec<(String,)> =
+                    sqlx::query_as(BESIDE).bind(account).bind(cid).bind(until.0).fetch_all(&mut *tx).await?;
+                held.extend(beside);
+                let is = Change::Is(Some(until.0));
+                let changes: Vec<_> = held.iter().map(|(pin,)| (is, pin.as_str(), account, cid.as_str())).collect();
+                note_changes!(tx, changes, until.micros());
             }
             only.is_some()
         })
@@ -237,6 +246,11 @@ impl Db {
         Ok(self.remove_pins(account, &Which::Expired(id, now), due).await?.is_some())
     }
 
+    /// Removes one pin as [`Db::unpin`] does, be it one that is only held: a recovery has found that it went.
+    pub async fn drop_pin(&self, account: &str, id: &str, due: UnixMillis) -> Result<bool, StoreError> {
+        Ok(self.remove_pins(account, &Which::Found(id), due).await?.is_some())
+    }
+
     /// Gives the root of what went.
     async fn remove_pins(
         &self,
@@ -251,6 +265,7 @@ impl Db {
             let delete = match which {
                 Which::OfRoot(cid) => sqlx::query_as(DELETE_OF_ROOT).bind(account).bind(cid.to_string()),
                 Which::One(id) => sqlx::query_as(DELETE_ONE).bind(account).bind(*id),
+                Which::Found(id) => sqlx::query_as(DELETE_FOUND).bind(account).bind(*id),
                 Which::Expired(id, now) => sqlx::query_as(DELETE_EXPIRED).bind(account).bind(*id).bind(now.0),
             };
             let removed: Vec<(String, String, i64, String)> = delete.fetch_all(&mut *tx).await?;
@@ -267,6 +282,12 @@ impl Db {
                 removed.iter().filter(is).map(|(_, _, bytes, _)| *bytes)
             };
             let cid = removed.first().map(|(_, cid, ..)| cid.clone());
+            let is_stored = |row: &&(String, String, i64, String)| row.3 == "pinned" || row.3 == "held";
+            let mut changes: Vec<(Change, String, &str, String)> = removed
+                .iter()
+                .filter(is_stored)
+                .map(|(pin, cid, ..)| (Change::Gone, pin.clone(), account, cid.clone()))
+                .collect();
             let mut gone: Vec<i64> = stored(PinState::Held).collect();
             let mut rows = gone.len();
             if let Some(cid) = &cid
@@ -278,12 +299,14 @@ impl Db {
                 if other.is_none() {
                     // All pins of a root count the same bytes, and are charged once.
                     gone.push(bytes);
-                    let beside: Vec<(i64,)> =
+                    let beside: Vec<(String, i64)> =
                         sqlx::query_as(DELETE_BESIDE).bind(account).bind(cid).fetch_all(&mut *tx).await?;
                     rows += beside.len();
-                    gone.extend(beside.into_iter().map(|(bytes,)| bytes));
+                    gone.extend(beside.iter().map(|(_, bytes)| *bytes));
+                    changes.extend(beside.into_iter().map(|(pin, _)| (Change::Gone, pin, account, cid.clone())));
                 }
             }
+            note_changes!(tx, changes, due.micros());
             if let Some(cid) = cid.as_ref().filter(|_| rows > 0) {
                 sqlx::query(CREDIT).bind(account).bind(gone.iter().sum::<i64>()).execute(&mut *tx).await?;
                 let (left,): (i64,) =
@@ -334,13 +357,15 @@ impl Db {
 pub(crate) const DELETE_OF_ROOT: &str =
     "DELETE FROM pins WHERE account_id = $1 AND cid = $2 RETURNING id, cid, size_bytes, state";
 pub(crate) const DELETE_ONE: &str = "DELETE FROM pins WHERE account_id = $1 AND id = $2 AND state <> 'held' RETURNING id, cid, size_bytes, state";
+const DELETE_FOUND: &str =
+    "DELETE FROM pins WHERE account_id = $1 AND id = $2 RETURNING id, cid, size_bytes, state";
 pub(crate) const DELETE_EXPIRED: &str = "DELETE FROM pins WHERE account_id = $1 AND id = $2 AND expires_ms <= $3 \
      RETURNING id, cid, size_bytes, state";
 pub(crate) const STILL_PINNED: &str =
     "SELECT id FROM pins WHERE account_id = $1 AND cid = $2 AND state = 'pinned' LIMIT 1";
 /// What is kept beside a root without an end of its own.
 pub(crate) const DELETE_BESIDE: &str = "DELETE FROM pins WHERE account_id = $1 AND cid = $2 AND state = 'held' \
-     AND expires_ms IS NULL RETURNING size_bytes";
+     AND expires_ms IS NULL RETURNING id, size_bytes";
 const CREDIT: &str = "UPDATE accounts SET used_bytes = used_bytes - $2 WHERE id = $1";
 const LOCK_ACCOUNT: &str = "SELECT id FROM accounts WHERE id = $1 FOR UPDATE";
 const LOCK_SEGMENTS: &str = "SELECT id FROM segments WHERE id IN \

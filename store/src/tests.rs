@@ -6,6 +6,7 @@ mod fixtures;
 mod own_server;
 
 mod accounts;
+mod backup;
 mod claims;
 mod collection;
 mod commit;
@@ -19,8 +20,10 @@ mod lifecycle;
 mod long_uploads;
 mod lookup;
 mod migrations;
+mod network_state;
 mod nodes;
 mod pieces;
+mod pin_log;
 mod pin_notes;
 mod pin_states;
 mod pins;

@@ -106,6 +106,8 @@ fn monitor_config(layout: &Layout, server: &ServerLayout) -> monitor::Config {
     config.reconcile.retry = secs(5);
     // Longer than an upload may take between storing a piece and recording it.
     config.reconcile.orphan_grace = secs(60);
+    // A laptop is switched off for days, and nobody puts a backup in place here.
+    config.safety.away_max = Duration::from_hours(24 * 365);
     config
 }
 

@@ -92,6 +92,34 @@ async fn nodes_serve_on_without_gateway_monitor_and_database() {
     assert_eq!(network.read_at(&at_node, &format!("/ipfs/{cid}")).await, bytes);
 }
 
+/// The database is gone for good: everything that was uploaded a moment ago reads back from a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_database_comes_back_from_the_nodes() {
+    let mut network = Network::start(16).await;
+    let big = random_bytes(5, 30_000_000);
+    let big_cid = network.upload("big", &big).await;
+    let small = random_bytes(6, 700);
+    let small_cid = network.upload("small", &small).await;
+    let source = tempfile::tempdir().unwrap();
+    let files = copy_tree(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol")), source.path());
+    let tree = network.add_directory(source.path()).await;
+    network.kill_gateway();
+    network.kill_monitor();
+    network.remove_database();
+    let said = network.recover().await;
+    assert!(said.contains("pins: 3 restored") && said.contains("16 new"), "{said}");
+    network.restart_gateway().await;
+    assert_eq!(network.read(&big_cid).await, big);
+    assert_eq!(network.read(&small_cid).await, small);
+    for file in &files {
+        let bytes = std::fs::read(source.path().join(file)).unwrap();
+        assert_eq!(network.read(&format!("{tree}/{file}")).await, bytes, "{file}");
+    }
+    // Once more there is nothing left to do.
+    let said = network.recover().await;
+    assert!(said.contains("0 restored, 0 unreadable"), "{said}");
+}
+
 /// The gateway dies at random instants while files are uploaded: what was acknowledged reads back. What is listed without
 /// that (it was recorded, and only the answer was lost) is whole, and the pieces of everything else disappear.
 #[tokio::test(flavor = "multi_thread")]

@@ -221,17 +221,46 @@ impl Network {
         }
         let started = Instant::now();
         loop {
+            // Beside files there is the network's log of pins.
+            let log = self.log_pieces().await;
             let mut held = 0;
             let nodes = self.file["nodes"].as_array().unwrap().iter().enumerate();
             for (_, node) in nodes.filter(|(number, _)| !dead.contains(number)) {
                 held += self.pieces_at(node["url"].as_str().unwrap()).await;
             }
-            if held == recorded.len() {
+            let wanted = recorded.len() + log;
+            if held == wanted {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "{held} pieces are held, {} are recorded", recorded.len());
+            assert!(started.elapsed() < PATIENCE, "{held} pieces are held, {wanted} are recorded");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    fn database(&self) -> String {
+        format!("sqlite://{}", self.dir.path().join("net/pinstripe.db").display())
+    }
+
+    async fn log_pieces(&self) -> usize {
+        let db = store::Db::open(&store::DbOptions::new(self.database())).await.unwrap();
+        let segments = db.pin_log_segments(None, 1_000).await.unwrap();
+        let infos = db.segments_info(&segments).await.unwrap();
+        db.close().await;
+        infos.iter().flat_map(|info| &info.pieces).filter(|piece| piece.node.is_some()).count()
+    }
+
+    /// Rebuilds the database from the nodes; gives what the command prints.
+    pub(crate) async fn recover(&self) -> String {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"));
+        command.args(["recover", "--database", &self.database(), "--network-key"]);
+        command.arg(self.dir.path().join("net/network.key"));
+        for node in self.file["nodes"].as_array().unwrap() {
+            command.args(["--node", node["url"].as_str().unwrap()]);
+        }
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
     }
 
     /// How many pieces a node says that it holds.
@@ -296,8 +325,10 @@ impl Network {
 
     /// Call it when nobody has the database open any more.
     pub(crate) fn remove_database(&self) {
-        let database = self.dir.path().join("net/pinstripe.db");
-        std::fs::remove_file(database).unwrap();
+        for name in ["pinstripe.db", "pinstripe.db-wal", "pinstripe.db-shm"] {
+            let removed = std::fs::remove_file(self.dir.path().join("net").join(name));
+            assert!(removed.is_ok() || name != "pinstripe.db");
+        }
     }
 
     /// Starts the gateway again, with the configuration that it had.

@@ -23,6 +23,7 @@ use protocol::{
     node_proof::{self, NODE_PROOF_HEADER},
     order::{Action, Order, Purpose},
     pay::Kind,
+    receipt::Receipt,
     reputation::{Reputation, Standing, Tally},
     ticket::Ticket,
     time::{HOUR_MS, UnixMillis},
@@ -30,7 +31,7 @@ use protocol::{
 use serde::de::DeserializeOwned;
 use service::http::error::ApiError;
 use shared::Notice;
-use store::{Earning, Event, Heartbeat, InviteError, LedgerKind, NewNode, PieceSlot};
+use store::{Earning, Event, Heartbeat, InviteError, LedgerKind, NewNode, NodeRow, PieceSlot};
 
 use super::{refusals::store_failed, time_text::rfc3339};
 use crate::{app::Gateway, auth, routing::UNKNOWN_REGION};
@@ -65,7 +66,10 @@ pub(super) async fn enrol(
     let invite_hash = request.invite.as_deref().map(auth::hash);
     // Before its URL is called: not everybody may make this gateway call wherever they like.
     let admitted = gateway.db.may_enrol(node, invite_hash.as_deref(), gateway.clock.now()).await;
-    if !admitted.map_err(store_failed)? {
+    let receipt = request.receipt.as_deref();
+    let receipt = receipt.and_then(|text| Receipt::verify(&gateway.signer.public_key(), node, text).ok());
+    let admitted = admitted.map_err(store_failed)?;
+    if !admitted && receipt.is_none() {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "invite_refused", InviteError::Refused));
     }
     let address = address_of(&request.url).await?;
@@ -87,6 +91,9 @@ pub(super) async fn enrol(
         standing: reputation.standing.name().to_string(),
         reputation: serde_json::to_string(&reputation).map_err(anyhow::Error::from)?,
     };
+    if let Some(receipt) = receipt.filter(|_| !admitted) {
+        readmit(&gateway, &new, &receipt).await?;
+    }
     let enrolled = gateway.db.enrol(&new, invite_hash.as_deref(), now).await.map_err(store_failed)?;
     enrolled.map_err(|error| match error {
         InviteError::Refused => ApiError::new(StatusCode::FORBIDDEN, "invite_refused", error),
@@ -95,7 +102,34 @@ pub(super) async fn enrol(
     gateway.notices.tell(Notice::NodesChanged);
     tracing::info!(%node, url = new.url, region, "node enrolled");
     let network_key = data_encoding::HEXLOWER.encode(gateway.signer.public_key().as_bytes());
-    Ok(Json(EnrolAnswer { network_key, region }))
+    let receipt = receipt_for(&gateway, node).await?;
+    Ok(Json(EnrolAnswer { network_key, region, receipt }))
+}
+
+/// Lets a node in again that the database has lost. Where one is missing more may be: nothing is collected from then on.
+async fn readmit(gateway: &Gateway, new: &NewNode, receipt: &Receipt) -> Result<(), ApiError> {
+    let (db, now) = (&gateway.db, gateway.clock.now());
+    let why = format!("node {} was enrolled at {} and is not known here", new.id, receipt.enrolled);
+    if db.hold_collection(now, &why).await.map_err(store_failed)? {
+        tracing::error!("nothing is collected any more: {why}; see \"Recover\" in docs/operations.md");
+    }
+    db.readmit(new, &receipt.operator, receipt.enrolled, now).await.map_err(store_failed)?;
+    Ok(())
+}
+
+/// What the node keeps for the case that this database is lost.
+async fn receipt_for(gateway: &Gateway, node: NodeId) -> Result<Option<String>, ApiError> {
+    let row = gateway.db.node(node).await.map_err(store_failed)?;
+    let receipt = |row: NodeRow| Receipt {
+        node,
+        operator: row.operator,
+        enrolled: row.enrolled,
+        region: row.region,
+        country: row.country,
+        latitude: row.latitude,
+        longitude: row.longitude,
+    };
+    Ok(row.map(|row| receipt(row).sign(gateway.signer.key())))
 }
 
 /// The IP address behind a node's URL.

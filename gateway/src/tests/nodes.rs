@@ -10,6 +10,7 @@ use protocol::{
     ids::{PieceHash, Serial},
     node_proof::{NODE_PROOF_HEADER, prove},
     order::{Action, Order, Purpose},
+    receipt::Receipt,
     ticket::Ticket,
     time::{HOUR_MS, UnixMillis},
 };
@@ -39,6 +40,7 @@ fn enrol_request(url: &str, invite: Option<&str>) -> EnrolRequest {
         capacity_bytes: 1 << 40,
         version: "1".into(),
         invite: invite.map(Into::into),
+        receipt: None,
     }
 }
 
@@ -78,6 +80,37 @@ async fn a_node_joins_with_an_invitation() {
     assert_eq!((shown.url.as_str(), shown.status.as_str()), (node.url(), "online"));
     assert_eq!(shown.standing, "vetting");
     assert_eq!(list.regions.values().sum::<u32>(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_the_database_has_lost_is_let_in_by_its_receipt() {
+    let world = World::with_strangers(20, 2, |_| {}).await;
+    let [node, other] = [&world.network.nodes()[20], &world.network.nodes()[21]];
+    // Every node that joins gets one.
+    let known = &world.network.nodes()[0];
+    let answer = signed(&world, known.key(), "/v1/nodes/enrol", &enrol_request(known.url(), None)).await;
+    let kept = parse::<EnrolAnswer>(&answer).receipt.unwrap();
+    let network = world.network.signer().public_key();
+    assert!(!Receipt::verify(&network, known.id(), &kept).unwrap().operator.is_empty());
+
+    let receipt = Receipt {
+        node: node.id(),
+        operator: "ann".into(),
+        enrolled: UnixMillis(1_600_000_000_000),
+        region: "eu".into(),
+        country: None,
+        latitude: None,
+        longitude: None,
+    };
+    let receipt = receipt.sign(world.network.signer().key());
+    let request = |url: &str| EnrolRequest { receipt: Some(receipt.clone()), ..enrol_request(url, None) };
+    let answer = signed(&world, other.key(), "/v1/nodes/enrol", &request(other.url())).await;
+    assert_eq!(answer.error(), (403, "invite_refused".into()), "it is another one's");
+    assert_eq!(world.db.held().await.unwrap(), None);
+    parse::<EnrolAnswer>(&signed(&world, node.key(), "/v1/nodes/enrol", &request(node.url())).await);
+    let row = world.db.node(node.id()).await.unwrap().unwrap();
+    assert_eq!((row.operator.as_str(), row.enrolled), ("ann", UnixMillis(1_600_000_000_000)));
+    assert!(world.db.held().await.unwrap().is_some(), "more may be missing: nothing is collected");
 }
 
 #[tokio::test(flavor = "multi_thread")]

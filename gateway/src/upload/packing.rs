@@ -15,9 +15,9 @@ use std::{
 };
 
 use content::{Block, Cid};
-use protocol::{ids::SegmentId, record::PinRecord};
+use protocol::{ids::SegmentId, record::PinRecord, time::UnixMillis};
 use service::{clock::Clock, dice::Dice};
-use store::{BlockAt, BlockFound, Db, UploadMetadata};
+use store::{BlockAt, BlockFound, Claim, Db, UploadMetadata};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -322,7 +322,10 @@ impl Packing {
         Some(at)
     }
 
-    async fn finish(&mut self, id: u64, pins: Vec<PinRequest>, reply: Reply) {
+    async fn finish(&mut self, id: u64, mut pins: Vec<PinRequest>, reply: Reply) {
+        for pin in &mut pins {
+            pin.waiting.get_or_insert_with(|| new_id(&self.clock, &self.dice));
+        }
         let Some(upload) = self.uploads.get_mut(&id) else {
             let _ = reply.send(Err(UploadError::NotStored("upload is not known".into())));
             return;
@@ -334,9 +337,7 @@ impl Packing {
         }
         if let Some(open) = self.open.as_mut().filter(|open| upload.waiting_for.contains(&open.id)) {
             for pin in &pins {
-                let (root, account) = (pin.root.clone(), pin.account.clone());
-                let record = PinRecord { root, account, created: self.clock.now() };
-                open.note_pin(record, self.config.segment_bytes);
+                open.note_pin(note(pin, self.clock.now()), self.config.segment_bytes);
             }
             self.ripe_at.get_or_insert_with(|| Instant::now() + self.config.linger);
         }
@@ -353,7 +354,7 @@ impl Packing {
         (self.ripe_at, self.ripe) = (None, false);
         self.early += usize::from(early);
         self.in_work.entry(open.id).or_default().early = early;
-        let (id, buffer) = open.close();
+        let (id, buffer) = open.close(self.sealer.signer.key());
         let (sealer, sealed) = (self.sealer.clone(), self.sealed.clone());
         tokio::spawn(async move {
             let outcome = sealer.seal(id, buffer, room).await;
@@ -452,6 +453,19 @@ impl Packing {
                 self.uploads.remove(&id);
             }
         }
+    }
+}
+
+/// What a segment's record says of an upload that ends.
+fn note(pin: &PinRequest, now: UnixMillis) -> PinRecord {
+    PinRecord {
+        id: pin.waiting.clone(),
+        root: pin.root.clone(),
+        account: pin.account.clone(),
+        created: now.micros(),
+        expires: pin.expires,
+        held: pin.claim == Claim::Hold,
+        sizes: Some((pin.size_bytes, pin.dag_size_bytes)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::{ids::SegmentId, placement, redundancy::RedundancyRules};
-use service::dice::Dice;
+use service::{dice::Dice, signer::Signer};
 use store::{NewPiece, NewSegment};
 use tokio::time::Instant;
 use transfer::{CodedPiece, Pool, PooledBytes, Rest, Spread, Spreader, Target, code_segment};
@@ -22,6 +22,8 @@ const SPARES: usize = 8;
 pub(crate) struct Sealer {
     pub(crate) nodes: NodeWatch,
     pub(crate) spreader: Spreader,
+    /// Signs the records of segments.
+    pub(crate) signer: Signer,
     pub(crate) rules: RedundancyRules,
     pub(crate) codec: erasure::Codec,
     pub(crate) dice: Dice,

@@ -5,9 +5,10 @@ use content::{
     Block, Cid,
     car::{self, HEADER_LEN_ONE_ROOT},
 };
+use ed25519_dalek::SigningKey;
 use protocol::{
     ids::SegmentId,
-    record::{self, PinRecord},
+    record::{PinRecord, RECORD_BASE, Record},
 };
 use store::BlockAt;
 use transfer::PooledBytes;
@@ -19,22 +20,20 @@ pub(super) struct OpenSegment {
     buffer: PooledBytes,
     first: Option<Cid>,
     pins: Vec<PinRecord>,
+    /// Bytes that the record of those pins takes, at most.
+    record_len: usize,
 }
 
 impl OpenSegment {
     /// An empty segment in `buffer`.
     pub(super) fn new(id: SegmentId, mut buffer: PooledBytes) -> Self {
         buffer.vec().resize(HEADER_LEN_ONE_ROOT, 0);
-        Self { id, buffer, first: None, pins: Vec::new() }
+        Self { id, buffer, first: None, pins: Vec::new(), record_len: RECORD_BASE }
     }
 
     /// Bytes that it will have when it is closed now, at most.
     pub(super) fn len(&self) -> usize {
-        self.len_with_pins(self.pins.len())
-    }
-
-    fn len_with_pins(&self, pins: usize) -> usize {
-        self.buffer.as_ref().len() + RECORD_BASE + RECORD_PER_PIN * pins
+        self.buffer.as_ref().len() + RECORD_PREFIX_MAX + self.record_len
     }
 
     /// Whether there is no block in it.
@@ -66,17 +65,19 @@ impl OpenSegment {
     /// Notes an upload whose last new block is in here, for the segment's record, as far as there is room for it under
     /// `limit` bytes. The record serves to rebuild lost metadata; an upload is none the worse without it.
     pub(super) fn note_pin(&mut self, pin: PinRecord, limit: usize) {
-        let pins = self.pins.len() + 1;
-        if pins <= RECORD_PINS_MAX && self.len_with_pins(pins) <= limit {
+        let room = pin.room();
+        if self.record_len + room <= RECORD_MAX && self.len() + room <= limit {
+            self.record_len += room;
             self.pins.push(pin);
         }
     }
 
     /// Appends the record and writes the header: what is in the buffer now is a whole CARv1.
-    pub(super) fn close(mut self) -> (SegmentId, PooledBytes) {
+    pub(super) fn close(mut self, key: &SigningKey) -> (SegmentId, PooledBytes) {
         let mut root = self.first.clone();
         if !self.pins.is_empty() {
-            let record = record::encode(&self.pins);
+            let record = Record { pins: std::mem::take(&mut self.pins), ..Record::default() };
+            let record = record.encode(self.id, key);
             self.push(&record);
             root = Some(record.cid);
         }
@@ -89,13 +90,24 @@ impl OpenSegment {
     }
 }
 
-/// Bytes of a record without pins, generously.
-const RECORD_BASE: usize = 128;
-/// Bytes of one pin in a record, generously.
-const RECORD_PER_PIN: usize = 160;
-/// Pins in one record, at most: it is a block, and those have at most 2 MiB.
-const RECORD_PINS_MAX: usize = content::BLOCK_MAX / 2 / RECORD_PER_PIN;
+/// Bytes before a record: its length and its CID.
+const RECORD_PREFIX_MAX: usize = 64;
+/// Longest record: it is a block, and those have at most 2 MiB.
+const RECORD_MAX: usize = content::BLOCK_MAX / 2;
 
 fn empty_root() -> Cid {
     Block::of(content::Codec::Raw, content::HashFn::Sha2_256, Bytes::new()).cid
+}
+
+/// A segment that is a record alone, and the name of that.
+pub(super) fn of_record(
+    id: SegmentId,
+    buffer: PooledBytes,
+    record: &Record,
+    key: &SigningKey,
+) -> (PooledBytes, Cid) {
+    let mut segment = OpenSegment::new(id, buffer);
+    let block = record.encode(id, key);
+    segment.push(&block);
+    (segment.close(key).1, block.cid)
 }

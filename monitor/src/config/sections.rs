@@ -276,3 +276,19 @@ impl Default for ReconcileConfig {
         }
     }
 }
+
+/// The `[safety]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SafetyConfig {
+    /// When a monitor starts and none has watched for longer than this, the database may be an older one: nothing is
+    /// collected until somebody has looked.
+    #[serde(with = "humantime_serde")]
+    pub away_max: Duration,
+}
+
+impl Default for SafetyConfig {
+    fn default() -> Self {
+        Self { away_max: Duration::from_hours(1) }
+    }
+}

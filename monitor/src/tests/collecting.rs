@@ -193,6 +193,49 @@ async fn old_events_are_forgotten() {
     assert_eq!(world.events("node_offline").await.len(), 0);
 }
 
+/// A database that was set back knows nothing of what came since: nodes are not told to drop it.
+#[tokio::test]
+async fn nothing_is_dropped_for_a_database_that_may_be_an_older_one() {
+    let mut world = World::new(20).await;
+    world.config.safety.away_max = HOUR;
+    let expires = world.clock.now() + 2 * HOUR;
+    let segment = world.store(1, 40_000, 0..20);
+    let id = segment.id;
+    world.commit(segment, 1, Some(expires)).await;
+    run(&world.monitor().collect()).await;
+    // A short pause, in which a node took a piece that is not known here.
+    world.clock.advance(MINUTE * 30);
+    let hash = world.nodes[0].keep(Bytes::from_static(b"of an upload that the database has forgotten"));
+    world.clock.advance(MINUTE * 20);
+    let monitor = world.monitor();
+    run(&monitor.collect()).await;
+    assert!(world.db.held().await.unwrap().is_none());
+    world.clock.advance(25 * HOUR);
+    run(&monitor.reconcile()).await;
+    let held = world.db.held().await.unwrap().expect("an unknown piece from a time when nobody watched");
+    assert!(held.why.contains("nobody watched"), "{held:?}");
+    assert_eq!(world.events("collection_held").await.len(), 1);
+    world.clock.advance(25 * HOUR);
+    for _ in 0..3 {
+        run(&monitor.reconcile()).await;
+        run(&monitor.collect()).await;
+        run(&monitor.deliver()).await;
+        world.clock.advance(25 * HOUR);
+    }
+    assert!(world.nodes[0].piece(hash).is_some());
+    assert_eq!(world.held_pieces(id).await, 20, "nor does a pin end that may have been renewed");
+    // Somebody has looked: it is rubbish.
+    world.db.release_collection(world.clock.now()).await.unwrap();
+    for _ in 0..3 {
+        run(&monitor.reconcile()).await;
+        run(&monitor.collect()).await;
+        run(&monitor.deliver()).await;
+        world.clock.advance(25 * HOUR);
+    }
+    assert!(world.nodes[0].piece(hash).is_none());
+    assert!(world.db.segments_info(&[id]).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn what_grows_with_time_is_kept_small_and_adds_up() {
     const DAY: std::time::Duration = std::time::Duration::from_hours(24);

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use testing::{FakeNetwork, FakeNode, Mode};
 use transfer::{CodedPiece, Pool};
 
-use crate::{Config, Monitor, Parts, ProbeConfig, RepairsConfig};
+use crate::{Config, Monitor, Parts, ProbeConfig, RepairsConfig, SafetyConfig};
 
 pub(super) const ACCOUNT: &str = "account";
 pub(super) const MINUTE: Duration = Duration::from_mins(1);
@@ -54,6 +54,8 @@ fn config() -> Config {
             ..ProbeConfig::default()
         },
         repairs: RepairsConfig { spares: 1, ..RepairsConfig::default() },
+        // Hours pass between monitors of a test.
+        safety: SafetyConfig { away_max: Duration::from_hours(10_000) },
         // So high that small pieces and short times come to sums worth checking.
         rates: Rates { storage_per_tb_month: 1_000_000_000_000_000, ..Rates::default() },
         ..Config::default()
@@ -72,6 +74,7 @@ impl World {
         let now = clock.now();
         db.create_account(ACCOUNT, "test", 1 << 40, now).await.unwrap();
         db.create_invite("invite", "operator", 1000, now, now + Duration::from_hours(10_000)).await.unwrap();
+        db.beat(None, now, HOUR).await.unwrap();
         let mut world = Self {
             _dir: dir,
             db,

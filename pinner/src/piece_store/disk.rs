@@ -12,9 +12,10 @@ use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis, unpin::PieceU
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    CompactProgress, Listed, OpenError, PieceReader, PieceStore, PieceStoreConfig, PutError, PutPiece,
-    ReadError, ScrubProgress, Stats, StoreError,
+    CompactProgress, Inventory, Listed, OpenError, PieceReader, PieceStore, PieceStoreConfig, PutError,
+    PutPiece, ReadError, ScrubProgress, Stats, StoreError,
     index::Index,
+    inventory,
     large::LargeFiles,
     ledger::Entry,
     logs::Logs,
@@ -156,6 +157,10 @@ impl PieceStore for DiskPieceStore {
             Listed { hash, stored_at, piece_len, corrupt }
         };
         Ok(found.into_iter().map(line).collect())
+    }
+
+    fn inventory(&self, after: Option<PieceHash>, limit: usize) -> Result<Inventory, StoreError> {
+        inventory::page(&self.shared, after, limit)
     }
 
     fn problems(&self, limit: usize) -> Result<Vec<PieceHash>, StoreError> {

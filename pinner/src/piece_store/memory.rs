@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use protocol::{ids::PieceHash, piece::PieceMeta, time::UnixMillis, unpin::PieceUnpin};
 
 use super::{
-    CompactProgress, Listed, PieceReader, PieceStore, PutError, PutPiece, ReadError, ScrubProgress, Stats,
-    StoreError, Stored,
+    CompactProgress, Described, Inventory, Listed, PieceReader, PieceStore, PutError, PutPiece, ReadError,
+    ScrubProgress, Stats, StoreError, Stored,
     disk::checked_len,
     outboard::hash_piece,
     proof::{self, SliceSource},
@@ -276,6 +276,23 @@ impl PieceStore for MemoryPieceStore {
             corrupt: piece.corrupt,
         };
         Ok(state.pieces.range((from, std::ops::Bound::Unbounded)).take(limit).map(line).collect())
+    }
+
+    fn inventory(&self, after: Option<PieceHash>, limit: usize) -> Result<Inventory, StoreError> {
+        let state = self.state.lock();
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let line = |piece: &Piece| Described {
+            meta: piece.meta,
+            stored_at: piece.stored_at,
+            corrupt: piece.corrupt,
+        };
+        let pieces: Vec<Described> = state
+            .pieces
+            .range((from, std::ops::Bound::Unbounded))
+            .take(limit)
+            .map(|(_, piece)| line(piece))
+            .collect();
+        Ok(Inventory { last: pieces.last().map(|piece| piece.meta.hash), pieces })
     }
 
     fn problems(&self, limit: usize) -> Result<Vec<PieceHash>, StoreError> {

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use protocol::{
-    api::ListedPiece,
+    api::{InventoryPage, ListedPiece},
     ids::PieceHash,
     order::{Action, OrderError},
     unpin::PieceUnpin,
@@ -106,6 +106,21 @@ pub(super) async fn list(
     let _pass = app.load.enter(Kind::Collect)?;
     let limit = limit.unwrap_or(LIST_DEFAULT).min(app.config.limits.list_max);
     Ok(Json(collect::list(&app.store, after, limit).await?))
+}
+
+/// `GET /v1/inventory?after=&limit=` with an order to list: what the pieces are parts of, in the order of their names.
+pub(super) async fn inventory(
+    State(app): State<Arc<App>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<InventoryPage>, ApiError> {
+    let Query(ListQuery { after, limit }) = query.map_err(bad_query)?;
+    app.orders.allowing(&headers, |action| (*action == Action::List).then_some(()))?;
+    let _pass = app.load.enter(Kind::Collect)?;
+    let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, app.config.limits.list_max);
+    let page = collect::inventory(&app.store, after, limit).await?;
+    let receipt = if after.is_none() { app.network.receipt() } else { None };
+    Ok(Json(InventoryPage { receipt, ..page }))
 }
 
 /// Answer to a deletion.

@@ -49,7 +49,7 @@ async fn gateway(key: NodeId, life: &Lifecycle) -> String {
     let enrol = async |State((nodes, key)): State<(NodeClient, NodeId)>, body: String| {
         let request: protocol::api::EnrolRequest = serde_json::from_str(&body).unwrap();
         nodes.identity(&request.url, "nonce").await.unwrap();
-        Json(EnrolAnswer { network_key: key.to_string(), region: "eu".into() })
+        Json(EnrolAnswer { network_key: key.to_string(), region: "eu".into(), receipt: None })
     };
     let nodes = NodeClient::new(Transport::http(client::Timeouts::default()).unwrap());
     let router = Router::new().route("/v1/nodes/enrol", post(enrol)).with_state((nodes, key));

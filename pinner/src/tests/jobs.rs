@@ -131,6 +131,7 @@ async fn damage_is_owned_up_to_once_a_gateway_listens() {
             capacity_bytes: 0,
             version: String::new(),
             invite: None,
+            receipt: None,
         },
     );
     heartbeat.step().await.unwrap();

@@ -117,8 +117,12 @@ async fn enrol(State(gateway): State<Arc<Gateway>>, request: HttpRequest) -> Ans
     let proven = check(&identity.proof, "GET", "/v1/identity", gateway.clock.now(), nonce.as_bytes());
     assert_eq!((identity.id, proven), (node, Ok(node)));
     gateway.members.lock().insert(node, request);
-    Ok(Json(EnrolAnswer { network_key: gateway.network_key.lock().clone(), region: "eu".into() })
-        .into_response())
+    Ok(Json(EnrolAnswer {
+        network_key: gateway.network_key.lock().clone(),
+        region: "eu".into(),
+        receipt: None,
+    })
+    .into_response())
 }
 
 async fn heartbeat(State(gateway): State<Arc<Gateway>>, request: HttpRequest) -> Answer {

@@ -8,7 +8,7 @@ use protocol::{
 };
 
 use super::{Claim, Committed, Outcome, UploadMetadata};
-use crate::{PinState, SegmentState};
+use crate::{PinState, SegmentState, pin_log::Change};
 
 /// An upload with its root as the database spells it.
 pub(super) struct Draft<'a> {
@@ -136,6 +136,35 @@ pub(super) fn accepted<'a, 'b>(drafts: &'a [Draft<'b>], outcomes: &[Outcome]) ->
     let stands =
         |outcome: &Outcome| matches!(outcome.committed, Committed::Created | Committed::AlreadyPinned);
     drafts.iter().zip(outcomes).filter(|(_, outcome)| stands(outcome)).map(|(draft, _)| draft).collect()
+}
+
+/// What the commit does to pins, for the network's log: (what, pin, account, root). What an upload did not become is gone too,
+/// for the notes of a segment may say that it is there.
+pub(super) fn changes(drafts: &[Draft<'_>], outcomes: &[Outcome]) -> Vec<(Change, String, String, String)> {
+    let mut changes = Vec::new();
+    for (draft, outcome) in drafts.iter().zip(outcomes) {
+        let upload = draft.upload;
+        let mut change = |what, pin: &str| {
+            changes.push((what, pin.to_string(), upload.account.clone(), draft.root.clone()));
+        };
+        match outcome.committed {
+            Committed::Created => change(Change::Is(None), &outcome.pin),
+            Committed::AlreadyPinned => {
+                change(Change::Is(Some(upload.expires.map_or(0, |expires| expires.0))), &outcome.pin);
+            }
+            Committed::QuotaExceeded | Committed::SegmentGone | Committed::Withdrawn => {}
+        }
+        if outcome.pin != upload.pin {
+            change(Change::Gone, &upload.pin);
+        }
+        if let Some((hold, _)) = &outcome.instead_of {
+            change(Change::Gone, hold);
+        }
+        if let Some(beside) = upload.beside.as_ref().filter(|_| outcome.has_beside) {
+            change(Change::Is(None), &beside.id);
+        }
+    }
+    changes
 }
 
 /// A row of a pin or a hold.

@@ -1,40 +1,37 @@
 //! Writing what a commit decided, a few statements of many rows each.
 
-/// Inserts the new segments with their pieces, and makes every segment live that an accepted upload needs.
-macro_rules! insert_segments {
-    ($tx:ident, $segments:expr, $standing:expr, $known:expr, $now:expr, $lease:expr) => {
-        let needed: BTreeSet<SegmentId> =
-            $standing.iter().flat_map(|draft| draft.upload.segments.iter().copied()).collect();
-        for part in runs($segments) {
-            let mut query = QueryBuilder::new(
+/// Inserts segments, each in the state that `$state` gives, with their pieces.
+macro_rules! insert_segment_rows {
+    ($tx:ident, $segments:expr, $state:expr, $now:expr, $due:expr) => {
+        for part in $crate::rows::runs($segments) {
+            let mut query = sqlx::QueryBuilder::new(
                 "INSERT INTO segments (id, codec, needed, total, length_bytes, piece_bytes, state, created_ms, due_ms) ",
             );
-            query.push_values(part, |mut row, segment: &NewSegment| {
-                let live = needed.contains(&segment.id);
-                let state = if live { SegmentState::Live } else { SegmentState::Pending };
+            query.push_values(part, |mut row, segment: &$crate::NewSegment| {
+                let state: $crate::SegmentState = $state(segment);
                 row.push_bind(segment.id.to_string())
                     .push_bind(segment.scheme.codec().as_str())
                     .push_bind(i64::from(segment.scheme.needed()))
                     .push_bind(i64::from(segment.scheme.total()))
-                    .push_bind(sql(segment.length_bytes))
-                    .push_bind(sql(segment.scheme.layout(segment.length_bytes).piece_len()))
+                    .push_bind($crate::rows::sql(segment.length_bytes))
+                    .push_bind($crate::rows::sql(segment.scheme.layout(segment.length_bytes).piece_len()))
                     .push_bind(state.as_str())
                     .push_bind($now.0)
-                    .push_bind($lease.0);
+                    .push_bind($due.0);
             });
             query.build().execute(&mut *$tx).await?;
         }
-        let pieces: Vec<(SegmentId, usize, NewPiece)> = $segments
+        let pieces: Vec<(protocol::ids::SegmentId, usize, $crate::NewPiece)> = $segments
             .iter()
             .flat_map(|segment| segment.pieces.iter().enumerate().map(|(index, piece)| (segment.id, index, *piece)))
             .collect();
-        for part in runs(&pieces) {
-            let mut query = QueryBuilder::new(
+        for part in $crate::rows::runs(&pieces) {
+            let mut query = sqlx::QueryBuilder::new(
                 "INSERT INTO pieces (segment_id, piece_index, hash, node_id, stored_ms, verified_ms) ",
             );
-            query.push_values(part, |mut row, (segment, index, piece): &(SegmentId, usize, NewPiece)| {
+            query.push_values(part, |mut row, (segment, index, piece)| {
                 row.push_bind(segment.to_string())
-                    .push_bind(sql(*index as u64))
+                    .push_bind($crate::rows::sql(*index as u64))
                     .push_bind(piece.hash.to_string())
                     .push_bind(piece.node.map(|node| node.to_string()))
                     .push_bind($now.0)
@@ -42,6 +39,18 @@ macro_rules! insert_segments {
             });
             query.build().execute(&mut *$tx).await?;
         }
+    };
+}
+
+/// Inserts the new segments with their pieces, and makes every segment live that an accepted upload needs.
+macro_rules! insert_segments {
+    ($tx:ident, $segments:expr, $standing:expr, $known:expr, $now:expr, $lease:expr) => {
+        let needed: BTreeSet<SegmentId> =
+            $standing.iter().flat_map(|draft| draft.upload.segments.iter().copied()).collect();
+        let state = |segment: &NewSegment| {
+            if needed.contains(&segment.id) { SegmentState::Live } else { SegmentState::Pending }
+        };
+        insert_segment_rows!($tx, $segments, state, $now, $lease);
 
         let brought: HashSet<SegmentId> = $segments.iter().map(|segment| segment.id).collect();
         let woken: Vec<SegmentId> = needed
@@ -58,7 +67,7 @@ macro_rules! insert_segments {
 
 /// Inserts new pins and charges their accounts; brings pins that stood already up to date.
 macro_rules! insert_pins {
-    ($tx:ident, $drafts:expr, $outcomes:expr) => {
+    ($tx:ident, $drafts:expr, $outcomes:expr, $changes:ident) => {
         const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
         // An upload without a name leaves the pin's name alone. The later end wins, and none is the latest: whoever pinned
         // a file for good does not lose it by uploading it once more for a day.
@@ -117,15 +126,17 @@ macro_rules! insert_pins {
         }
         // Without an end it goes with the last pin.
         const STAY: &str = "UPDATE pins SET expires_ms = $3 WHERE account_id = $1 AND cid = $2 AND state = 'held' \
-             AND id LIKE 'beside-%' AND ($3 IS NULL OR expires_ms < $3)";
+             AND id LIKE 'beside-%' AND ($3 IS NULL OR expires_ms < $3) RETURNING id";
         for (draft, _) in $drafts.iter().zip(&$outcomes).filter(|(_, outcome)| outcome.keeps_beside) {
             let until = draft.upload.expires.filter(|_| draft.upload.claim == Claim::Hold);
-            sqlx::query(STAY)
+            let stay: Vec<(String,)> = sqlx::query_as(STAY)
                 .bind(&draft.upload.account)
                 .bind(&draft.root)
                 .bind(until.map(|until| until.0))
-                .execute(&mut *$tx)
+                .fetch_all(&mut *$tx)
                 .await?;
+            let is = Change::Is(Some(until.map_or(0, |until| until.0)));
+            $changes.extend(stay.into_iter().map(|(id,)| (is, id, draft.upload.account.clone(), draft.root.clone())));
         }
         let mut charges: BTreeMap<&str, i64> = BTreeMap::new();
         for (draft, outcome) in $drafts.iter().zip(&$outcomes) {
@@ -285,4 +296,5 @@ macro_rules! release_lost {
     };
 }
 
+pub(crate) use insert_segment_rows;
 pub(super) use {insert_blocks, insert_parts, insert_pins, insert_roots, insert_segments, release_lost};

@@ -184,6 +184,32 @@ fn compare(store: &DiskPieceStore, model: &Model) {
     let known = model.values().filter(|(_, damage)| *damage == Damage::Known).count();
     assert_eq!(store.problems(usize::MAX).unwrap().len(), known);
     assert_counters_exact(store);
+    compare_inventory(store, model);
+}
+
+/// In pages of any length it names each piece once, in order, and as it was put.
+fn compare_inventory(store: &DiskPieceStore, model: &Model) {
+    let metas: BTreeMap<PieceHash, PieceMeta> =
+        (0..14).map(|number| numbered(number).0).map(|meta| (meta.hash, meta)).collect();
+    let (mut described, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.inventory(after, 3).unwrap();
+        assert!(page.pieces.len() <= 3);
+        described.extend(page.pieces);
+        let Some(last) = page.last else { break };
+        assert!(after < Some(last));
+        after = Some(last);
+    }
+    assert!(described.is_sorted_by_key(|piece| piece.meta.hash));
+    for piece in &described {
+        assert_eq!(Some(&piece.meta), metas.get(&piece.meta.hash));
+    }
+    for (hash, (_, damage)) in model {
+        let found = described.iter().find(|piece| piece.meta.hash == *hash);
+        // Of a damaged one perhaps nothing is left.
+        assert!(found.is_some() || *damage == Damage::Known);
+        assert!(found.is_none_or(|piece| piece.corrupt == (*damage == Damage::Known)));
+    }
 }
 
 proptest! {

@@ -1,0 +1,49 @@
+//! Whether anything may be dropped. A database that was set back, or begun anew, does not know what nodes hold for good reason;
+//! until somebody has looked (`pinstripe recover`) nothing is collected, no node is told to drop anything, and none is blamed
+//! for what it has no longer.
+
+use parking_lot::Mutex;
+use protocol::time::UnixMillis;
+use store::Watch;
+
+use crate::{
+    events::{Kind, Note},
+    monitor::Inner,
+};
+
+/// What this monitor remembers of its signs of life.
+#[derive(Debug, Default)]
+pub(crate) struct Beats {
+    last: Mutex<Option<UnixMillis>>,
+}
+
+impl Inner {
+    /// Gives a sign of life, and says how things are.
+    pub(crate) async fn watch(&self) -> anyhow::Result<Watch> {
+        let own = *self.beats.last.lock();
+        let watch = self.db.beat(own, self.clock.now(), self.config.safety.away_max).await?;
+        *self.beats.last.lock() = Some(watch.beat);
+        if let Some(held) = watch.held.as_ref().filter(|_| watch.is_new) {
+            self.note(vec![Note::new(Kind::CollectionHeld, said(&held.why))]).await;
+        }
+        metrics::gauge!("collection_held").set(if watch.held.is_some() { 1.0 } else { 0.0 });
+        Ok(watch)
+    }
+
+    /// Whether nothing may be dropped.
+    pub(crate) async fn is_held(&self) -> anyhow::Result<bool> {
+        Ok(self.watch().await?.held.is_some())
+    }
+
+    /// Has nothing be dropped from now on.
+    pub(crate) async fn hold_collection(&self, why: &str) -> anyhow::Result<()> {
+        if self.db.hold_collection(self.clock.now(), why).await? {
+            self.note(vec![Note::new(Kind::CollectionHeld, said(why))]).await;
+        }
+        Ok(())
+    }
+}
+
+fn said(why: &str) -> String {
+    format!("nothing is collected until `pinstripe recover` has run: {why}")
+}
