@@ -3,6 +3,7 @@
 # written goes into target/. What cannot run on this machine is skipped, and said loudly.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/venv.sh
 
 pinstripe="${PINSTRIPE_BIN:-$PWD/target/debug/pinstripe}"
 source="$PWD/third_party_clients"
@@ -15,7 +16,6 @@ fi
 mkdir -p "$home"
 
 export npm_config_cache="$home/npm-cache" npm_config_update_notifier=false
-export PIP_CACHE_DIR="$home/pip-cache" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
 
 skipped() {
     echo "!! SKIPPED: the clients from $1 were NOT run, for $2" >&2
@@ -65,31 +65,11 @@ install_node() {
 # The packages of PyPI, into $home/python. Leaves has_python empty when they cannot be had here.
 has_python=""
 install_python() {
-    local python="$home/python/bin/python"
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-        skipped PyPI "python3 is not here or older than 3.10"
+    make_venv "$home/python" "$source/requirements.txt" 3.10
+    if [ -n "$venv_missing" ]; then
+        skipped PyPI "$venv_missing"
         return
     fi
-    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        skipped PyPI "python3 has no venv (on Debian it is a package of its own)"
-        return
-    fi
-    local wanted
-    wanted="$(python3 --version) $(cksum <"$source/requirements.txt")"
-    if ! installed python "$wanted"; then
-        rm -rf "$home/python" "$home/python.installed"
-        python3 -m venv "$home/python"
-        local pip=("$python" -m pip --quiet --retries 1 --timeout 30)
-        if ! "${pip[@]}" download --no-cache-dir --no-deps --only-binary :all: --dest "$home/empty" idna 2>/dev/null; then
-            rm -rf "$home/python"
-            skipped PyPI "they are not installed and the registry cannot be reached"
-            return
-        fi
-        rm -rf "$home/empty"
-        echo "Installing clients from PyPI (once)"
-        "${pip[@]}" install --require-hashes --only-binary :all: -r "$source/requirements.txt"
-    fi
-    echo "$wanted" >"$home/python.installed"
     has_python=yes
 }
 

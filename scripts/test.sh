@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests. Needs a Rust toolchain and a C compiler. Clients of others run when there are Node and Python.
+# All tests. Needs a Rust toolchain and a C compiler; PostgreSQL and Redis are started by scripts/services.sh, which says
+# what to do where they are missing. Clients of others run when there are Node and Python, the chart's tests with Python.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/tools.sh
@@ -7,8 +8,9 @@ cd "$(dirname "$0")/.."
 # The tests with real processes start this binary.
 cargo build --bin pinstripe
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --no-fail-fast
+    scripts/services.sh cargo nextest run --workspace --no-fail-fast
 else
-    cargo test --workspace --no-fail-fast
+    scripts/services.sh cargo test --workspace --no-fail-fast
 fi
+scripts/helm.sh
 scripts/clients.sh

@@ -1,4 +1,5 @@
-//! `pinstripe dev`: a whole network on one machine, as real child processes: one gateway, one monitor, many nodes.
+//! `pinstripe dev`: a whole network on one machine, as real child processes: a gateway, a monitor, many nodes. More gateways
+//! and monitors, with PostgreSQL and Redis between them, when asked for.
 
 mod children;
 mod file;
@@ -14,7 +15,11 @@ use clap::Args;
 use protocol::{api::NodeInfo, redundancy::RedundancyRules};
 use service::secrets::is_loopback;
 
-use self::{children::Children, layout::Layout, stop::Stop};
+use self::{
+    children::Children,
+    layout::{Layout, Wanted},
+    stop::Stop,
+};
 use crate::output;
 pub(crate) use file::DevFile;
 
@@ -35,6 +40,18 @@ pub(crate) struct DevArgs {
     /// Forget the network that is in the directory and start a new one
     #[arg(long)]
     fresh: bool,
+    /// Number of gateways; those after the first take free ports
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    gateways: u8,
+    /// Number of monitors
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    monitors: u8,
+    /// An empty PostgreSQL database (`postgres://...`) instead of SQLite in the directory. It is not emptied by --fresh
+    #[arg(long)]
+    database: Option<String>,
+    /// What the gateways share (`redis://...`)
+    #[arg(long)]
+    redis: Option<String>,
 }
 
 pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
@@ -49,7 +66,14 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let mut stop = Stop::new()?;
-    let layout = Layout::prepare(&args.dir, args.nodes, args.listen, args.fresh).await?;
+    let wanted = Wanted {
+        nodes: args.nodes,
+        gateways: args.gateways,
+        monitors: args.monitors,
+        database: args.database,
+        redis: args.redis.unwrap_or_default(),
+    };
+    let layout = Layout::prepare(&args.dir, args.listen, args.fresh, wanted).await?;
     let mut children = Children::default();
     let started = tokio::select! {
         started = start(&layout, &mut children) => started,
@@ -85,8 +109,12 @@ pub(crate) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
 
 /// Starts all processes, waits until all nodes are online, writes `dev.json`.
 async fn start(layout: &Layout, children: &mut Children) -> anyhow::Result<Vec<NodeInfo>> {
-    children.spawn("gateway", "gateway", &layout.gateway_config(), &layout.log("gateway"))?;
-    children.spawn("monitor", "monitor", &layout.monitor_config(), &layout.log("monitor"))?;
+    for server in &layout.gateways {
+        children.spawn(&server.name, "gateway", &server.config, &layout.log(&server.name))?;
+    }
+    for server in &layout.monitors {
+        children.spawn(&server.name, "monitor", &server.config, &layout.log(&server.name))?;
+    }
     for node in &layout.nodes {
         children.spawn(&node.name, "pinner", &node.config_file(), &layout.log(&node.name))?;
     }

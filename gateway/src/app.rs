@@ -8,8 +8,9 @@ use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
-use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist, DenylistReload};
+use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist};
 use service::{clock::Clock, dice::Dice, signer::Signer};
+use shared::{Link, Memo, Notices};
 use store::Db;
 use tokio::sync::Semaphore;
 use transfer::{Gather, Peers, Pool, Spreader};
@@ -20,8 +21,8 @@ use crate::{
     geoip::GeoIp,
     intake::Spool,
     live::Live,
-    locate::{StoreLocator, UnfinishedLocator},
-    nodes::{NodeWatch, ProbeNodes, WatchParts},
+    locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
+    nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
     routing::{Routing, RoutingParts},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots},
 };
@@ -43,6 +44,7 @@ pub struct Inner {
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
     pub(crate) live: Live,
+    pub(crate) notices: Notices,
     pub(crate) nodes: NodeWatch,
     pub(crate) routing: Routing,
     pub(crate) locator: StoreLocator,
@@ -81,6 +83,8 @@ pub struct Parts {
     pub dice: Dice,
     /// Settings.
     pub config: Config,
+    /// What gateways tell each other; each is on its own without it.
+    pub redis: Option<Link>,
     /// Renders metrics, when the process has any.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -96,7 +100,7 @@ impl std::ops::Deref for Gateway {
 impl Gateway {
     /// Builds a gateway and starts its packer. Nothing is bound or probed yet.
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
-        let Parts { db, transport, network_key, admin_token, clock, dice, config, metrics } = parts;
+        let Parts { db, transport, network_key, admin_token, clock, dice, config, redis, metrics } = parts;
         let config = Arc::new(config);
         let signer = Signer::new(network_key, clock.clone(), dice.clone());
         let client = NodeClient::new(transport.clone());
@@ -108,6 +112,10 @@ impl Gateway {
             reads: config.reads.clone(),
             ranking: config.ranking,
             reputation: config.reputation,
+            hearsay: Hearsay::new(
+                Memo::new(redis.clone(), "health", config.nodes.probe_every * 2),
+                config.redis.group.clone(),
+            ),
         });
         let routing = Routing::new(RoutingParts {
             nodes: nodes.clone(),
@@ -124,6 +132,7 @@ impl Gateway {
             nodes.clone(),
             clock.clone(),
             config.reads.order_lifetime,
+            SharedPlaces::new(redis.as_ref(), config.redis.places_ttl),
         );
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
@@ -162,11 +171,12 @@ impl Gateway {
             .build();
         let fetcher = Fetcher::new(config.fetch.clone(), Resolver::System, dice.clone())?;
         let answers = config.reads.answers();
-        let live = Live::new(&config, admin_token, &clock)?;
+        let live = Live::new(&config, admin_token, &clock, redis.clone())?;
         Ok(Self(Arc::new(Inner {
             answers,
             keys: Keys::new(db.clone(), clock.clone(), live.clone()),
             live,
+            notices: Notices::new(redis),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,
@@ -190,11 +200,6 @@ impl Gateway {
             cid_versions: moka::sync::Cache::new(CID_VERSIONS_MAX),
             metrics,
         })))
-    }
-
-    /// The job that keeps the denylists fresh.
-    pub fn reload_denylist(&self) -> DenylistReload {
-        DenylistReload::new(self.blocks.denylist().clone())
     }
 
     /// The job that keeps the view of the nodes fresh.

@@ -14,7 +14,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::live::Live;
 
-/// How long a key is believed without asking the database: a revoked key is refused within this time.
+/// How long a key is believed without asking the database: a revoked key is refused within this time, and sooner when its
+/// revocation is heard of.
 const KEY_TTL: Duration = Duration::from_millis(500);
 /// Keys remembered, at most.
 const KEYS_MAX: u64 = 10_000;
@@ -179,15 +180,15 @@ impl Keys {
         if !bool::from(given.as_bytes().ct_eq(key.secret_hash.as_bytes())) {
             return Err(AuthError::Invalid);
         }
-        self.allowed(key, scope)
+        self.allowed(key, scope).await
     }
 
     /// The key of this id, likewise: for what its owner signed off before.
     pub(crate) async fn key_by_id(&self, id: &str, scope: Scope) -> Result<ApiKey, AuthError> {
-        self.allowed(self.key(id).await?, scope)
+        self.allowed(self.key(id).await?, scope).await
     }
 
-    fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
+    async fn allowed(&self, key: ApiKey, scope: Scope) -> Result<ApiKey, AuthError> {
         if key.revoked.is_some() {
             return Err(AuthError::Revoked);
         }
@@ -195,10 +196,10 @@ impl Keys {
             return Err(AuthError::Expired);
         }
         // Only now: whoever does not have a good key cannot use up what the account has.
-        if let Some(limit) = &self.live.get().account_limit
-            && let Err(too_many) = limit.take(key.account.clone())
+        let limit = self.live.get().account_limit.clone();
+        if let Some(limit) = limit
+            && let Err(too_many) = limit.take(key.account.clone()).await
         {
-            metrics::counter!("rate_limited_total", "limit" => "account").increment(1);
             return Err(AuthError::TooMany(too_many));
         }
         permits(&key, scope)?;
@@ -221,6 +222,11 @@ impl Keys {
     /// Forgets a key at once, so that its revocation holds here.
     pub(crate) fn forget(&self, id: &str) {
         self.known.invalidate(id);
+    }
+
+    /// Forgets all keys.
+    pub(crate) fn forget_all(&self) {
+        self.known.invalidate_all();
     }
 }
 

@@ -20,6 +20,8 @@ use service::{
     secrets::is_loopback,
     telemetry::LogConfig,
 };
+use shared::RedisConfig;
+use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
 pub use self::limits::LimitsConfig;
@@ -41,10 +43,20 @@ pub struct Config {
     pub public_url: String,
     /// `sqlite://FILE` or `postgres://...`.
     pub database_url: String,
+    /// File that holds it instead.
+    pub database_url_file: Option<PathBuf>,
+    /// `redis://...`, several with commas between them for a cluster; empty: this gateway shares nothing with others.
+    pub redis_url: String,
+    /// A file that holds it; instead of `redis_url`.
+    pub redis_url_file: Option<PathBuf>,
     /// File with the network's secret key, 64 hex digits.
     pub network_key_file: PathBuf,
     /// File with the token of the admin API; the admin API is off without it.
     pub admin_token_file: Option<PathBuf>,
+    /// What is asked of the database, at most.
+    pub database: DatabaseConfig,
+    /// How Redis is used.
+    pub redis: RedisConfig,
     /// Server limits.
     pub http: HttpConfig,
     /// The certificate of `listen` and `admin_listen`.
@@ -251,9 +263,14 @@ impl Default for Config {
             internal_listen: None,
             admin_listen: None,
             public_url: "http://127.0.0.1:8080".into(),
-            database_url: "sqlite://pinstripe.db".into(),
+            database_url: DATABASE_URL_DEFAULT.into(),
+            database_url_file: None,
+            redis_url: String::new(),
+            redis_url_file: None,
+            redis: RedisConfig::default(),
             network_key_file: "network.key".into(),
             admin_token_file: None,
+            database: DatabaseConfig::default(),
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
@@ -362,7 +379,7 @@ impl Config {
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.database.problems(&self.database_url, self.database_url_file.as_deref());
         let mut check = |fine: bool, problem: &str| {
             if !fine {
                 problems.push(problem.to_string());
@@ -370,6 +387,10 @@ impl Validate for Config {
         };
         let uploads = &self.uploads;
         check(self.public_url.starts_with("http"), "public_url: must be an http or https URL");
+        check(
+            self.redis_url.is_empty() || self.redis_url_file.is_none(),
+            "redis_url: set it or redis_url_file, not both",
+        );
         check(
             (1 << 20..=64 << 20).contains(&uploads.segment_bytes),
             "uploads.segment_bytes: must be between 1 MiB and 64 MiB",
@@ -400,6 +421,7 @@ impl Validate for Config {
             ("reputation", self.reputation.validate()),
             ("ranking", self.ranking.validate()),
         ];
+        problems.extend(self.redis.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         if self.admin_token_file.is_some() && self.admin_listen.is_none() && !is_loopback(self.listen) {
             let listen = self.listen;
@@ -463,11 +485,13 @@ mod tests {
         let config: Config = load(None, variables.to_vec()).unwrap();
         assert_eq!((config.limits.client_rate, config.limits.account_burst), (100.0, 3));
         assert_eq!(config.problems(), Vec::<String>::new());
-        let (clock, proxies) = (Clock::System, []);
+        let clock = Clock::System;
         let off = LimitsConfig::default();
-        assert!(off.clients(&proxies, &clock).unwrap().is_none() && off.accounts(&clock).unwrap().is_none());
-        assert!(config.limits.clients(&proxies, &clock).unwrap().is_some());
-        assert!(config.limits.accounts(&clock).unwrap().is_some());
+        assert!(
+            off.clients(&clock, None).unwrap().is_none() && off.accounts(&clock, None).unwrap().is_none()
+        );
+        assert!(config.limits.clients(&clock, None).unwrap().is_some());
+        assert!(config.limits.accounts(&clock, None).unwrap().is_some());
         let limits = LimitsConfig { client_rate: -1.0, account_burst: 0, clients_max: 1, ..off };
         let problems = Config { limits, ..Config::default() }.problems();
         for name in ["limits.client_rate: ", "limits.account_burst: ", "limits.clients_max: "] {

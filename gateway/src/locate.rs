@@ -1,6 +1,10 @@
 //! Where blocks are, from the database: for this gateway's own reads and for the nodes that ask.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use client::PieceOrder;
 use content::Cid;
@@ -15,7 +19,10 @@ use service::{clock::Clock, signer::Signer};
 use store::{BlockAt, Db, Located, SegmentInfo};
 use transfer::{PieceSource, SegmentSource};
 
+pub(crate) use self::shared_places::SharedPlaces;
 use crate::nodes::NodeWatch;
+
+mod shared_places;
 
 /// Blocks and segments whose places are remembered for when the database is away.
 const REMEMBERED_MAX: u64 = 100_000;
@@ -34,8 +41,11 @@ pub(crate) struct StoreLocator {
     nodes: NodeWatch,
     clock: Clock,
     order_lifetime: Duration,
+    shared: SharedPlaces,
     blocks: moka::sync::Cache<Cid, (BlockAt, UnixMillis)>,
     segments: moka::sync::Cache<SegmentId, (Arc<SegmentInfo>, UnixMillis)>,
+    /// Since when what is said of a segment is doubted: only what the database said later is believed of others.
+    doubted: moka::sync::Cache<SegmentId, UnixMillis>,
 }
 
 impl StoreLocator {
@@ -45,11 +55,14 @@ impl StoreLocator {
         nodes: NodeWatch,
         clock: Clock,
         order_lifetime: Duration,
+        shared: SharedPlaces,
     ) -> Self {
         let blocks = moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(STALE).build();
         let segments =
             moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX / 10).time_to_live(STALE).build();
-        Self { db, signer, nodes, clock, order_lifetime, blocks, segments }
+        let doubted =
+            moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX / 10).time_to_live(FRESH * 2).build();
+        Self { db, signer, nodes, clock, order_lifetime, shared, blocks, segments, doubted }
     }
 
     /// Places of blocks and the segments they lie in: fresh from the database, or as remembered when it is away.
@@ -61,12 +74,18 @@ impl StoreLocator {
         if let Some(known) = self.remembered(cids, now, FRESH) {
             return Ok(known);
         }
+        if self.find_shared(cids, now).await
+            && let Some(known) = self.remembered(cids, now, FRESH)
+        {
+            return Ok(known);
+        }
         match self.db.locate(cids).await {
             Ok(Located { blocks, segments }) => {
+                let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
+                self.tell(&blocks, &segments, now);
                 for block in &blocks {
                     self.blocks.insert(block.cid.clone(), (block.clone(), now));
                 }
-                let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
                 for segment in &segments {
                     self.segments.insert(segment.id, (segment.clone(), now));
                 }
@@ -77,6 +96,39 @@ impl StoreLocator {
                 self.remembered(cids, now, STALE).ok_or_else(|| LocateError(error.to_string()))
             }
         }
+    }
+
+    /// Remembers what other gateways say of these blocks, unless something newer is known here. Whether they said anything.
+    pub(crate) async fn find_shared(&self, cids: &[Cid], now: UnixMillis) -> bool {
+        let Some((blocks, segments)) = self.shared.find(cids).await else { return false };
+        let is_doubted = |(segment, at): &(SegmentInfo, UnixMillis)| {
+            self.doubted.get(&segment.id).is_some_and(|since| *at <= since)
+        };
+        if segments.iter().any(is_doubted) {
+            return false;
+        }
+        // A clock that is ahead of ours must not keep anything fresh for ever.
+        let newer =
+            |told: UnixMillis, known: Option<UnixMillis>| told <= now && known.is_none_or(|at| at < told);
+        for (block, at) in blocks {
+            if newer(at, self.blocks.get(&block.cid).map(|(_, at)| at)) {
+                self.blocks.insert(block.cid.clone(), (block, at));
+            }
+        }
+        for (segment, at) in segments {
+            if newer(at, self.segments.get(&segment.id).map(|(_, at)| at)) {
+                self.segments.insert(segment.id, (Arc::new(segment), at));
+            }
+        }
+        true
+    }
+
+    /// Tells other gateways where blocks are that were asked for here before: what is read once is of no use to them.
+    fn tell(&self, blocks: &[BlockAt], segments: &[Arc<SegmentInfo>], now: UnixMillis) {
+        let hot: Vec<&BlockAt> = blocks.iter().filter(|block| self.blocks.contains_key(&block.cid)).collect();
+        let theirs: HashSet<SegmentId> = hot.iter().map(|block| block.segment).collect();
+        let segments = segments.iter().map(Arc::as_ref).filter(|segment| theirs.contains(&segment.id));
+        self.shared.tell(hot.into_iter(), segments, now);
     }
 
     fn remembered(
@@ -205,9 +257,11 @@ impl Locator for UnfinishedLocator {
 impl Locator for StoreLocator {
     /// What is remembered of these blocks is used only when the database does not answer.
     fn forget(&self, cids: &[Cid]) {
-        let stale = self.clock.now() - FRESH * 2;
+        let now = self.clock.now();
+        let stale = now - FRESH * 2;
         for cid in cids {
             let Some((block, _)) = self.blocks.get(cid) else { continue };
+            self.doubted.insert(block.segment, now);
             if let Some((segment, _)) = self.segments.get(&block.segment) {
                 self.segments.insert(block.segment, (segment, stale));
             }

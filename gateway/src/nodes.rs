@@ -1,7 +1,7 @@
 //! The gateway's view of the nodes: what the database says, and what it has itself just heard of each.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +28,11 @@ use service::{
 use store::{Db, NodeRow};
 use tokio::sync::Mutex as AsyncMutex;
 
+use self::hearsay::Heard;
+pub(crate) use self::hearsay::Hearsay;
 use crate::config::{NodesConfig, ReadsConfig};
+
+mod hearsay;
 
 /// One node as last read from the database.
 #[derive(Clone, Debug)]
@@ -85,6 +89,7 @@ struct Inner {
     reads: ReadsConfig,
     ranking: RankingRules,
     reputation: ReputationRules,
+    hearsay: Hearsay,
     /// In order, so that a simulation with the same seed draws the same nodes.
     entries: ArcSwap<BTreeMap<NodeId, Arc<NodeEntry>>>,
     live: Mutex<HashMap<NodeId, Live>>,
@@ -103,11 +108,12 @@ pub(crate) struct WatchParts {
     pub(crate) reads: ReadsConfig,
     pub(crate) ranking: RankingRules,
     pub(crate) reputation: ReputationRules,
+    pub(crate) hearsay: Hearsay,
 }
 
 impl NodeWatch {
     pub(crate) fn new(parts: WatchParts) -> Self {
-        let WatchParts { db, transport, clock, nodes: config, reads, ranking, reputation } = parts;
+        let WatchParts { db, transport, clock, nodes: config, reads, ranking, reputation, hearsay } = parts;
         let inner = Inner {
             db,
             client: NodeClient::new(transport),
@@ -116,6 +122,7 @@ impl NodeWatch {
             reads,
             ranking,
             reputation,
+            hearsay,
             entries: ArcSwap::default(),
             live: Mutex::default(),
             probing: Mutex::default(),
@@ -233,7 +240,7 @@ impl NodeWatch {
         let _turn = probing.lock().await;
         match self.confirmed(node) {
             Some(known) => known,
-            None => self.probe(node, self.inner.reads.confirm_timeout).await,
+            None => self.probe(node, self.inner.reads.confirm_timeout).await.is_some(),
         }
     }
 
@@ -244,33 +251,58 @@ impl NodeWatch {
         (now.since(live.confirmed?) <= self.inner.reads.confirm_after).then_some(live.reachable)
     }
 
-    /// Asks a node how it is.
-    async fn probe(&self, node: NodeId, timeout: Duration) -> bool {
-        let Some(entry) = self.entry(node) else { return false };
+    /// Asks a node how it is; `None` when it did not answer.
+    async fn probe(&self, node: NodeId, timeout: Duration) -> Option<Heard> {
+        let entry = self.entry(node)?;
         let asked = self.inner.clock.now();
         let answer = self.inner.client.status(&entry.row.url, timeout).await;
         let now = self.inner.clock.now();
         let mut live = self.inner.live.lock();
         let live = live.entry(node).or_default();
         live.confirmed = Some(now);
-        live.reachable = match answer {
+        let heard = match answer {
             Ok(status) if status.id == node => {
                 live.in_flight = status.in_flight;
                 live.health.succeeded(now.since(asked), now, &self.inner.ranking);
-                true
+                Some(Heard::new(now, now.since(asked), status.in_flight))
             }
             Ok(status) => {
                 tracing::warn!(%node, answered = %status.id, url = entry.row.url, "another node answers at this address");
                 live.health.failed(now, &self.inner.ranking);
-                false
+                None
             }
             Err(error) => {
                 tracing::debug!(%node, %error, "node does not answer");
                 live.health.failed(now, &self.inner.ranking);
-                false
+                None
             }
         };
-        live.reachable
+        live.reachable = heard.is_some();
+        heard
+    }
+
+    /// Of all nodes those that have to be asked: the others answered another gateway just now, which is noted. A node that did
+    /// not answer this gateway is asked by it.
+    async fn unheard(&self) -> Vec<NodeId> {
+        let now = self.inner.clock.now();
+        let nodes: Vec<NodeId> = self.entries().keys().copied().collect();
+        let heard = self.inner.hearsay.fresh(&nodes, now, self.inner.config.probe_every).await;
+        let mut live = self.inner.live.lock();
+        let mut answered = HashSet::new();
+        for (node, heard) in heard {
+            let live = live.entry(node).or_default();
+            if live.confirmed.is_some() && !live.reachable {
+                continue;
+            }
+            answered.insert(node);
+            if live.confirmed.is_none_or(|confirmed| confirmed < heard.at()) {
+                live.confirmed = Some(heard.at().min(now));
+                live.reachable = true;
+                live.in_flight = heard.in_flight;
+                live.health.succeeded(heard.latency(), now, &self.inner.ranking);
+            }
+        }
+        nodes.into_iter().filter(|node| !answered.contains(node)).collect()
     }
 
     /// Notes a request sent to a node, until its next status says how busy it is.
@@ -291,13 +323,13 @@ impl Job for ProbeNodes {
 
     async fn step(&self) -> anyhow::Result<Progress> {
         let refreshed = if self.watch.is_due_for_refresh() { self.watch.refresh().await } else { Ok(()) };
-        let entries = self.watch.entries();
-        let timeout = self.watch.inner.reads.confirm_timeout;
-        let probes: Vec<_> = entries.keys().map(|node| self.watch.probe(*node, timeout)).collect();
-        stream::iter(probes)
-            .buffer_unordered(self.watch.inner.config.probes_max)
-            .collect::<Vec<bool>>()
-            .await;
+        let watch = &self.watch;
+        let timeout = watch.inner.reads.confirm_timeout;
+        let probe = async |node: NodeId| Some((node, watch.probe(node, timeout).await?));
+        let probes: Vec<_> = watch.unheard().await.into_iter().map(probe).collect();
+        let answers = stream::iter(probes).buffer_unordered(watch.inner.config.probes_max);
+        let answers: Vec<_> = answers.collect().await;
+        watch.inner.hearsay.tell(answers.into_iter().flatten().collect());
         refreshed?;
         self.watch.end_first_look();
         Ok(Progress::Idle)

@@ -20,12 +20,14 @@ use service::{
     secrets::{read_admin_token, read_network_key, refuse_dev_secrets},
     telemetry::{set_log_filter, start_metrics},
 };
+use shared::Link;
 use store::{Db, DbOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Gateway, Parts,
+    Config, Gateway, Parts, WatchDenylist,
     geoip::{GeoIp, GeoIpReload},
+    heed::heed,
     routes::{Surface, surface},
 };
 
@@ -38,7 +40,11 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     let metrics = start_metrics()?;
     let secrets = Secrets::read(&config)?;
     let tls = Tls::open(&config.tls).context("tls")?;
-    let db = Db::open(&DbOptions::new(config.database_url.clone())).await.context("open the database")?;
+    let options =
+        DbOptions::configured(&config.database_url, config.database_url_file.as_deref(), &config.database)?;
+    let db = Db::open(&options).await.context("open the database")?;
+    db.check_schema().await?;
+    let redis = link(&config, &secrets.network_key)?;
     let transport = Transport::http(config.timeouts.clone())?;
     let gateway = Gateway::new(Parts {
         db: db.clone(),
@@ -48,6 +54,7 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
         clock: Clock::System,
         dice: Dice::System,
         config,
+        redis,
         metrics: Some(metrics),
     })?;
     let lifecycle = Lifecycle::default();
@@ -122,7 +129,9 @@ fn spawn_jobs(gateway: &Gateway, tls: Option<Tls>, lifecycle: &Lifecycle) {
     let geoip = GeoIpReload::new(gateway.routing.geoip.clone());
     lifecycle.spawn(job::run(gateway.probe_nodes(), config.nodes.probe_every, stop()));
     lifecycle.spawn(job::run(geoip, config.geoip.reload_every, stop()));
-    lifecycle.spawn(job::run(gateway.reload_denylist(), config.denylist.reload_every, stop()));
+    lifecycle.spawn(job::run(WatchDenylist(gateway.clone()), config.denylist.reload_every, stop()));
+    lifecycle.spawn(heed(gateway.clone(), gateway.notices.listen(), stop()));
+    lifecycle.spawn(gateway.notices.clone().hear(stop()));
     if let Some(tls) = tls {
         lifecycle.spawn(job::run(TlsReload(tls), config.tls.reload_every, stop()));
     }
@@ -162,6 +171,19 @@ impl Secrets {
         refuse_dev_secrets(of_dev.into_iter().flatten(), &config.listeners())?;
         Ok(Self { network_key: key.value, admin_token: token.map(|token| token.value) })
     }
+}
+
+/// The way to Redis, if there is one to be.
+fn link(config: &Config, network_key: &SigningKey) -> anyhow::Result<Option<Link>> {
+    let addresses = match &config.redis_url_file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?,
+        None => config.redis_url.clone(),
+    };
+    if addresses.trim().is_empty() {
+        return Ok(None);
+    }
+    let link = Link::new(addresses.trim(), config.redis.clone(), network_key.as_bytes());
+    link.map(Some).context("redis_url")
 }
 
 /// Reads the list of nodes and asks each of them once, so that the first uploads find them; gives up after `at_most`, so

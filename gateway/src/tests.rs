@@ -25,6 +25,7 @@ mod ready;
 mod redirects;
 mod refused;
 mod shapes;
+mod shared_state;
 mod tus;
 mod world;
 mod zips;

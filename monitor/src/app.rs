@@ -29,7 +29,10 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     let metrics = telemetry::start_metrics()?;
     let (clock, dice) = (Clock::System, Dice::System);
     let key = read_key(&config)?;
-    let db = Db::open(&DbOptions::new(&config.database_url)).await.context("open the database")?;
+    let options =
+        DbOptions::configured(&config.database_url, config.database_url_file.as_deref(), &config.database)?;
+    let db = Db::open(&options).await.context("open the database")?;
+    db.check_schema().await?;
     let transport = Transport::http(config.timeouts.clone()).context("set up the HTTP client")?;
     let monitor = Monitor::new(Parts {
         id: hex::encode(dice.bytes::<8>()),

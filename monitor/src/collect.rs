@@ -1,8 +1,9 @@
 //! Collecting: pins and uploads in several requests whose time is over end, what long uploads leave behind is cleared away, segments that nobody needs are
-//! removed, old events are forgotten. What nodes hold of them is queued, and told to them by `deliver`.
+//! removed, what grows with time is forgotten or added up. What nodes hold of them is queued, and told to them by `deliver`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use protocol::time::UnixMillis;
 use service::job::{Job, Progress};
 
 use crate::monitor::Inner;
@@ -10,10 +11,15 @@ use crate::monitor::Inner;
 /// Blocks of one long upload that are cleared in one transaction.
 const CLEARED_BLOCKS: u32 = 1_000;
 
+/// Rows of each kind that are forgotten or added up in one transaction.
+const FORGOTTEN_ROWS: u32 = 1_000;
+
 /// The job that collects.
 #[derive(Debug)]
 pub struct Collect {
     inner: Arc<Inner>,
+    /// When everything was last counted.
+    measured: Mutex<Option<UnixMillis>>,
 }
 
 impl Job for Collect {
@@ -23,13 +29,9 @@ impl Job for Collect {
         let full = self.end_pins().await?
             | self.end_tus_uploads().await?
             | self.clear_long_uploads().await?
-            | self.remove_segments().await?;
-        let now = self.inner.clock.now();
-        let trimmed = self.inner.db.trim_events(now - self.inner.config.collect.events_kept).await?;
-        if trimmed > 0 {
-            tracing::debug!(count = trimmed, "trimmed events");
-        }
-        if !full {
+            | self.remove_segments().await?
+            | self.forget().await?;
+        if !full && self.is_to_be_measured() {
             self.inner.measure().await?;
         }
         Ok(if full { Progress::More } else { Progress::Idle })
@@ -38,7 +40,18 @@ impl Job for Collect {
 
 impl Collect {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+        Self { inner, measured: Mutex::new(None) }
+    }
+
+    /// Whether it is time to count again: that reads whole indexes, which grow with the network.
+    fn is_to_be_measured(&self) -> bool {
+        let now = self.inner.clock.now();
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = measured.is_none_or(|last| now.since(last) >= self.inner.config.collect.measure_every);
+        if is_time {
+            *measured = Some(now);
+        }
+        is_time
     }
 
     /// Ends pins; `true` when there may be more.
@@ -79,6 +92,23 @@ impl Collect {
             }
         }
         Ok(dead.len() >= config.batch as usize)
+    }
+}
+
+impl Collect {
+    /// Forgets what is old, and adds up old lines of the ledger; `true` when there may be more.
+    async fn forget(&self) -> anyhow::Result<bool> {
+        let (db, config) = (&self.inner.db, &self.inner.config.collect);
+        let now = self.inner.clock.now();
+        let counts = [
+            ("events", db.trim_events(now - config.events_kept, FORGOTTEN_ROWS).await?),
+            ("settlements", db.trim_settlements(now - config.settlements_kept, FORGOTTEN_ROWS).await?),
+            ("hours of the ledger", db.roll_up_ledger(now - config.ledger_hours_kept, FORGOTTEN_ROWS).await?),
+        ];
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            tracing::debug!(what, count, "cleared away what is old");
+        }
+        Ok(counts.iter().any(|(_, count)| *count >= u64::from(FORGOTTEN_ROWS)))
     }
 }
 

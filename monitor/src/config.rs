@@ -19,6 +19,7 @@ use service::{
     http::server::HttpConfig,
     telemetry::LogConfig,
 };
+use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
 mod sections;
@@ -35,8 +36,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `sqlite://FILE` or `postgres://...`.
     pub database_url: String,
+    /// File that holds it instead.
+    pub database_url_file: Option<PathBuf>,
     /// File with the network's secret key, 64 hex digits.
     pub network_key_file: PathBuf,
+    /// What is asked of the database, at most.
+    pub database: DatabaseConfig,
     /// Server limits.
     pub http: HttpConfig,
     /// Logs.
@@ -79,8 +84,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
-            database_url: "sqlite://pinstripe.db".into(),
+            database_url: DATABASE_URL_DEFAULT.into(),
+            database_url_file: None,
             network_key_file: "network.key".into(),
+            database: DatabaseConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
             timeouts: Timeouts::default(),
@@ -105,7 +112,7 @@ impl Default for Config {
 
 impl Validate for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.database.problems(&self.database_url, self.database_url_file.as_deref());
         let mut check = |fine: bool, problem: &str| {
             if !fine {
                 problems.push(problem.to_string());

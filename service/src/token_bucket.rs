@@ -45,6 +45,16 @@ impl Rate {
         let token_nanos = nanos(Duration::from_secs_f64(1.0 / per_second));
         Ok(Some(Self { token_nanos, bucket_nanos: token_nanos.saturating_mul(burst.into()) }))
     }
+
+    /// Until one more token comes.
+    pub fn token(self) -> Duration {
+        Duration::from_nanos(self.token_nanos)
+    }
+
+    /// Until an empty bucket is full.
+    pub fn bucket(self) -> Duration {
+        Duration::from_nanos(self.bucket_nanos)
+    }
 }
 
 /// One bucket. A new one is full.

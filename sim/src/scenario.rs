@@ -80,7 +80,17 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Runs the network of a seed for so many days with faults, and then until it has come to rest.
 pub async fn run(seed: u64, days: u64, print: bool) -> anyhow::Result<(Report, Vec<String>)> {
-    let mut world = World::new(seed, shape(seed)).await?;
+    run_on(seed, days, print, None).await
+}
+
+/// The same on an empty database that is there; `None`: a new file.
+pub async fn run_on(
+    seed: u64,
+    days: u64,
+    print: bool,
+    database: Option<String>,
+) -> anyhow::Result<(Report, Vec<String>)> {
+    let mut world = World::on(seed, shape(seed), database).await?;
     world.trace.print = print;
     let end = START + DAY * u32::try_from(days)?;
     let mut run = Run { world, agenda: Vec::new(), next: 0, end };

@@ -79,15 +79,21 @@ pub struct World {
 }
 
 impl World {
-    /// A network whose nodes have joined.
+    /// A network whose nodes have joined, on a database of its own.
     pub async fn new(seed: u64, shape: Shape) -> anyhow::Result<Self> {
+        Self::on(seed, shape, None).await
+    }
+
+    /// The same on an empty database that is there; `None`: a new file.
+    pub async fn on(seed: u64, shape: Shape, database: Option<String>) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let places = dir.path().join("places.mmdb");
         write_dev_database(&places, &dev_ranges(3))?;
         let clock = Clock::sim(START);
         let net = Net::new(seed, clock.clone());
         let network_key = SigningKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes());
-        let database = format!("sqlite://{}", dir.path().join("sim.db").display());
+        let database =
+            database.unwrap_or_else(|| format!("sqlite://{}", dir.path().join("sim.db").display()));
         let common = Common { net: net.clone(), clock: clock.clone(), network_key, database, seed };
         let db = common.open().await?;
         db.migrate().await?;

@@ -8,16 +8,20 @@
 //! a lock still sees the other tables as they were before it waited. A cycle of locks that comes about all the same is cut
 //! by the server, and the transaction that gave way is run again.
 
-use std::{str::FromStr as _, time::Duration};
+mod options;
+pub(crate) mod retry;
+
+use std::{path::PathBuf, str::FromStr as _};
 
 use sqlx::{
     PgPool, SqlitePool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+use self::retry::{is_busy, pause_before};
+
+pub use options::{DATABASE_URL_DEFAULT, DatabaseConfig, DbOptions};
 
 /// Memory for the pages that SQLite's writer works on.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;
@@ -27,7 +31,7 @@ const WRITER_CACHE_KIB: u32 = 16 * 1024;
 const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// How often a file of SQLite is opened and migrated, about a second in all: what fails may be another process's doing.
-const START_TRIES: u32 = 20;
+pub(crate) const START_TRIES: u32 = 20;
 
 /// A database that could not be used, or held what cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,24 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("database migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The schema lacks what this version of the program needs.
+    #[error(
+        "the database's schema is at version {found} and this program needs {needed}: run `pinstripe migrate`"
+    )]
+    SchemaTooOld {
+        /// The newest migration that the database has; 0 without any.
+        found: i64,
+        /// The newest one that the program brings.
+        needed: i64,
+    },
+    /// The file that should hold the database's URL could not be read.
+    #[error("read the database's URL from {}: {error}", .file.display())]
+    UrlFile {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A stored value does not have the form it must have.
     #[error("database holds a malformed {what}: {value}")]
     Malformed {
@@ -46,37 +68,6 @@ pub enum StoreError {
         /// Its text.
         value: String,
     },
-}
-
-/// How to open a database.
-#[derive(Debug, Clone)]
-pub struct DbOptions {
-    /// `sqlite://path/to/file`, `sqlite::memory:` or `postgres://...`.
-    pub url: String,
-    /// Connections for reading (and, on PostgreSQL, for everything).
-    pub connections_max: u32,
-    /// How long to wait for a connection or for SQLite's write lock.
-    pub wait_max: Duration,
-    /// SQLite only: whether a commit waits for the disk. Off only where losing the last commits is fine (simulations).
-    pub durable: bool,
-    /// PostgreSQL only: how long one statement may run until the server cancels it.
-    pub statement_max: Duration,
-    /// PostgreSQL only: how often a transaction is run again after it gave way to another one (SQLSTATE 40001, 40P01).
-    pub retries_max: u32,
-}
-
-impl DbOptions {
-    /// Durable, 8 connections, 10 s of waiting, 30 s a statement, 5 further tries.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            connections_max: 8,
-            wait_max: Duration::from_secs(10),
-            durable: true,
-            statement_max: Duration::from_secs(30),
-            retries_max: 5,
-        }
-    }
 }
 
 /// A handle on the database; cheap to clone.
@@ -94,17 +85,35 @@ pub enum Db {
     Postgres {
         /// Its connections.
         pool: PgPool,
-        /// How often a transaction that gave way is run again.
+        /// How often what failed without having happened is run again.
         retries_max: u32,
     },
 }
 
-/// Runs an expression with the read pool of either engine.
+/// Runs an expression, a read of some kind, with the read pool of either engine. On PostgreSQL it may run several times.
 macro_rules! read {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
             $crate::Db::Sqlite { read: $pool, .. } => $body,
-            $crate::Db::Postgres { pool: $pool, .. } => $body,
+            $crate::Db::Postgres { pool: $pool, retries_max } => {
+                let mut tries: u32 = 0;
+                loop {
+                    let outcome: Result<_, sqlx::Error> = $body;
+                    match outcome {
+                        Err(error)
+                            if tries < *retries_max
+                                && $crate::db::retry::may_run_again(
+                                    &error,
+                                    $crate::db::retry::Stage::Open,
+                                ) =>
+                        {
+                            tries += 1;
+                            $crate::db::retry::pause_before(tries).await;
+                        }
+                        outcome => break outcome,
+                    }
+                }
+            }
         }
     };
 }
@@ -129,17 +138,19 @@ macro_rules! write {
             $crate::Db::Postgres { pool, retries_max } => {
                 let mut tries: u32 = 0;
                 loop {
+                    let mut stage = $crate::db::retry::Stage::Open;
                     let outcome: Result<_, $crate::StoreError> = async {
                         let mut $tx = pool.begin().await?;
                         let outcome = $body;
+                        stage = $crate::db::retry::Stage::Committing;
                         $tx.commit().await?;
                         Ok(outcome)
                     }
                     .await;
                     match outcome {
-                        Err(error) if tries < *retries_max && error.gave_way() => {
+                        Err(error) if tries < *retries_max && error.may_run_again(stage) => {
                             tries += 1;
-                            $crate::db::pause_before(tries).await;
+                            $crate::db::retry::pause_before(tries).await;
                         }
                         outcome => break outcome,
                     }
@@ -151,53 +162,37 @@ macro_rules! write {
 
 pub(crate) use {read, write};
 
-/// Waits a little longer before each further try, so that what was in the way can end.
-pub(crate) async fn pause_before(tries: u32) {
-    tracing::debug!(tries, "the database was busy with another one's work; trying again");
-    tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)) * 5)).await;
-}
-
 impl StoreError {
-    /// Whether the server undid the whole transaction for another one's sake, so that the same may succeed now.
-    pub(crate) fn gave_way(&self) -> bool {
-        matches!(self, Self::Database(error) if has_code(error, &PG_GAVE_WAY))
+    /// Whether what failed at this stage did certainly not happen, and may succeed now.
+    pub(crate) fn may_run_again(&self, stage: retry::Stage) -> bool {
+        matches!(self, Self::Database(error) if retry::may_run_again(error, stage))
     }
-}
-
-/// `serialization_failure` and `deadlock_detected`, from appendix A of PostgreSQL's manual.
-const PG_GAVE_WAY: [&str; 2] = ["40001", "40P01"];
-
-/// `SQLITE_BUSY`, from the list of result codes of SQLite's manual.
-const SQLITE_BUSY: &str = "5";
-
-fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
 impl Db {
     /// Opens the database; a missing SQLite file is created.
     pub async fn open(options: &DbOptions) -> Result<Self, StoreError> {
+        let config = &options.config;
         if options.url.starts_with("postgres") {
-            let statement_ms = options.statement_max.as_millis().max(1);
+            let statement_ms = config.statement_max.as_millis().max(1);
             let connect = PgConnectOptions::from_str(&options.url)?.options([
                 ("statement_timeout", statement_ms.to_string()),
                 // The locks of a process that was cut off in the middle of a transaction end with it.
                 ("idle_in_transaction_session_timeout", statement_ms.to_string()),
             ]);
             let pool = PgPoolOptions::new()
-                .max_connections(options.connections_max)
-                .acquire_timeout(options.wait_max)
+                .max_connections(config.connections_max)
+                .acquire_timeout(config.wait_max)
                 .connect_with(connect)
                 .await?;
-            return Ok(Self::Postgres { pool, retries_max: options.retries_max });
+            return Ok(Self::Postgres { pool, retries_max: config.retries_max });
         }
         let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
         let connect = SqliteConnectOptions::from_str(&options.url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
-            .busy_timeout(options.wait_max)
+            .busy_timeout(config.wait_max)
             .pragma("temp_store", "memory")
             .statement_cache_capacity(256);
         // Hashes are random, so the writer comes back to pages all over the file; readers have the system's cache.
@@ -206,13 +201,13 @@ impl Db {
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
         let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(options.wait_max)
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.wait_max)
         };
         // Making a new file a WAL one waits for no lock: another process that does it at this moment makes it fail.
         let mut tries = 0;
         let write = loop {
             match pool(1).connect_with(writer.clone()).await {
-                Err(error) if tries < START_TRIES && has_code(&error, &[SQLITE_BUSY]) => {
+                Err(error) if tries < START_TRIES && is_busy(&error) => {
                     tries += 1;
                     pause_before(tries).await;
                 }
@@ -224,36 +219,9 @@ impl Db {
         let read = if in_memory {
             write.clone()
         } else {
-            pool(options.connections_max).connect_with(connect).await?
+            pool(config.connections_max).connect_with(connect).await?
         };
         Ok(Self::Sqlite { write, read })
-    }
-
-    /// Brings the schema up to date. Several processes may do so at once.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite { write, .. } => {
-                // Migrations of SQLite take no lock against another process: whoever comes second fails on a table that
-                // exists, and finds the work done when it looks again.
-                let mut connection = write.acquire().await?;
-                let mut tries = 0;
-                while let Err(error) = MIGRATIONS.run_direct(None, &mut *connection, false).await {
-                    tries += 1;
-                    if tries == START_TRIES {
-                        return Err(error.into());
-                    }
-                    pause_before(tries).await;
-                }
-            }
-            Self::Postgres { pool, .. } => {
-                // A change of the schema may take long. The connection is not used for anything else afterwards.
-                let mut connection = pool.acquire().await?;
-                connection.close_on_drop();
-                sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-                MIGRATIONS.run_direct(None, &mut *connection, false).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether rows that a transaction has read must be locked before it changes them. SQLite has one writer at a time.

@@ -1,4 +1,4 @@
-//! What was decided and why: a log for operators, trimmed by age.
+//! What was decided and why: a log for operators, trimmed by age (`forget`).
 
 use protocol::{
     ids::{NodeId, SegmentId},
@@ -68,11 +68,5 @@ impl Db {
                 })
             })
             .collect()
-    }
-
-    /// Forgets decisions older than `before`.
-    pub async fn trim_events(&self, before: UnixMillis) -> Result<u64, StoreError> {
-        const SQL: &str = "DELETE FROM events WHERE at_ms < $1";
-        write!(self, tx => sqlx::query(SQL).bind(before.0).execute(&mut *tx).await?.rows_affected())
     }
 }

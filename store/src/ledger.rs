@@ -55,7 +55,7 @@ pub struct Earning {
 pub struct LedgerLine {
     /// Who earned it.
     pub node: NodeId,
-    /// Start of the hour.
+    /// Start of the hour; of lines that are older than the monitors keep hours, start of the day that they add up.
     pub hour: UnixMillis,
     /// Name of the [`LedgerKind`].
     pub kind: String,
@@ -117,7 +117,8 @@ where
 const LOCK_CARRY: &str = "INSERT INTO ledger_carry (node_id, kind, carry) VALUES ($1, $2, 0) \
      ON CONFLICT (node_id, kind) DO UPDATE SET carry = ledger_carry.carry RETURNING carry";
 const SET_CARRY: &str = "UPDATE ledger_carry SET carry = $3 WHERE node_id = $1 AND kind = $2";
-const BOOK: &str = "INSERT INTO ledger (node_id, hour_ms, kind, quantity, micros) VALUES ($1, $2, $3, $4, $5) \
+/// Adds to a line of the ledger.
+pub(crate) const BOOK: &str = "INSERT INTO ledger (node_id, hour_ms, kind, quantity, micros) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT (node_id, hour_ms, kind) DO UPDATE SET quantity = ledger.quantity + excluded.quantity, \
      micros = ledger.micros + excluded.micros";
 
@@ -178,7 +179,8 @@ impl Db {
         })
     }
 
-    /// Books the traffic of one window of redeemed orders; `false` when that window of that node was settled before.
+    /// Books the traffic of one window of redeemed orders; `false` when that window of that node was settled before, or is so
+    /// old that nobody knows any more whether it was ([`Db::trim_settlements`]).
     pub async fn settle_window(
         &self,
         node: NodeId,
@@ -189,11 +191,18 @@ impl Db {
     ) -> Result<bool, StoreError> {
         const SETTLE: &str = "INSERT INTO settlements (node_id, hour_ms, settled_ms) VALUES ($1, $2, $3) \
              ON CONFLICT (node_id, hour_ms) DO NOTHING";
+        // Locked, so that hours are not closed, and what was settled forgotten, between this question and the insertion.
+        const CLOSED: &str = "SELECT before_ms FROM settled_hours WHERE id = 1";
         // Every booking of a node locks its carries in one order.
         let mut earnings = earnings.to_vec();
         earnings.sort_by_key(|earning| earning.kind.name());
         write!(self, tx => {
-            let first = sqlx::query(SETTLE)
+            let (closed,): (i64,) = {
+                let mut query = QueryBuilder::new(CLOSED);
+                query.push(if self.locks_rows() { " FOR SHARE" } else { "" });
+                query.build_query_as().fetch_one(&mut *tx).await?
+            };
+            let first = hour.0 >= closed && sqlx::query(SETTLE)
                 .bind(node.to_string())
                 .bind(hour.0)
                 .bind(now.0)

@@ -7,6 +7,7 @@ mod accounts;
 mod commit;
 mod db;
 mod events;
+mod forget;
 mod ledger;
 mod long_uploads;
 mod lookup;
@@ -19,6 +20,7 @@ mod pins;
 mod repairs;
 mod rows;
 mod schedule;
+mod schema;
 mod segments;
 mod tus_uploads;
 mod unpins;
@@ -27,7 +29,7 @@ mod waiting_pins;
 
 pub use accounts::{Account, ApiKey, InviteError, NewApiKey};
 pub use commit::{Beside, BlockAt, Claim, Committed, NewPiece, NewSegment, Outcome, UploadMetadata};
-pub use db::{Db, DbOptions, StoreError};
+pub use db::{DATABASE_URL_DEFAULT, DatabaseConfig, Db, DbOptions, StoreError};
 pub use events::Event;
 pub use ledger::{Earning, LedgerKind, LedgerLine, Passed};
 pub use long_uploads::UploadPart;
@@ -39,6 +41,7 @@ pub use pin_notes::{Described, PinChange, PinKind};
 pub use pin_search::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, PinFilter, PinsFound};
 pub use pins::{Pin, PinCursor, PinPage, PinState};
 pub use repairs::RepairJob;
+pub use schema::PendingMigration;
 pub use segments::SegmentState;
 pub use tus_uploads::{
     ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload,

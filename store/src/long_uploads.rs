@@ -24,9 +24,10 @@ pub struct UploadPart {
     pub blocks: Vec<BlockAt>,
 }
 
-/// Finished uploads, and those whose time is over by `$1`.
-pub(crate) const DONE: &str =
-    "SELECT id, finished_ms FROM long_uploads WHERE finished_ms IS NOT NULL OR due_ms <= $1 LIMIT $2";
+/// The upload that was finished first, and the one whose time has been over for longest by `$1`. Each along its own index.
+pub(crate) const DONE: &str = "SELECT id FROM (SELECT id FROM long_uploads WHERE finished_ms IS NOT NULL \
+     ORDER BY finished_ms LIMIT 1) finished UNION ALL SELECT id FROM (SELECT id FROM long_uploads WHERE due_ms <= $1 \
+     ORDER BY due_ms LIMIT 1) late";
 pub(crate) const SOME_BLOCKS: &str = "SELECT cid, segment_id FROM blocks WHERE upload_id = $1 LIMIT $2";
 
 impl Db {
@@ -69,10 +70,9 @@ impl Db {
         const GIVE_UP: &str = "UPDATE long_uploads SET due_ms = 0 WHERE id = $1 AND finished_ms IS NULL";
         const STATE: &str = "SELECT finished_ms FROM long_uploads WHERE id = $1 AND \
              (finished_ms IS NOT NULL OR due_ms <= $2)";
-        let done: Option<(String, Option<i64>)> = read!(self, pool => {
-            sqlx::query_as(DONE).bind(now.0).bind(1_i64).fetch_optional(pool).await
-        })?;
-        let Some((id, _)) = done else { return Ok(false) };
+        let done: Vec<(String,)> =
+            read!(self, pool => sqlx::query_as(DONE).bind(now.0).fetch_all(pool).await)?;
+        let Some((id,)) = done.into_iter().next() else { return Ok(false) };
         write!(self, tx => {
             let state: Option<(Option<i64>,)> = {
                 let mut query = QueryBuilder::new(STATE);

@@ -63,7 +63,7 @@ impl Db {
         const SQL: &str = "SELECT id, state FROM segments WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map_or_else(String::new, |id| id.to_string());
         let rows: Vec<(String, String)> = read!(self, pool => {
-            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+            sqlx::query_as(SQL).bind(&after).bind(i64::from(limit)).fetch_all(pool).await
         })?;
         rows.iter()
             .map(|(id, state)| Ok((parse("segment id", id)?, parse("segment state", state)?)))
@@ -73,7 +73,9 @@ impl Db {
     /// Records that a live segment cannot be read any more, or that a lost one can again; `false`: nothing changed.
     pub async fn set_lost(&self, id: SegmentId, lost: bool) -> Result<bool, StoreError> {
         const LOCK: &str = "SELECT id FROM segments WHERE id = $1 FOR UPDATE";
-        const LOSE: &str = "UPDATE segments SET state = 'lost' WHERE id = $1 AND state = 'live'";
+        // Never to be collected, until no root needs it: whoever looks for what is due does not come by it each time.
+        const LOSE: &str = "UPDATE segments SET state = 'lost', due_ms = 9223372036854775807 \
+             WHERE id = $1 AND state = 'live'";
         // The root that needed it may be gone by now.
         const FIND: &str = "UPDATE segments SET state = CASE WHEN EXISTS \
              (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) THEN 'live' ELSE 'orphaned' END \

@@ -3,17 +3,22 @@
 
 mod engines;
 mod fixtures;
+mod own_server;
 
 mod accounts;
+mod claims;
 mod collection;
 mod commit;
 mod contention;
 mod events;
+mod forget;
 mod futures;
+mod large;
 mod ledger;
 mod lifecycle;
 mod long_uploads;
 mod lookup;
+mod migrations;
 mod nodes;
 mod pieces;
 mod pin_notes;
@@ -23,6 +28,7 @@ mod plans;
 mod postgres;
 mod repairs;
 mod rows;
+mod schema;
 mod sqlite;
 mod tus_uploads;
 mod whole;

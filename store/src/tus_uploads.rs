@@ -39,9 +39,9 @@ pub(crate) const OPEN: &str = "SELECT COALESCE(SUM(CASE WHEN finished_ms IS NULL
      WHEN length_bytes > offset_bytes THEN length_bytes ELSE offset_bytes END), 0) AS BIGINT) \
      FROM tus_uploads WHERE account_id = $1 AND due_ms > $2";
 const FREE: &str = "SELECT quota_bytes - used_bytes FROM accounts WHERE id = $1";
-/// Uploads whose time is over by `$1`, unless somebody writes to them.
-pub(crate) const OVER: &str =
-    "SELECT id FROM tus_uploads WHERE due_ms <= $1 AND claimed_until_ms <= $1 LIMIT $2";
+/// Uploads whose time is over by `$1`, the longest first, unless somebody writes to them.
+pub(crate) const OVER: &str = "SELECT id FROM tus_uploads WHERE due_ms <= $1 AND claimed_until_ms <= $1 \
+     ORDER BY due_ms LIMIT $2";
 const CLAIM: &str = concat!(
     "UPDATE tus_uploads SET claim = $2, claimed_until_ms = $4, wanted_ms = 0 \
      WHERE id = $1 AND due_ms > $3 AND claimed_until_ms <= $3 RETURNING ",

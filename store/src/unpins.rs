@@ -16,10 +16,13 @@ use crate::{
 /// Removes one queued piece of a node.
 pub(crate) const FORGET_UNPIN: &str = "DELETE FROM unpins WHERE node_id = $1 AND hash = $2";
 
-/// Queues (node, hash) pairs inside a transaction; what is queued already is queued from now on.
+/// Queues (node, hash) pairs inside a transaction; what is queued already is queued from now on. In order of their keys, so that
+/// two that queue the same do not wait for each other crosswise.
 macro_rules! queue_unpins {
     ($tx:ident, $held:expr, $now:expr) => {
-        for part in $crate::rows::runs(&$held) {
+        let mut held = $held.to_vec();
+        held.sort_unstable();
+        for part in $crate::rows::runs(&held) {
             let mut query = QueryBuilder::new("INSERT INTO unpins (node_id, hash, queued_ms) ");
             query.push_values(part, |mut row, (node, hash)| {
                 row.push_bind(node.to_string()).push_bind(hash.to_string()).push_bind($now.0);
@@ -59,7 +62,9 @@ impl Db {
             return Ok(());
         }
         let held: Vec<(NodeId, PieceHash)> = hashes.iter().map(|hash| (node, *hash)).collect();
-        write!(self, tx => queue_unpins!(tx, held, now))
+        write!(self, tx => {
+            queue_unpins!(tx, held, now);
+        })
     }
 
     /// Forgets queued pieces once the node has dropped them. What was queued again meanwhile stays queued.

@@ -9,7 +9,9 @@ use service::{
     lifecycle::abort_on_panic,
     telemetry::start_logs,
 };
-use store::{Db, DbOptions};
+use store::{DatabaseConfig, Db, DbOptions};
+
+use crate::output::tell;
 
 /// Flags of a gateway or a monitor.
 #[derive(Debug, Args)]
@@ -49,8 +51,19 @@ pub(crate) struct PinnerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
     /// `sqlite://FILE` or `postgres://...`
-    #[arg(long, env = "PINSTRIPE_DATABASE_URL", hide_env_values = true)]
-    database: String,
+    #[arg(
+        long,
+        env = "PINSTRIPE_DATABASE_URL",
+        hide_env_values = true,
+        required_unless_present = "database_file"
+    )]
+    database: Option<String>,
+    /// File that holds the URL instead
+    #[arg(long, env = "PINSTRIPE_DATABASE_URL_FILE", conflicts_with = "database")]
+    database_file: Option<PathBuf>,
+    /// Change nothing: print what is to be done, and end with status 1 if that is anything
+    #[arg(long)]
+    check: bool,
 }
 
 /// One thread for HTTP and one for the disk suffices for a small machine; more are used where there are more cores.
@@ -101,10 +114,21 @@ pub(crate) fn pinner(args: PinnerArgs) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
-        let db = Db::open(&DbOptions::new(args.database)).await.context("open the database")?;
-        db.migrate().await.context("migrate the database")?;
+        let url = args.database.unwrap_or_default();
+        let options = DbOptions::configured(&url, args.database_file.as_deref(), &DatabaseConfig::default())?;
+        let db = Db::open(&options).await.context("open the database")?;
+        if !args.check {
+            db.migrate().await.context("migrate the database")?;
+        }
+        let pending = db.pending_migrations().await.context("look at the schema")?;
         db.close().await;
-        crate::output::tell("schema is up to date");
-        Ok(ExitCode::SUCCESS)
+        for migration in &pending {
+            tell(format_args!("to be done: {:04} {}", migration.version, migration.description));
+        }
+        if pending.is_empty() {
+            tell("schema is up to date");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(ExitCode::FAILURE)
     })
 }

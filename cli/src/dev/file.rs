@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use protocol::api::NodeInfo;
 use serde::{Deserialize, Serialize};
 
-use super::{children::Children, layout::Layout};
+use super::{
+    children::Children,
+    layout::{Layout, ServerLayout},
+};
 
 /// The file's content; its names are a public interface.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +24,20 @@ pub(crate) struct DevFile {
     pub(crate) admin_token: String,
     /// All nodes.
     pub(crate) nodes: Vec<DevNode>,
-    /// Process ids of `gateway` and `monitor`.
+    /// All gateways, the one above first.
+    pub(crate) gateways: Vec<DevServer>,
+    /// All monitors, likewise.
+    pub(crate) monitors: Vec<DevServer>,
+    /// Process ids of gateways and monitors by their names: `gateway`, `monitor`, `gateway-2`...
     pub(crate) pids: HashMap<String, u32>,
+}
+
+/// A gateway or monitor of a [`DevFile`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DevServer {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) config: String,
 }
 
 /// One node of a [`DevFile`].
@@ -61,13 +76,27 @@ pub(super) fn write(layout: &Layout, children: &Children, nodes: &[NodeInfo]) ->
             dir: node.dir.display().to_string(),
         });
     }
+    let servers = |servers: &[ServerLayout]| {
+        let server = |server: &ServerLayout| DevServer {
+            name: server.name.clone(),
+            url: server.url(),
+            config: server.config.display().to_string(),
+        };
+        servers.iter().map(server).collect::<Vec<_>>()
+    };
+    let mut pids = HashMap::new();
+    for server in layout.gateways.iter().chain(&layout.monitors) {
+        pids.insert(server.name.clone(), pid(&server.name)?);
+    }
     let file = DevFile {
         gateway: layout.gateway_url(),
-        monitor: layout.monitor_url(),
+        monitor: layout.monitors[0].url(),
         api_key: layout.api_key.clone(),
         admin_token: layout.admin_token.clone(),
         nodes: entries,
-        pids: HashMap::from([("gateway".into(), pid("gateway")?), ("monitor".into(), pid("monitor")?)]),
+        gateways: servers(&layout.gateways),
+        monitors: servers(&layout.monitors),
+        pids,
     };
     let path = layout.dev_file();
     let temporary = path.with_extension("json.new");

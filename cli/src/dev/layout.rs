@@ -23,11 +23,43 @@ pub(super) const NODES_MAX: usize = 200;
 /// Paths and addresses of one network.
 pub(crate) struct Layout {
     pub(super) dir: PathBuf,
-    pub(super) listen: SocketAddr,
-    pub(super) monitor: SocketAddr,
+    pub(super) gateways: Vec<ServerLayout>,
+    pub(super) monitors: Vec<ServerLayout>,
+    pub(super) database_url: String,
+    pub(super) redis_url: String,
     pub(super) api_key: String,
     pub(super) admin_token: String,
     pub(super) nodes: Vec<NodeLayout>,
+}
+
+/// How many processes there are to be, and what is between them.
+pub(super) struct Wanted {
+    pub(super) nodes: u16,
+    pub(super) gateways: u8,
+    pub(super) monitors: u8,
+    /// SQLite in the directory unless said otherwise.
+    pub(super) database: Option<String>,
+    /// Empty: none.
+    pub(super) redis: String,
+}
+
+/// A gateway or a monitor.
+pub(super) struct ServerLayout {
+    pub(super) name: String,
+    pub(super) listen: SocketAddr,
+    pub(super) config: PathBuf,
+}
+
+impl ServerLayout {
+    /// The first of a kind has its plain name.
+    fn new(dir: &Path, kind: &str, index: u8, listen: SocketAddr) -> Self {
+        let name = if index == 0 { kind.to_string() } else { format!("{kind}-{}", index + 1) };
+        Self { config: dir.join(format!("{name}.toml")), name, listen }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
 }
 
 /// One node's directory and address.
@@ -52,9 +84,9 @@ impl Layout {
     /// Makes the directory, or finds it as an earlier run left it, and writes this run's configuration.
     pub(super) async fn prepare(
         dir: &Path,
-        nodes: u16,
         listen: SocketAddr,
         fresh: bool,
+        wanted: Wanted,
     ) -> anyhow::Result<Self> {
         // Before anything is made or removed: whoever has the address may be the network that is in the directory.
         free(listen)?;
@@ -72,18 +104,30 @@ impl Layout {
             secret(&dir.join("admin.token"), || format!("{DEV_MARK}adm_{}", hex(&dice.bytes::<24>())))?;
         write_dev_database(&dir.join("geo.mmdb"), &dev_ranges(usize::from(REGIONS)))?;
 
-        let db = Db::open(&DbOptions::new(database_url(&dir))).await?;
+        let sqlite = || format!("sqlite://{}", dir.join("pinstripe.db").display());
+        let database_url = wanted.database.unwrap_or_else(sqlite);
+        let db = Db::open(&DbOptions::new(database_url.clone())).await.context("open the database")?;
         db.migrate().await?;
         let api_key = api_key(&db, &dir, &dice).await?;
         let mut layout = Self {
-            monitor: monitor_address(listen),
+            gateways: vec![ServerLayout::new(&dir, "gateway", 0, listen)],
+            monitors: vec![ServerLayout::new(&dir, "monitor", 0, monitor_address(listen))],
             dir: dir.clone(),
-            listen,
+            database_url,
+            redis_url: wanted.redis,
             api_key,
             admin_token,
             nodes: Vec::new(),
         };
-        for index in 0..nodes {
+        for index in 1..wanted.gateways {
+            let listen = any_port(listen.ip()).context("no free port for a gateway")?;
+            layout.gateways.push(ServerLayout::new(&dir, "gateway", index, listen));
+        }
+        for index in 1..wanted.monitors {
+            let listen = any_port(listen.ip()).context("no free port for a monitor")?;
+            layout.monitors.push(ServerLayout::new(&dir, "monitor", index, listen));
+        }
+        for index in 0..wanted.nodes {
             let node = node_layout(&db, &dir, index, &dice).await?;
             layout.nodes.push(node);
         }
@@ -92,24 +136,9 @@ impl Layout {
         Ok(layout)
     }
 
+    /// URL of the first gateway.
     pub(super) fn gateway_url(&self) -> String {
-        format!("http://{}", self.listen)
-    }
-
-    pub(super) fn monitor_url(&self) -> String {
-        format!("http://{}", self.monitor)
-    }
-
-    pub(super) fn database_url(&self) -> String {
-        database_url(&self.dir)
-    }
-
-    pub(super) fn gateway_config(&self) -> PathBuf {
-        self.dir.join("gateway.toml")
-    }
-
-    pub(super) fn monitor_config(&self) -> PathBuf {
-        self.dir.join("monitor.toml")
+        self.gateways[0].url()
     }
 
     pub(super) fn dev_file(&self) -> PathBuf {
@@ -123,10 +152,6 @@ impl Layout {
     pub(super) fn log(&self, name: &str) -> PathBuf {
         self.logs().join(format!("{name}.log"))
     }
-}
-
-fn database_url(dir: &Path) -> String {
-    format!("sqlite://{}", dir.join("pinstripe.db").display())
 }
 
 /// Removes an earlier network, and nothing that does not look like one.
@@ -220,6 +245,10 @@ async fn node_layout(db: &Db, dir: &Path, index: u16, dice: &Dice) -> anyhow::Re
 mod tests {
     use super::*;
 
+    fn one_node() -> Wanted {
+        Wanted { nodes: 1, gateways: 1, monitors: 1, database: None, redis: String::new() }
+    }
+
     #[tokio::test]
     async fn a_taken_address_leaves_the_directory_as_it_is() {
         let place = tempfile::tempdir().unwrap();
@@ -227,17 +256,17 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let listen = taken.local_addr().unwrap();
         for fresh in [false, true] {
-            let refused = Layout::prepare(&dir, 1, listen, fresh).await.err().unwrap();
+            let refused = Layout::prepare(&dir, listen, fresh, one_node()).await.err().unwrap();
             assert!(format!("{refused:#}").contains("cannot be used"), "{refused:#}");
             assert!(!dir.exists(), "nothing is left that --fresh would not remove");
         }
         // Nor is a network removed that is perhaps running.
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("network.key"), "key").unwrap();
-        assert!(Layout::prepare(&dir, 1, listen, true).await.is_err());
+        assert!(Layout::prepare(&dir, listen, true, one_node()).await.is_err());
         assert_eq!(fs::read_to_string(dir.join("network.key")).unwrap(), "key");
         drop(taken);
-        Layout::prepare(&dir, 1, listen, true).await.unwrap();
+        Layout::prepare(&dir, listen, true, one_node()).await.unwrap();
         assert_ne!(fs::read_to_string(dir.join("network.key")).unwrap(), "key");
     }
 }

@@ -8,7 +8,7 @@ use protocol::reputation::ReputationRules;
 use serde::Serialize;
 use service::http::server::HttpConfig;
 
-use super::layout::{Layout, NodeLayout};
+use super::layout::{Layout, NodeLayout, ServerLayout};
 
 /// What one node offers.
 const NODE_CAPACITY: u64 = 20 << 30;
@@ -21,8 +21,12 @@ const fn secs(seconds: u64) -> Duration {
 
 /// Writes all files.
 pub(super) fn write(layout: &Layout) -> anyhow::Result<()> {
-    save(&layout.gateway_config(), &gateway_config(layout))?;
-    save(&layout.monitor_config(), &monitor_config(layout))?;
+    for server in &layout.gateways {
+        save(&server.config, &gateway_config(layout, server))?;
+    }
+    for server in &layout.monitors {
+        save(&server.config, &monitor_config(layout, server))?;
+    }
     for node in &layout.nodes {
         save(&node.config_file(), &pinner_config(layout, node))?;
     }
@@ -45,11 +49,12 @@ fn reputation() -> ReputationRules {
     ReputationRules { vetted_age: secs(60), vetted_audits: 20, ..ReputationRules::default() }
 }
 
-fn gateway_config(layout: &Layout) -> gateway::Config {
+fn gateway_config(layout: &Layout, server: &ServerLayout) -> gateway::Config {
     let mut config = gateway::Config {
-        listen: layout.listen,
-        public_url: layout.gateway_url(),
-        database_url: layout.database_url(),
+        listen: server.listen,
+        public_url: server.url(),
+        database_url: layout.database_url.clone(),
+        redis_url: layout.redis_url.clone(),
         network_key_file: layout.dir.join("network.key"),
         admin_token_file: Some(layout.dir.join("admin.token")),
         http: http(),
@@ -67,10 +72,10 @@ fn gateway_config(layout: &Layout) -> gateway::Config {
     config
 }
 
-fn monitor_config(layout: &Layout) -> monitor::Config {
+fn monitor_config(layout: &Layout, server: &ServerLayout) -> monitor::Config {
     let mut config = monitor::Config {
-        listen: layout.monitor,
-        database_url: layout.database_url(),
+        listen: server.listen,
+        database_url: layout.database_url.clone(),
         network_key_file: layout.dir.join("network.key"),
         reputation: reputation(),
         ..monitor::Config::default()
@@ -104,6 +109,7 @@ fn monitor_config(layout: &Layout) -> monitor::Config {
     config.repairs.backoff_max = secs(15);
     config.sweep.walk_every = secs(20);
     config.collect.orphan_delay = secs(10);
+    config.collect.measure_every = secs(10);
     config.reconcile.interval = secs(15);
     config.reconcile.retry = secs(5);
     // Longer than an upload may take between storing a piece and recording it.
@@ -116,7 +122,7 @@ fn pinner_config(layout: &Layout, node: &NodeLayout) -> pinner::Config {
         listen: node.listen,
         url: node.url(),
         data_dir: node.dir.clone(),
-        gateways: vec![layout.gateway_url()],
+        gateways: layout.gateways.iter().map(ServerLayout::url).collect(),
         invite: node.invite.clone(),
         capacity: ByteSize(NODE_CAPACITY),
         reserve: ByteSize(NODE_RESERVE),

@@ -13,7 +13,10 @@ use protocol::api::{NodeInfo, NodeList};
 use serde::Deserialize;
 use service::clock::Clock;
 
-use super::{children::Children, layout::Layout};
+use super::{
+    children::Children,
+    layout::{Layout, NodeLayout, ServerLayout},
+};
 use crate::output;
 
 /// Between two looks.
@@ -21,33 +24,51 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long one look may take.
 const CALL: Duration = Duration::from_secs(5);
 
-/// Until the gateway answers and every node is enrolled and online.
+/// Until every gateway answers and knows every node as online.
 pub(super) async fn until_ready(layout: &Layout, children: &mut Children) -> anyhow::Result<Vec<NodeInfo>> {
     let client = client(layout)?;
+    let mut others = Vec::new();
+    for gateway in &layout.gateways[1..] {
+        others.push(client_of(&gateway.url())?);
+    }
     let mut told = 0;
     loop {
         if let Some((name, status)) = children.ended().first() {
             bail!("{name} ended at the start ({status}); see {}", layout.log(name).display());
         }
-        let list: Result<NodeList, _> = client.json(Method::GET, "/v1/nodes", None, None, CALL).await;
-        if let Ok(list) = list {
-            let urls: HashSet<String> = layout.nodes.iter().map(super::layout::NodeLayout::url).collect();
-            let online = list.nodes.iter().filter(|node| node.status == "online" && urls.contains(&node.url));
-            let online = online.count();
-            if online > told {
-                output::tell(format_args!("{online} of {} nodes are online", urls.len()));
-                told = online;
+        if let Some((nodes, now)) = online(&client, layout).await {
+            if now > told {
+                output::tell(format_args!("{now} of {} nodes are online", layout.nodes.len()));
+                told = now;
             }
-            if online == urls.len() {
-                return Ok(list.nodes);
+            let mut ready = now == layout.nodes.len();
+            for other in &others {
+                let theirs = online(other, layout).await.map_or(0, |(_, online)| online);
+                ready = ready && theirs == now;
+            }
+            if ready {
+                return Ok(nodes);
             }
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
+/// All nodes that a gateway knows, and how many of this network's are online.
+async fn online(client: &GatewayClient, layout: &Layout) -> Option<(Vec<NodeInfo>, usize)> {
+    let list: Result<NodeList, _> = client.json(Method::GET, "/v1/nodes", None, None, CALL).await;
+    let nodes = list.ok()?.nodes;
+    let urls: HashSet<String> = layout.nodes.iter().map(NodeLayout::url).collect();
+    let online = nodes.iter().filter(|node| node.status == "online" && urls.contains(&node.url)).count();
+    Some((nodes, online))
+}
+
 fn client(layout: &Layout) -> anyhow::Result<GatewayClient> {
-    Ok(GatewayClient::new(Transport::http(Timeouts::default())?, &layout.gateway_url(), Clock::System))
+    client_of(&layout.gateway_url())
+}
+
+fn client_of(gateway: &str) -> anyhow::Result<GatewayClient> {
+    Ok(GatewayClient::new(Transport::http(Timeouts::default())?, gateway, Clock::System))
 }
 
 #[derive(Deserialize)]
@@ -83,8 +104,12 @@ pub(super) async fn follow(
         for (name, status) in children.ended() {
             output::tell(format_args!("{name} ended ({status})"));
             match name.as_str() {
-                "gateway" => output::tell("  without it there are no uploads, and reads only from nodes"),
-                "monitor" => output::tell("  without it nothing is audited, paid or repaired"),
+                "gateway" if layout.gateways.len() == 1 => {
+                    output::tell("  without it there are no uploads, and reads only from nodes");
+                }
+                "monitor" if layout.monitors.len() == 1 => {
+                    output::tell("  without it nothing is audited, paid or repaired");
+                }
                 _ => {}
             }
             output::tell(format_args!("  why: {}", layout.log(&name).display()));
@@ -109,11 +134,12 @@ pub(super) async fn follow(
 
 /// How to start a process again that ended.
 fn revival(layout: &Layout, name: &str) -> Option<String> {
-    let (subcommand, config) = match name {
-        "gateway" => ("gateway", layout.gateway_config()),
-        "monitor" => ("monitor", layout.monitor_config()),
-        _ => ("pinner", layout.nodes.iter().find(|node| node.name == name)?.config_file()),
-    };
+    let config =
+        |servers: &[ServerLayout]| Some(servers.iter().find(|server| server.name == name)?.config.clone());
+    let gateway = config(&layout.gateways).map(|config| ("gateway", config));
+    let monitor = config(&layout.monitors).map(|config| ("monitor", config));
+    let pinner = || Some(("pinner", layout.nodes.iter().find(|node| node.name == name)?.config_file()));
+    let (subcommand, config) = gateway.or(monitor).or_else(pinner)?;
     Some(format!("pinstripe {subcommand} --config {}", config.display()))
 }
 

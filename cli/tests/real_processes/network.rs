@@ -1,7 +1,7 @@
 //! A network of real processes for tests: `pinstripe dev` in a temporary directory, on addresses of its own.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_mins(4);
 
 pub(crate) struct Network {
     dev: Child,
-    gateway: Option<Child>,
+    /// Processes that were started again, by their names.
+    again: HashMap<String, Child>,
     dir: tempfile::TempDir,
     file: Value,
     http: reqwest::Client,
@@ -54,11 +55,17 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Vec<String> {
 
 impl Network {
     pub(crate) async fn start(nodes: u16) -> Self {
+        Self::start_with(nodes, &[]).await
+    }
+
+    /// The same with more arguments for `pinstripe dev`.
+    pub(crate) async fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
             .args(["dev", "--nodes", &nodes.to_string(), "--listen", &listen.to_string(), "--dir"])
             .arg(dir.path().join("net"))
+            .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -72,14 +79,14 @@ impl Network {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { dev, gateway: None, dir, file, http }
+        Self { dev, again: HashMap::new(), dir, file, http }
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.file["gateway"].as_str().unwrap())
     }
 
-    fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         self.file["api_key"].as_str().unwrap()
     }
 
@@ -197,6 +204,11 @@ impl Network {
 
     /// Waits until no node holds a piece that is not of a listed file.
     pub(crate) async fn until_nodes_hold_only_what_is_listed(&self) {
+        self.until_living_nodes_hold_only_what_is_listed(&[]).await;
+    }
+
+    /// The same when nodes of these numbers are dead.
+    pub(crate) async fn until_living_nodes_hold_only_what_is_listed(&self, dead: &[usize]) {
         let mut recorded = HashSet::new();
         for cid in self.list().await {
             self.until_healthy(&cid).await;
@@ -210,7 +222,8 @@ impl Network {
         let started = Instant::now();
         loop {
             let mut held = 0;
-            for node in self.file["nodes"].as_array().unwrap() {
+            let nodes = self.file["nodes"].as_array().unwrap().iter().enumerate();
+            for (_, node) in nodes.filter(|(number, _)| !dead.contains(number)) {
                 held += self.pieces_at(node["url"].as_str().unwrap()).await;
             }
             if held == recorded.len() {
@@ -249,17 +262,36 @@ impl Network {
     }
 
     pub(crate) fn kill_gateway(&mut self) {
-        match self.gateway.take() {
-            Some(mut gateway) => {
-                gateway.kill().unwrap();
-                gateway.wait().unwrap();
-            }
-            None => kill(&self.file["pids"]["gateway"]),
-        }
+        self.signal("gateway", libc::SIGKILL);
     }
 
-    pub(crate) fn kill_monitor(&self) {
-        kill(&self.file["pids"]["monitor"]);
+    pub(crate) fn kill_monitor(&mut self) {
+        self.signal("monitor", libc::SIGKILL);
+    }
+
+    /// Process id of a gateway or a monitor.
+    pub(crate) fn pid(&self, name: &str) -> i64 {
+        let again = self.again.get(name).map(|child| i64::from(child.id()));
+        again.unwrap_or_else(|| self.file["pids"][name].as_i64().unwrap())
+    }
+
+    /// Kills a process at any time, as SIGKILL does.
+    pub(crate) fn kill_pid(pid: i64) {
+        send(pid, libc::SIGKILL);
+    }
+
+    /// Sends a signal to a gateway or a monitor. One that was killed before is left alone.
+    pub(crate) fn signal(&mut self, name: &str, signal: i32) {
+        match self.again.get_mut(name) {
+            Some(child) => {
+                send(i64::from(child.id()), signal);
+                if signal == libc::SIGKILL {
+                    child.wait().unwrap();
+                    self.again.remove(name);
+                }
+            }
+            None => send(self.file["pids"][name].as_i64().unwrap(), signal),
+        }
     }
 
     /// Call it when nobody has the database open any more.
@@ -270,45 +302,85 @@ impl Network {
 
     /// Starts the gateway again, with the configuration that it had.
     pub(crate) async fn restart_gateway(&mut self) {
-        let config: PathBuf = self.dir.path().join("net/gateway.toml");
+        self.start_again("gateway").await;
+    }
+
+    /// Starts a gateway or a monitor again, with the configuration that it had, and waits until it is ready.
+    pub(crate) async fn start_again(&mut self, name: &str) {
+        let server = self.server(name);
+        let kind = name.split('-').next().unwrap();
+        let url = server["url"].as_str().unwrap().to_string();
+        let config = server["config"].as_str().unwrap().to_string();
         let started = Instant::now();
         loop {
             let child = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
-                .args(["gateway", "--config"])
-                .arg(&config)
+                .args([kind, "--config", &config])
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            self.gateway = Some(child);
+            let mut old = self.again.insert(name.to_string(), child);
+            if let Some(old) = &mut old {
+                old.wait().unwrap();
+            }
             loop {
-                let ready = self.http.get(self.url("/readyz")).send().await;
-                if ready.is_ok_and(|ready| ready.status() == 200) {
+                let ready = self.http.get(format!("{url}/readyz")).send().await;
+                if ready.is_ok_and(|ready| ready.status() == 200) && self.has_own_address(name) {
                     return;
                 }
-                assert!(started.elapsed() < PATIENCE, "the gateway did not come back");
+                assert!(started.elapsed() < PATIENCE, "{name} did not come back");
                 // It ends by itself when the address is still taken by the one that was killed.
-                if self.gateway.as_mut().unwrap().try_wait().unwrap().is_some() {
+                if !self.has_own_address(name) {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
     }
+
+    /// Whether the process that was started again still runs.
+    fn has_own_address(&mut self, name: &str) -> bool {
+        self.again.get_mut(name).is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// What `dev.json` says of a gateway or a monitor.
+    fn server(&self, name: &str) -> &Value {
+        let kind = if name.starts_with("gateway") { "gateways" } else { "monitors" };
+        let servers = self.file[kind].as_array().unwrap();
+        servers.iter().find(|server| server["name"] == name).unwrap()
+    }
+
+    /// URL of a gateway or a monitor.
+    pub(crate) fn url_of(&self, name: &str) -> String {
+        self.server(name)["url"].as_str().unwrap().to_string()
+    }
+
+    /// A client for what is asked here and nowhere else.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(crate) fn admin_token(&self) -> &str {
+        self.file["admin_token"].as_str().unwrap()
+    }
 }
 
 fn kill(pid: &Value) {
-    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    send(pid.as_i64().unwrap(), libc::SIGKILL);
+}
+
+fn send(pid: i64, signal: i32) {
+    let pid = i32::try_from(pid).unwrap();
     // SAFETY: kill has no memory effects. The process is a child of the network under test.
     unsafe {
-        libc::kill(pid, libc::SIGKILL);
+        libc::kill(pid, signal);
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(gateway) = &mut self.gateway {
-            let _ = gateway.kill();
-            let _ = gateway.wait();
+        for child in self.again.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
         // The children end with it.
         let _ = self.dev.kill();

@@ -1,16 +1,18 @@
 //! How many requests clients and accounts may have.
 
-use ipnet::IpNet;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use service::{
     clock::Clock,
-    http::client_limit::{ClientLimit, ClientRates},
-    rate_limit::RateLimit,
+    http::client_limit::ClientRates,
     token_bucket::{Rate, RateError},
 };
+use shared::{Link, SharedLimit};
 
 /// The `[limits]` section: requests a second in the long run, and at once. A rate of 0 is no limit, and that is the
-/// default: many people may share one address, and only the operator knows. Each gateway counts for itself.
+/// default: many people may share one address, and only the operator knows. They hold for all gateways together that use one
+/// Redis; without one each gateway counts for itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -45,10 +47,12 @@ impl LimitsConfig {
     /// The limit of clients, if there is one.
     pub(crate) fn clients(
         &self,
-        trusted_proxies: &[IpNet],
         clock: &Clock,
-    ) -> Result<Option<ClientLimit>, RateError> {
-        self.client_rates().limit(trusted_proxies, clock)
+        link: Option<&Link>,
+    ) -> Result<Option<SharedLimit<IpAddr>>, RateError> {
+        let rate = Rate::new(self.client_rate, self.client_burst)?;
+        let limit = |rate| SharedLimit::new(rate, self.clients_max, clock.clone(), "client", link.cloned());
+        Ok(rate.map(limit))
     }
 
     fn client_rates(&self) -> ClientRates {
@@ -57,9 +61,14 @@ impl LimitsConfig {
     }
 
     /// The limit of accounts, if there is one.
-    pub(crate) fn accounts(&self, clock: &Clock) -> Result<Option<RateLimit<String>>, RateError> {
+    pub(crate) fn accounts(
+        &self,
+        clock: &Clock,
+        link: Option<&Link>,
+    ) -> Result<Option<SharedLimit<String>>, RateError> {
         let rate = Rate::new(self.account_rate, self.account_burst)?;
-        Ok(rate.map(|rate| RateLimit::new(rate, self.accounts_max, clock.clone())))
+        let limit = |rate| SharedLimit::new(rate, self.accounts_max, clock.clone(), "account", link.cloned());
+        Ok(rate.map(limit))
     }
 
     pub(super) fn problems(&self) -> Vec<String> {

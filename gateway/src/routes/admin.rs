@@ -8,6 +8,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::http::error::ApiError;
+use shared::Notice;
 use store::{Account, NewApiKey};
 
 use super::{
@@ -189,6 +190,7 @@ pub(super) async fn revoke_key(
 ) -> Result<StatusCode, ApiError> {
     gateway.live.get().admin.check(&headers)?;
     let revoked = gateway.db.revoke_key(&id, gateway.clock.now()).await.map_err(store_failed)?;
+    gateway.notices.tell(Notice::KeyChanged { id: id.clone() });
     gateway.keys.forget(&id);
     if revoked {
         Ok(StatusCode::NO_CONTENT)

@@ -29,6 +29,7 @@ use protocol::{
 };
 use serde::de::DeserializeOwned;
 use service::http::error::ApiError;
+use shared::Notice;
 use store::{Earning, Event, Heartbeat, InviteError, LedgerKind, NewNode, PieceSlot};
 
 use super::{refusals::store_failed, time_text::rfc3339};
@@ -91,6 +92,7 @@ pub(super) async fn enrol(
         InviteError::Refused => ApiError::new(StatusCode::FORBIDDEN, "invite_refused", error),
     })?;
     gateway.nodes.refresh().await?;
+    gateway.notices.tell(Notice::NodesChanged);
     tracing::info!(%node, url = new.url, region, "node enrolled");
     let network_key = data_encoding::HEXLOWER.encode(gateway.signer.public_key().as_bytes());
     Ok(Json(EnrolAnswer { network_key, region }))

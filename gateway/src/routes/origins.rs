@@ -1,6 +1,8 @@
 //! Hosts of their own for CIDs, `{cid}.ipfs.{gateway}`: what a page stores or registers there is its own, and nothing of
 //! the API is there. Everything on such a host is content; `/ipfs/{cid}` on the gateway's host leads to it.
 
+use std::net::IpAddr;
+
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header, request::Parts},
@@ -9,7 +11,7 @@ use axum::{
 };
 use content::{Cid, cid::CidError};
 use retrieval::{ContentRequest, denied, host_name, too_many_requests};
-use service::http::client_address::PeerAddr;
+use service::http::{client_address::PeerAddr, client_limit::customer_of};
 
 use super::content::{moved, not_this_method, options, plain, serve};
 use crate::app::Gateway;
@@ -34,8 +36,12 @@ enum Host<'h> {
 pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let host = effective_host(&gateway, &request);
     let host = classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts);
-    if let Some(refusal) = limited(&gateway, &host, &request) {
-        return refusal;
+    let limit = gateway.live.get().client_limit.clone();
+    if let Some(limit) = limit
+        && let Some(customer) = counts_for(&gateway, &host, &request)
+        && let Err(too_many) = limit.take(customer).await
+    {
+        return too_many_requests(too_many, wanted(&host, &request).as_ref());
     }
     match host {
         Host::Other => next.run(request).await,
@@ -56,26 +62,28 @@ pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, ne
     }
 }
 
-/// 429 for a client that has had its share of requests for content, where there are shares. A preflight costs nothing: a
-/// page never learns why one is refused.
-fn limited(gateway: &Gateway, host: &Host<'_>, request: &Request) -> Option<Response> {
-    let live = gateway.live.get();
-    let limit = live.client_limit.as_ref()?;
+/// Which client a request for content counts for; none for other requests. A preflight costs nothing: a page never learns why
+/// one is refused.
+fn counts_for(gateway: &Gateway, host: &Host<'_>, request: &Request) -> Option<IpAddr> {
     let path = request.uri().path();
     let is_content =
         matches!(host, Host::Cid { .. } | Host::Name) || path == "/ipfs" || path.starts_with("/ipfs/");
     if !is_content || request.method() == Method::OPTIONS {
         return None;
     }
-    let too_many = limit.take(request.extensions(), request.headers()).err()?;
+    customer_of(request.extensions(), request.headers(), &gateway.config.reads.trusted_proxies)
+}
+
+/// The content that a request asks for, for an answer that says why it gets none.
+fn wanted(host: &Host<'_>, request: &Request) -> Option<ContentRequest> {
     let (method, uri) = (request.method(), request.uri());
-    let wanted = match host {
-        Host::Cid { label, gateway } => cid_of(label).ok().and_then(|cid| {
+    match host {
+        Host::Cid { label, gateway } => {
+            let cid = cid_of(label).ok()?;
             ContentRequest::at_origin(method, uri, HeaderMap::new(), cid, (*gateway).to_string()).ok()
-        }),
+        }
         _ => ContentRequest::parse(method, uri, HeaderMap::new()).ok(),
-    };
-    Some(too_many_requests(too_many, wanted.as_ref()))
+    }
 }
 
 /// The host that was asked for, with its port: what a trusted proxy says, else what the client says.

@@ -23,7 +23,10 @@ pub(crate) fn store_failed(error: StoreError) -> ApiError {
             let details = "the metadata store does not answer";
             ApiError::unavailable("store_unavailable", details, RETRY_AFTER_SECS)
         }
-        StoreError::Migrate(_) | StoreError::Malformed { .. } => ApiError::internal(&error.into()),
+        StoreError::Migrate(_)
+        | StoreError::SchemaTooOld { .. }
+        | StoreError::UrlFile { .. }
+        | StoreError::Malformed { .. } => ApiError::internal(&error.into()),
     }
 }
 

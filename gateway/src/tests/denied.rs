@@ -15,7 +15,7 @@ use super::{
     nodes::signed,
     world::{Answer, World, from_peer, patterned, request},
 };
-use crate::{Config, ReadMode};
+use crate::{Config, ReadMode, WatchDenylist};
 
 /// A denylist that is empty at first.
 struct List {
@@ -44,7 +44,7 @@ impl List {
         let aside = self.dir.path().join("aside");
         std::fs::write(&aside, rules).unwrap();
         std::fs::rename(aside, self.path()).unwrap();
-        world.gateway.reload_denylist().step().await.unwrap();
+        WatchDenylist(world.gateway.clone()).step().await.unwrap();
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use protocol::{api::FileInfo, reputation::Reputation};
 use serde_json::Value;
 use service::{clock::Clock, dice::Dice, http::client_address::PeerAddr, job::Job as _};
+use shared::Link;
 use store::{Db, DbOptions, NewApiKey, NewNode};
 use tempfile::TempDir;
 use testing::FakeNetwork;
@@ -108,6 +109,7 @@ impl World {
             clock,
             dice: Dice::System,
             config,
+            redis: None,
             metrics: None,
         });
         let gateway = gateway.unwrap();
@@ -121,6 +123,11 @@ impl World {
 
     /// Another gateway of the same network, with connections of its own to the same database.
     pub(super) async fn another_gateway(&self) -> Gateway {
+        self.linked_gateway(None).await
+    }
+
+    /// The same with a way to others like it.
+    pub(super) async fn linked_gateway(&self, redis: Option<Link>) -> Gateway {
         let gateway = Gateway::new(Parts {
             db: open_db(&self.dir).await,
             transport: self.network.transport(),
@@ -129,6 +136,7 @@ impl World {
             clock: self.gateway.clock.clone(),
             dice: Dice::System,
             config: Config::clone(&self.gateway.config),
+            redis,
             metrics: None,
         });
         let gateway = gateway.unwrap();

@@ -213,6 +213,15 @@ pub struct CollectConfig {
     /// How long events are kept.
     #[serde(with = "humantime_serde")]
     pub events_kept: Duration,
+    /// For how long hours of traffic can be settled. Afterwards it is forgotten which were, and nobody is paid for them any more.
+    #[serde(with = "humantime_serde")]
+    pub settlements_kept: Duration,
+    /// How long the ledger has a line for each hour; afterwards one for each day.
+    #[serde(with = "humantime_serde")]
+    pub ledger_hours_kept: Duration,
+    /// How often the gauges count everything.
+    #[serde(with = "humantime_serde")]
+    pub measure_every: Duration,
     /// Nodes that are told in one step what they may drop.
     pub nodes_per_step: usize,
     /// Pieces named in one request to drop them.
@@ -220,12 +229,15 @@ pub struct CollectConfig {
 }
 
 impl Default for CollectConfig {
-    /// Nodes take at most 10,000 names in one request.
+    /// Nodes take at most 10,000 names in one request, and give up an hour that could not be settled for seven days.
     fn default() -> Self {
         Self {
             batch: 200,
             orphan_delay: Duration::from_hours(24),
             events_kept: Duration::from_hours(30 * 24),
+            settlements_kept: Duration::from_hours(30 * 24),
+            ledger_hours_kept: Duration::from_hours(90 * 24),
+            measure_every: Duration::from_mins(5),
             nodes_per_step: 64,
             unpins_per_call: 2_000,
         }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use protocol::ids::{PieceHash, SegmentId};
 use service::job::{Job as _, Progress};
+use store::{Earning, Event, LedgerKind};
 
 use testing::Mode;
 
@@ -190,4 +191,38 @@ async fn old_events_are_forgotten() {
     world.clock.advance(2 * 24 * HOUR);
     run(&monitor.collect()).await;
     assert_eq!(world.events("node_offline").await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_grows_with_time_is_kept_small_and_adds_up() {
+    const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+    let mut world = World::new(1).await;
+    world.config.collect.events_kept = 2 * DAY;
+    world.config.collect.settlements_kept = 3 * DAY;
+    world.config.collect.ledger_hours_kept = 4 * DAY;
+    let node = world.nodes[0].id();
+    let begin = world.clock.now().hour();
+    let settle = async |hour, now| {
+        let one = [Earning { kind: LedgerKind::Egress, quantity: 1 }];
+        world
+            .db
+            .settle_window(node, hour, &one, now, |earning, carry| (earning.quantity, carry))
+            .await
+            .unwrap()
+    };
+    for number in 0..10 * 24 {
+        assert!(settle(begin + HOUR * number, begin + HOUR * (number + 1)).await);
+    }
+    let event = Event { at: begin, kind: "old".into(), node: None, segment: None, details: String::new() };
+    world.db.record_events(&[("id".into(), event)]).await.unwrap();
+    world.clock.advance(10 * DAY);
+    let now = world.clock.now();
+    run(&world.monitor().collect()).await;
+
+    assert_eq!(world.events("old").await.len(), 0);
+    let lines = world.db.ledger(node, 1_000).await.unwrap();
+    assert!((4 * 24..=5 * 24 + 7).contains(&lines.len()), "{} lines", lines.len());
+    assert_eq!(lines.iter().map(|line| line.micros).sum::<u64>(), 10 * 24);
+    assert!(!settle(begin, now).await, "it was settled, though nobody remembers");
+    assert!(!settle(now - 3 * DAY - HOUR, now).await, "it is closed");
 }

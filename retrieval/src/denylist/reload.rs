@@ -62,10 +62,16 @@ impl Denylist {
         )
     }
 
-    /// Reloads, and tells log and metrics what came of it.
-    fn reload_and_report(&self) {
+    /// Reloads in the background, and tells log and metrics what came of it; whether there are new rules. A refused file is
+    /// reported here and is no error, which would be logged at every look.
+    pub async fn reload(&self) -> anyhow::Result<bool> {
+        let denylist = self.clone();
+        Ok(tokio::task::spawn_blocking(move || denylist.reload_and_report()).await?)
+    }
+
+    fn reload_and_report(&self) -> bool {
         let outcome = match self.reload_if_changed() {
-            Ok(Reload::Unchanged) => return,
+            Ok(Reload::Unchanged) => return false,
             Ok(Reload::Postponed) => "postponed",
             Ok(Reload::Loaded) => "loaded",
             Err(error) => {
@@ -74,6 +80,7 @@ impl Denylist {
             }
         };
         metrics::counter!("denylist_reloads_total", "outcome" => outcome).increment(1);
+        outcome == "loaded"
     }
 }
 
@@ -100,10 +107,8 @@ impl DenylistReload {
 impl Job for DenylistReload {
     const NAME: &'static str = "denylist_reload";
 
-    /// Looks once. A refused file is reported here and is no failure of the job, which would log it at every step.
     async fn step(&self) -> anyhow::Result<Progress> {
-        let denylist = self.0.clone();
-        tokio::task::spawn_blocking(move || denylist.reload_and_report()).await?;
+        self.0.reload().await?;
         Ok(Progress::Idle)
     }
 }

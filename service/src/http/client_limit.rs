@@ -63,13 +63,22 @@ impl ClientLimit {
 
     /// Whether the client behind a request with these extensions and headers may have it.
     pub fn take(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), TooMany> {
-        // The server puts it into every request. Those that come from within the process have none.
-        let Some(PeerAddr(peer)) = extensions.get() else { return Ok(()) };
-        let ip = client_ip(peer.ip(), headers, &self.trusted_proxies);
-        self.buckets.take(customer(ip)).inspect_err(|_| {
+        let Some(customer) = customer_of(extensions, headers, &self.trusted_proxies) else { return Ok(()) };
+        self.buckets.take(customer).inspect_err(|_| {
             metrics::counter!("rate_limited_total", "limit" => "client").increment(1);
         })
     }
+}
+
+/// Whom a request counts for. `None` for requests that come from within the process: the server puts the peer's address into
+/// all others.
+pub fn customer_of(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    trusted_proxies: &[IpNet],
+) -> Option<IpAddr> {
+    let PeerAddr(peer) = extensions.get()?;
+    Some(customer(client_ip(peer.ip(), headers, trusted_proxies)))
 }
 
 /// The first address of those that one customer has.

@@ -30,7 +30,7 @@ both_engines!(
 const WORKERS: u32 = 16;
 
 /// Runs `work` in every worker and gathers what they give.
-async fn all_at_once<T, F>(db: &Db, work: impl Fn(Db, u32) -> F) -> Vec<T>
+pub(super) async fn all_at_once<T, F>(db: &Db, work: impl Fn(Db, u32) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

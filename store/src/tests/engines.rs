@@ -42,18 +42,36 @@ pub(super) fn sqlite_options(dir: &tempfile::TempDir) -> DbOptions {
     options
 }
 
+/// The schema first, then the case.
+fn migrated(case: fn(Db) -> Running) -> impl FnOnce(Db) -> Running {
+    move |db| {
+        Box::pin(async move {
+            db.migrate().await.expect("migrate");
+            case(db).await;
+        })
+    }
+}
+
 pub(super) fn with_sqlite(case: fn(Db) -> Running) {
+    with_empty_sqlite(migrated(case));
+}
+
+/// A new SQLite file without any table.
+pub(super) fn with_empty_sqlite(case: impl FnOnce(Db) -> Running) {
     block_on(async {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let db = Db::open(&sqlite_options(&dir)).await.expect("open");
-        db.migrate().await.expect("migrate");
         case(db.clone()).await;
         db.close().await;
     });
 }
 
-/// A schema of its own; it stays behind for inspection when the case fails.
 pub(super) fn with_postgres(case: fn(Db) -> Running) {
+    with_empty_postgres(migrated(case));
+}
+
+/// A schema of its own without any table; it stays behind for inspection when the case fails.
+pub(super) fn with_empty_postgres(case: impl FnOnce(Db) -> Running) {
     static SCHEMAS: AtomicU32 = AtomicU32::new(0);
     let Some(url) = postgres_url() else { return };
     let schema = format!("case_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
@@ -64,9 +82,8 @@ pub(super) fn with_postgres(case: fn(Db) -> Running) {
 
         let separator = if url.contains('?') { '&' } else { '?' };
         let mut options = DbOptions::new(format!("{url}{separator}options[search_path]={schema}"));
-        options.connections_max = 16;
+        options.config.connections_max = 16;
         let db = Db::open(&options).await.expect("open");
-        db.migrate().await.expect("migrate");
         case(db.clone()).await;
         db.close().await;
 
@@ -75,7 +92,7 @@ pub(super) fn with_postgres(case: fn(Db) -> Running) {
     });
 }
 
-fn block_on(work: impl Future<Output = ()>) {
+pub(super) fn block_on(work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(work);
 }

@@ -28,6 +28,7 @@ async fn events_are_listed_newest_first_and_trimmed(db: Db) {
     let listed = db.recent_events(10).await.expect("events");
     assert_eq!(listed, [event(3, "three"), event(2, "a NUL  is not text"), event(1, "one")]);
     assert_eq!(db.recent_events(1).await.expect("events"), [event(3, "three")]);
-    assert_eq!(db.trim_events(later(3)).await.expect("trim"), 2);
+    assert_eq!(db.trim_events(later(3), 1).await.expect("trim"), 1, "no more than allowed at once");
+    assert_eq!(db.trim_events(later(3), 9).await.expect("trim"), 1);
     assert_eq!(db.recent_events(10).await.expect("events"), [event(3, "three")]);
 }

@@ -8,7 +8,9 @@ use super::{
     fixtures::{NOW, account, cid, commit, later, node_id, piece_hash, segment, segment_id, slot, upload},
 };
 use crate::{
-    Db, PinFilter, PinState, Visit, ledger,
+    Db, PinFilter, PinState, Visit,
+    forget::{OLD_EVENTS, OLD_HOURS, OLD_SETTLEMENTS},
+    ledger,
     long_uploads::{DONE, SOME_BLOCKS},
     lookup::{pieces_of, places_of},
     pieces::{HELD_FROM, LOSERS, take_away},
@@ -52,6 +54,9 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("clear_long_upload", DONE.to_string()),
         ("clear_long_upload: blocks", SOME_BLOCKS.to_string()),
         ("tus_upload", SHOW.to_string()),
+        ("trim_events", OLD_EVENTS.to_string()),
+        ("trim_settlements", OLD_SETTLEMENTS.to_string()),
+        ("roll_up_ledger", OLD_HOURS.to_string()),
         ("create_tus_upload", OPEN.to_string()),
         ("clear_tus_uploads", OVER.to_string()),
         ("held_pieces", HELD_FROM.to_string()),
@@ -87,7 +92,11 @@ fn hot_statements() -> Vec<(&'static str, String)> {
 
 /// Whether a line of a plan reads one of our tables, or a whole index of it, from end to end.
 fn reads_all(line: &str) -> bool {
-    const TABLES: [&str; 19] = [
+    const TABLES: [&str; 23] = [
+        "events",
+        "ledger",
+        "settlements",
+        "long_uploads",
         "j",
         "pin_jobs",
         "pins",

@@ -5,13 +5,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Barrier;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{
-    engines::{postgres_url, with_postgres},
+    engines::{block_on, postgres_url, with_postgres},
     fixtures::{account, used},
+    own_server::OwnServer,
 };
-use crate::{Db, DbOptions, StoreError, db::write};
+use crate::{
+    Db, DbOptions, StoreError,
+    db::{retry::Stage, write},
+};
 
 const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + 1 WHERE id = $1";
 
@@ -62,7 +66,7 @@ fn it_is_not_run_again_more_often_than_allowed() {
             assert_eq!(tries, 2);
             let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
             assert_eq!(failed.len(), 1);
-            assert!(failed[0].gave_way(), "{}", failed[0]);
+            assert!(failed[0].may_run_again(Stage::Committing), "{}", failed[0]);
             assert_eq!((used(&db, "a").await, used(&db, "b").await), (1, 1));
         })
     });
@@ -72,11 +76,90 @@ fn it_is_not_run_again_more_often_than_allowed() {
 async fn a_statement_that_runs_too_long_is_cancelled() {
     let Some(url) = postgres_url() else { return };
     let mut options = DbOptions::new(url);
-    options.statement_max = Duration::from_millis(50);
+    options.config.statement_max = Duration::from_millis(50);
     let db = Db::open(&options).await.expect("open");
     let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
     let error: StoreError =
         sqlx::query("SELECT pg_sleep(600)").execute(pool).await.expect_err("cancelled").into();
     assert!(error.to_string().contains("statement timeout"), "{error}");
-    assert!(!error.gave_way());
+    assert!(!error.may_run_again(Stage::Open));
+}
+
+/// Whether it answers, and how it fails if it does not.
+async fn read_and_write(db: &Db) -> Result<(), StoreError> {
+    db.set_quota("a", 9).await?;
+    db.account("a").await?.expect("it is there");
+    Ok(())
+}
+
+/// Eight callers, none of whom may fail.
+async fn all_at_once(db: &Db) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let db = db.clone();
+        tasks.spawn(async move { read_and_write(&db).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no panic").expect("it works");
+    }
+}
+
+#[test]
+fn a_server_that_is_started_again_is_found_again() {
+    let Some(server) = OwnServer::start() else { return };
+    block_on(async {
+        let db = Db::open(&server.options()).await.expect("open");
+        db.migrate().await.expect("migrate");
+        account(&db, "a", 9).await;
+        // Several connections, which do not know yet that the server is going to be another one.
+        all_at_once(&db).await;
+        server.kill();
+        server.start_again();
+        // Dead connections are noticed, and what was not done is done again.
+        all_at_once(&db).await;
+        db.close().await;
+    });
+}
+
+#[test]
+fn a_server_that_is_away_fails_calls_in_time_and_is_found_when_it_is_back() {
+    let Some(server) = OwnServer::start() else { return };
+    block_on(async {
+        let mut options = server.options();
+        options.config.wait_max = Duration::from_millis(300);
+        let db = Db::open(&options).await.expect("open");
+        db.migrate().await.expect("migrate");
+        account(&db, "a", 9).await;
+        server.kill();
+        for _ in 0..3 {
+            read_and_write(&db).await.expect_err("it is away");
+            db.ping().await.expect_err("it is away");
+        }
+        server.start_again();
+        read_and_write(&db).await.expect("it is back");
+        assert_eq!(used(&db, "a").await, 0);
+        db.close().await;
+    });
+}
+
+#[test]
+fn a_transaction_whose_connection_breaks_is_run_again_whole_and_once() {
+    const BREAK: &str = "SELECT pg_terminate_backend(pg_backend_pid())";
+    with_postgres(|db| {
+        Box::pin(async move {
+            account(&db, "a", 9).await;
+            let tries = AtomicU32::new(0);
+            let charged: Result<(), StoreError> = async {
+                write!(&db, tx => {
+                    sqlx::query(CHARGE).bind("a").execute(&mut *tx).await?;
+                    if tries.fetch_add(1, Ordering::Relaxed) < 2 {
+                        sqlx::query(BREAK).execute(&mut *tx).await?;
+                    }
+                })
+            }
+            .await;
+            charged.expect("the third try came through");
+            assert_eq!((tries.into_inner(), used(&db, "a").await), (3, 1));
+        })
+    });
 }

@@ -1,0 +1,66 @@
+//! An empty PostgreSQL database of a test's own, on the server that `TEST_POSTGRES_URL` names.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// A database that was made for one test; it goes with this value.
+pub struct PostgresDatabase {
+    server: String,
+    name: String,
+}
+
+impl PostgresDatabase {
+    /// Makes an empty database. `None`, and a word about it, when `TEST_POSTGRES_URL` names no server.
+    ///
+    /// # Panics
+    /// When the server's `createdb` cannot make one.
+    pub fn create() -> Option<Self> {
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let Some(server) = variable("TEST_POSTGRES_URL") else {
+            // Past the test runner's capture, so that nobody takes a skipped test for a passed one.
+            let _ =
+                writeln!(std::io::stderr(), "\n*** TEST_POSTGRES_URL is not set: a test is SKIPPED ***\n");
+            return None;
+        };
+        let name = format!("test_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+        administer("createdb", &server, &[&name]);
+        Some(Self { server, name })
+    }
+
+    /// `postgres://...` of the database.
+    pub fn url(&self) -> String {
+        let (server, rest) = self.server.rsplit_once('/').expect("the URL names a database");
+        let parameters =
+            rest.split_once('?').map_or(String::new(), |(_, parameters)| format!("?{parameters}"));
+        format!("{server}/{}{parameters}", self.name)
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        // Whoever is connected still was killed, or belongs to a test that failed.
+        if !std::thread::panicking() {
+            administer("dropdb", &self.server, &["--force", "--if-exists", &self.name]);
+        }
+    }
+}
+
+/// Runs one of the server's own programs.
+fn administer(program: &str, server: &str, arguments: &[&str]) {
+    let programs = variable("TEST_POSTGRES_BIN").unwrap_or_default();
+    let status = Command::new(Path::new(&programs).join(program))
+        .arg(format!("--maintenance-db={server}"))
+        .args(arguments)
+        .status()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(status.success(), "{program}: {status}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration but their variables")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
