@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use pinner::config::ByteSize;
 use protocol::reputation::ReputationRules;
 use serde::Serialize;
+use service::http::server::HttpConfig;
 
 use super::layout::{Layout, NodeLayout, ServerLayout};
 
@@ -32,6 +33,12 @@ pub(super) fn write(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Everybody here is one client to a server: the nodes, the gateway and whoever tries them out come from one address.
+fn http() -> HttpConfig {
+    let http = HttpConfig::default();
+    HttpConfig { connections_per_client_max: http.connections_max, ..http }
+}
+
 fn save(path: &Path, config: &impl Serialize) -> anyhow::Result<()> {
     let text = toml::to_string(config).with_context(|| format!("write {}", path.display()))?;
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
@@ -50,6 +57,7 @@ fn gateway_config(layout: &Layout, server: &ServerLayout) -> gateway::Config {
         redis_url: layout.redis_url.clone(),
         network_key_file: layout.dir.join("network.key"),
         admin_token_file: Some(layout.dir.join("admin.token")),
+        http: http(),
         reputation: reputation(),
         ..gateway::Config::default()
     };
@@ -120,6 +128,7 @@ fn pinner_config(layout: &Layout, node: &NodeLayout) -> pinner::Config {
         invite: node.invite.clone(),
         capacity: ByteSize(NODE_CAPACITY),
         reserve: ByteSize(NODE_RESERVE),
+        http: http(),
         ..pinner::Config::default()
     };
     config.heartbeat.every = secs(2);
