@@ -47,7 +47,7 @@ pub(crate) struct RecoverArgs {
 /// `pinstripe recover`.
 pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<ExitCode> {
     let mut options = DbOptions::new(&args.database);
-    options.statement_max = STATEMENT_MAX;
+    options.config.statement_max = STATEMENT_MAX;
     let db = Db::open(&options).await.context("open the database")?;
     if !args.dry_run {
         db.migrate().await.context("migrate the database")?;
