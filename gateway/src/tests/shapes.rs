@@ -181,7 +181,7 @@ async fn segments_are_cars_that_explain_themselves() {
     assert!(blocks.iter().all(|block| block.cid.verify(&block.bytes).is_ok()));
     assert!(blocks.iter().any(|block| block.cid == root));
     let record = blocks.iter().find(|block| block.cid == record).unwrap();
-    let network = world.network.signer().key().verifying_key();
+    let network = world.gateway.signer.public_key();
     let pins = protocol::record::decode(&record.bytes, info.id, &network).unwrap().pins;
     assert_eq!((pins.len(), &pins[0].root, pins[0].account.as_str()), (1, &root, super::world::ACCOUNT));
     // Every node knows which part of which segment it holds.
