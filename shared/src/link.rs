@@ -54,7 +54,7 @@ struct Inner {
 }
 
 enum Target {
-    One(Client),
+    One(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -87,7 +87,7 @@ impl Link {
                 let cluster = cluster.map_err(|error| LinkError::Cluster(error.category().to_string()))?;
                 Target::Cluster(Box::new(cluster))
             }
-            Some(server) => Target::One(server.clone()),
+            Some(server) => Target::One(Box::new(server.clone())),
         };
         let inner = Inner {
             target,

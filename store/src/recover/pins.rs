@@ -19,6 +19,7 @@ use crate::{
 
 /// What is to be done about a pin that records name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of one row")]
 pub struct FoundPin {
     /// Its name.
     pub id: String,
@@ -59,6 +60,7 @@ pub struct Adopted {
 }
 
 #[derive(Clone, sqlx::FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of one row")]
 struct Row {
     pin_id: String,
     seq_us: i64,

@@ -114,6 +114,7 @@ macro_rules! add_links {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of one row")]
 struct FoundRow {
     is_gone: bool,
     account: String,
