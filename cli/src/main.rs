@@ -1,6 +1,7 @@
 //! `pinstripe`: the one binary. Server processes, the network on one machine, and the commands of users and operators.
 
 mod commands;
+mod database;
 mod dev;
 mod endpoint;
 mod memory;

@@ -121,16 +121,8 @@ def projected(workload):
 
 
 @functools.cache
-def knows_config_check():
-    return subprocess.run([BINARY, "config", "check", "--help"], capture_output=True, check=False).returncode == 0
-
-
 class BinaryTest(unittest.TestCase):
     """Has the binary check configurations: `pinstripe config check`, which also reads the files that one names."""
-
-    def need_config_check(self):
-        if not knows_config_check():
-            self.skipTest(f"NOT TESTED: {BINARY} has no `config check`")
 
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -181,10 +173,6 @@ class BinaryTest(unittest.TestCase):
 
 
 class Loaded(BinaryTest):
-    def setUp(self):
-        super().setUp()
-        self.need_config_check()
-
     def test_the_binary_takes_what_is_rendered(self):
         for name in chart.NAMES:
             for component, file, text in files(chart.release(name)):

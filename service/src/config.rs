@@ -86,13 +86,17 @@ fn one_by_one<T: DeserializeOwned>(
         let alone = Config::builder().add_source(defaults.clone()).set_override(&key, value.clone())?;
         match alone.build()?.try_deserialize::<T>() {
             Ok(_) => fitting = fitting.set_override(&key, value)?,
-            Err(error) => problems.push(format!("{key}: {error}")),
+            Err(error) => problems.push(match error.to_string() {
+                text if text.contains("unknown field") => format!("{key}: there is no such key"),
+                text => format!("{key}: {text}"),
+            }),
         }
     }
     Ok((fitting.build()?.try_deserialize()?, problems))
 }
 
-/// All values that are given for keys that there are, and a problem for each key that there is not.
+/// All values that are given, each with its whole key. Lists that are empty by default are not among the defaults, so whether a
+/// key is there at all shows when its value is tried.
 fn find_values(
     known: &Map<String, Value>,
     given: &Map<String, Value>,
@@ -106,12 +110,11 @@ fn find_values(
     for name in names {
         let key = format!("{section}{name}");
         match (known.get(name).map(|known| &known.kind), &given[name].kind) {
-            (None, _) => problems.push(format!("{key}: there is no such key")),
             (Some(ValueKind::Table(known)), ValueKind::Table(given)) => {
                 find_values(known, given, &format!("{key}."), values, problems);
             }
             (Some(ValueKind::Table(_)), _) => problems.push(format!("{key}: is a section, not a value")),
-            (Some(_), _) => values.push((key, given[name].clone())),
+            _ => values.push((key, given[name].clone())),
         }
     }
 }
@@ -140,6 +143,8 @@ mod tests {
     struct Tree {
         name: String,
         nick: Option<String>,
+        #[serde(deserialize_with = "one_or_many")]
+        hosts: Vec<String>,
         limits: Limits,
     }
 
@@ -165,7 +170,7 @@ mod tests {
 
     impl Default for Tree {
         fn default() -> Self {
-            Self { name: "a".into(), nick: None, limits: Limits::default() }
+            Self { name: "a".into(), nick: None, hosts: Vec::new(), limits: Limits::default() }
         }
     }
 
@@ -215,7 +220,7 @@ mod tests {
         )
         .unwrap();
         let limits = Limits { bodies_max: 7, idle: Duration::from_secs(9), ..Limits::default() };
-        assert_eq!(tree, Tree { name: "b".into(), nick: None, limits });
+        assert_eq!(tree, Tree { name: "b".into(), limits, ..Tree::default() });
     }
 
     #[test]
@@ -296,6 +301,21 @@ mod tests {
         assert!((tree.limits.share - 0.25).abs() < 1e-9, "what fits is taken");
         let (_, problems) = examine::<Tree>(None, variables(&[("PINSTRIPE__LIMITS", "7")])).unwrap();
         assert_eq!(problems, ["limits: is a section, not a value"]);
+    }
+
+    #[test]
+    fn what_is_empty_by_default_is_a_key_too() {
+        let file = file(
+            "hosts = [\"a\"]\nnick = \"b\"\nnmae = 1\n[limits]\nbodies_max = \"many\"\n[limts]\nidle = 1\n",
+        );
+        let (tree, problems) = examine::<Tree>(Some(file.path()), vec![]).unwrap();
+        assert_eq!((tree.hosts, tree.nick.as_deref()), (vec!["a".to_string()], Some("b")));
+        let named: Vec<&str> = problems.iter().map(|problem| problem.split(':').next().unwrap()).collect();
+        assert_eq!(named, ["limits.bodies_max", "limts", "nmae"], "{problems:?}");
+        let (tree, problems) =
+            examine::<Tree>(None, variables(&[("PINSTRIPE__HOSTS", "a,b"), ("PINSTRIPE__NAME", "")]))
+                .unwrap();
+        assert_eq!((tree.hosts.len(), problems.len()), (2, 1), "{problems:?}");
     }
 
     #[test]

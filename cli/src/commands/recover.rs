@@ -12,9 +12,9 @@ use client::{Timeouts, Transport};
 use protocol::api::NodeList;
 use recover::{Config, Parts, Recovery, Summary};
 use service::{clock::Clock, dice::Dice, secrets::read_network_key, signer::Signer};
-use store::{Db, DbOptions};
+use store::Db;
 
-use crate::output;
+use crate::{database::DatabaseArgs, output};
 
 /// Statements over all that was found take longer than those of gateways.
 const STATEMENT_MAX: Duration = Duration::from_hours(2);
@@ -23,9 +23,8 @@ const SHOWN_MAX: usize = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct RecoverArgs {
-    /// `sqlite://FILE` or `postgres://...`: an empty database, or an older one
-    #[arg(long, env = "PINSTRIPE_DATABASE_URL", hide_env_values = true)]
-    database: String,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// File with the network's secret key, 64 hex digits
     #[arg(long, required_unless_present = "nothing_is_missing")]
     network_key: Option<PathBuf>,
@@ -45,7 +44,7 @@ pub(crate) struct RecoverArgs {
 
 /// `pinstripe recover`.
 pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<ExitCode> {
-    let mut options = DbOptions::new(&args.database);
+    let mut options = args.database.options()?;
     options.config.statement_max = STATEMENT_MAX;
     let db = Db::open(&options).await.context("open the database")?;
     if !args.dry_run {

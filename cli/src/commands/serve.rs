@@ -9,9 +9,9 @@ use service::{
     lifecycle::abort_on_panic,
     telemetry::start_logs,
 };
-use store::{DatabaseConfig, Db, DbOptions};
+use store::Db;
 
-use crate::output::tell;
+use crate::{database::DatabaseArgs, output::tell};
 
 /// Flags of a gateway or a monitor.
 #[derive(Debug, Args)]
@@ -50,17 +50,8 @@ pub(crate) struct PinnerArgs {
 /// Flags of `pinstripe migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// `sqlite://FILE` or `postgres://...`
-    #[arg(
-        long,
-        env = "PINSTRIPE_DATABASE_URL",
-        hide_env_values = true,
-        required_unless_present = "database_file"
-    )]
-    database: Option<String>,
-    /// File that holds the URL instead
-    #[arg(long, env = "PINSTRIPE_DATABASE_URL_FILE", conflicts_with = "database")]
-    database_file: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Change nothing: print what is to be done, and end with status 1 if that is anything
     #[arg(long)]
     check: bool,
@@ -114,9 +105,7 @@ pub(crate) fn pinner(args: PinnerArgs) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn migrate(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
-        let url = args.database.unwrap_or_default();
-        let options = DbOptions::configured(&url, args.database_file.as_deref(), &DatabaseConfig::default())?;
-        let db = Db::open(&options).await.context("open the database")?;
+        let db = Db::open(&args.database.options()?).await.context("open the database")?;
         if !args.check {
             db.migrate().await.context("migrate the database")?;
         }
