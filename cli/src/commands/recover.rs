@@ -12,7 +12,7 @@ use client::{Timeouts, Transport};
 use protocol::api::NodeList;
 use recover::{Config, Parts, Recovery, Summary};
 use service::{clock::Clock, dice::Dice, secrets::read_network_key, signer::Signer};
-use store::Db;
+use store::{Db, DbOptions};
 
 use crate::{database::DatabaseArgs, output};
 
