@@ -1,6 +1,5 @@
 """The configuration that is rendered: it says what values say, and the real binary takes it."""
 
-import functools
 import os
 import pathlib
 import re
@@ -120,7 +119,6 @@ def projected(workload):
     return {item["path"] for source in sources for item in source["secret"]["items"]}
 
 
-@functools.cache
 class BinaryTest(unittest.TestCase):
     """Has the binary check configurations: `pinstripe config check`, which also reads the files that one names."""
 
