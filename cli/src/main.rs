@@ -2,6 +2,7 @@
 
 mod commands;
 mod database;
+mod descriptors;
 mod dev;
 mod endpoint;
 mod memory;
@@ -60,6 +61,7 @@ enum Command {
 
 fn main() -> ExitCode {
     memory::keep_little();
+    descriptors::take_all();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Gateway(args) => commands::serve::gateway(&args),

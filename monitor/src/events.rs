@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     RepairHashMismatch,
     OrphansFound,
     CollectionHeld,
+    PiecesDoubtful,
 }
 
 impl Kind {
@@ -45,6 +46,7 @@ impl Kind {
             Self::RepairHashMismatch => "repair_hash_mismatch",
             Self::OrphansFound => "orphans_found",
             Self::CollectionHeld => "collection_held",
+            Self::PiecesDoubtful => "pieces_doubtful",
         }
     }
 
@@ -59,6 +61,7 @@ impl Kind {
                 | Self::SegmentLost
                 | Self::RepairHashMismatch
                 | Self::CollectionHeld
+                | Self::PiecesDoubtful
         )
     }
 }

@@ -11,6 +11,7 @@ use protocol::{
     api::ListedPiece,
     ids::{NodeId, PieceHash},
     order::Action,
+    time::UnixMillis,
 };
 use service::job::{Job, Progress};
 use store::Visit;
@@ -118,19 +119,22 @@ impl Reconcile {
         let unknown: Vec<&ListedPiece> =
             old.into_iter().filter(|piece| !known.contains(&piece.hash)).collect();
         let watch = inner.watch().await?;
-        // What came when nobody watched may be missing here because this database is an older one.
-        let unwatched = |piece: &&&ListedPiece| {
-            watch.gap.is_some_and(|(from, to)| from < piece.stored && piece.stored < to)
-        };
-        let doubtful = unknown.iter().filter(unwatched).count();
-        if doubtful > 0 && watch.held.is_none() {
-            let why = format!("node {node} holds {doubtful} unknown pieces from a time when nobody watched");
-            inner.hold_collection(&why).await?;
-        }
-        if doubtful > 0 || watch.held.is_some() {
+        if watch.held.is_some() {
             return Ok(0);
         }
-        let orphans: Vec<PieceHash> = unknown.into_iter().map(|piece| piece.hash).collect();
+        // What came when nobody watched may be missing here because this database is an older one. It is kept long enough for
+        // somebody to look, and no longer: it may as well be left of uploads that failed, and a node can say what it likes.
+        let kept = inner.config.safety.doubt_kept;
+        let unwatched = |piece: &&ListedPiece| {
+            let in_gap = |(from, to): (UnixMillis, UnixMillis)| from < piece.stored && piece.stored < to;
+            watch.gap.is_some_and(|gap| in_gap(gap) && now.since(gap.1) < kept)
+        };
+        let (doubtful, orphans): (Vec<&ListedPiece>, Vec<&ListedPiece>) =
+            unknown.into_iter().partition(unwatched);
+        if !doubtful.is_empty() {
+            inner.doubt(node, doubtful.len()).await;
+        }
+        let orphans: Vec<PieceHash> = orphans.into_iter().map(|piece| piece.hash).collect();
         inner.db.queue_unpins(node, &orphans, now).await?;
         Ok(orphans.len())
     }

@@ -3,7 +3,7 @@
 //! for what it has no longer.
 
 use parking_lot::Mutex;
-use protocol::time::UnixMillis;
+use protocol::{ids::NodeId, time::UnixMillis};
 use store::Watch;
 
 use crate::{
@@ -35,12 +35,14 @@ impl Inner {
         Ok(self.watch().await?.held.is_some())
     }
 
-    /// Has nothing be dropped from now on.
-    pub(crate) async fn hold_collection(&self, why: &str) -> anyhow::Result<()> {
-        if self.db.hold_collection(self.clock.now(), why).await? {
-            self.note(vec![Note::new(Kind::CollectionHeld, said(why))]).await;
-        }
-        Ok(())
+    /// Notes that a node holds pieces which the database does not know, from a time when nobody watched.
+    pub(crate) async fn doubt(&self, node: NodeId, pieces: usize) {
+        let details = format!(
+            "{pieces} unknown pieces from a time when nobody watched; they are kept until {} after it: if the database is an \
+             older one, run `pinstripe recover` before",
+            humantime_serde::re::humantime::format_duration(self.config.safety.doubt_kept)
+        );
+        self.note(vec![Note::node(Kind::PiecesDoubtful, node, details)]).await;
     }
 }
 

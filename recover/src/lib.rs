@@ -109,6 +109,7 @@ impl Recovery {
         self.db.hold_collection(now, "a recovery has begun and is not done").await?;
         self.db.begin_recovery().await?;
         let urls = self.take_inventories(urls, &mut summary, tell).await?;
+        anyhow::ensure!(summary.nodes > 0, "no node has answered: name some that do");
         self.rebuild_segments(&urls, &mut summary, tell).await?;
         self.read_known_log(&urls, &mut summary).await?;
         self.restore_pins(&urls, &mut summary, tell).await?;
@@ -116,7 +117,8 @@ impl Recovery {
         let due = self.clock.now() + self.config.orphan_delay;
         let all = summary.is_whole();
         summary.orphans = self.db.end_recovery(all, due).await?;
-        if summary.absent.is_empty() {
+        // What is not found yet must not be taken for rubbish: another run may find it.
+        if all {
             self.db.release_collection(self.clock.now()).await?;
             summary.released = true;
         }

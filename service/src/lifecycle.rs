@@ -44,12 +44,14 @@ impl Lifecycle {
         tokio::select! {
             () = tokio::time::sleep(drain_delay) => {}
             _ = interrupt.recv() => tracing::info!("second signal, stopping without delay"),
+            _ = terminate.recv() => tracing::info!("second signal, stopping without delay"),
         }
         self.stop.cancel();
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => Ok(ExitCode::SUCCESS),
             _ = interrupt.recv() => { tracing::warn!("one more signal, leaving at once"); Ok(ExitCode::FAILURE) }
+            _ = terminate.recv() => { tracing::warn!("one more signal, leaving at once"); Ok(ExitCode::FAILURE) }
             () = tokio::time::sleep(grace) => {
                 tracing::warn!(left = self.tasks.len(), "tasks still running after the grace period");
                 Ok(ExitCode::FAILURE)

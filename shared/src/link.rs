@@ -36,6 +36,9 @@ pub enum LinkError {
     Cluster(String),
 }
 
+/// What a server answers that is not the one to be asked now, or not yet.
+const ELSEWHERE: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+
 /// A handle on Redis; cheap to clone.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
@@ -99,7 +102,7 @@ impl Link {
             config,
         };
         let link = Self(Arc::new(inner));
-        link.heal();
+        link.heal(Duration::ZERO);
         Ok(link)
     }
 
@@ -130,7 +133,11 @@ impl Link {
             }
             Ok(Err(error)) => {
                 count("failed");
-                self.lost(&connection, what, &error);
+                // A server that refuses one thing (a value of another type, no memory left) is there: a new connection would
+                // be told the same.
+                if error.code().is_none_or(|code| ELSEWHERE.contains(&code)) {
+                    self.lost(&connection, what, &error);
+                }
                 None
             }
             Err(_) => {
@@ -147,14 +154,15 @@ impl Link {
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
             tracing::warn!(call = what, error = %why, "redis is away, going on without");
             metrics::gauge!("redis_up").set(0.0);
-            self.heal();
+            // Not at once: whoever takes connections and breaks each of them is not asked more often than this.
+            self.heal(self.0.config.retry_every);
         }
     }
 
-    /// Looks in the background until there is a connection.
-    fn heal(&self) {
+    /// After a pause, looks in the background until there is a connection.
+    fn heal(&self, pause: Duration) {
         if !self.0.healing.swap(true, Ordering::SeqCst) {
-            tokio::spawn(heal(Arc::downgrade(&self.0)));
+            tokio::spawn(heal(Arc::downgrade(&self.0), pause));
         }
     }
 
@@ -189,8 +197,9 @@ impl fmt::Debug for Link {
 }
 
 /// Connects, again and again, until that works or nobody has the link any more.
-async fn heal(link: Weak<Inner>) {
+async fn heal(link: Weak<Inner>, mut pause: Duration) {
     loop {
+        tokio::time::sleep(pause).await;
         let Some(inner) = link.upgrade() else { return };
         match timeout(inner.config.connect_timeout, inner.connect()).await {
             Ok(Ok(connection)) => {
@@ -204,9 +213,7 @@ async fn heal(link: Weak<Inner>) {
             Ok(Err(error)) => tracing::debug!(%error, "redis does not answer"),
             Err(_) => tracing::debug!("redis does not answer in time"),
         }
-        let pause: Duration = inner.config.retry_every;
-        drop(inner);
-        tokio::time::sleep(pause).await;
+        pause = inner.config.retry_every;
     }
 }
 

@@ -120,7 +120,7 @@ pub fn monitor(eagerly: bool) -> monitor::Config {
         sweep: SweepConfig { walk_every: STEP * 2, ..SweepConfig::default() },
         collect: CollectConfig { orphan_delay: ORPHAN_DELAY, ..CollectConfig::default() },
         reconcile: ReconcileConfig { interval: DAY, retry: HOUR, ..ReconcileConfig::default() },
-        safety: SafetyConfig { away_max: DAY * 10 },
+        safety: SafetyConfig { away_max: DAY * 10, doubt_kept: HOUR },
         gather: gather(),
         spread: spread(),
         rates: RATES,

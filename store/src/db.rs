@@ -11,7 +11,7 @@
 mod options;
 pub(crate) mod retry;
 
-use std::{path::PathBuf, str::FromStr as _};
+use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use sqlx::{
     PgPool, SqlitePool,
@@ -29,6 +29,9 @@ const WRITER_CACHE_KIB: u32 = 16 * 1024;
 /// How many pages of 4 KiB SQLite's log may hold until a commit copies them into the file. A commit of 64 small uploads
 /// changes about 350; at the default of 1000 every third one pays for a copy and another wait for the disk.
 const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// How long connections may take to end when a process does.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// How often a file of SQLite is opened and migrated, about a second in all: what fails may be another process's doing.
 pub(crate) const START_TRIES: u32 = 20;
@@ -245,14 +248,19 @@ impl Db {
         Ok(())
     }
 
-    /// Closes all connections.
+    /// Closes all connections. One that stands still is not waited for without end.
     pub async fn close(&self) {
-        match self {
-            Self::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
+        let close = async {
+            match self {
+                Self::Sqlite { write, read } => {
+                    read.close().await;
+                    write.close().await;
+                }
+                Self::Postgres { pool, .. } => pool.close().await,
             }
-            Self::Postgres { pool, .. } => pool.close().await,
+        };
+        if tokio::time::timeout(CLOSE_MAX, close).await.is_err() {
+            tracing::warn!("left with connections to the database that did not end");
         }
     }
 }

@@ -70,7 +70,9 @@ fn after(row: Row, own: Option<UnixMillis>, now: UnixMillis, away_max: Duration)
     };
     let is_birth = from == 0 && to > 0 && now.since(UnixMillis(to)) < BIRTH_KEPT;
     if doubt.is_some() || (own.is_none() && away > GAP_MIN && !is_birth) {
-        (from, to) = (beat, now.0);
+        // What an earlier gap left to be compared is not forgotten for a later one.
+        let earlier = to > from && from > 0 && now.since(UnixMillis(to)) < BIRTH_KEPT;
+        (from, to) = (if earlier { from.min(beat) } else { beat }, now.0);
     }
     let is_new = doubt.is_some() && held.is_none();
     if let Some(doubt) = doubt.filter(|_| is_new) {
@@ -89,7 +91,7 @@ impl Db {
         away_max: Duration,
     ) -> Result<Watch, StoreError> {
         // Databases from before there was this row are known by their segments.
-        const IS_OLD: &str = "SELECT id FROM segments LIMIT 1";
+        const IS_OLD: &str = "SELECT id FROM segments ORDER BY id LIMIT 1";
         let row: Option<Row> = read!(self, pool => sqlx::query_as(STATE).fetch_optional(pool).await)?;
         if let Some(row) = row
             .as_ref()

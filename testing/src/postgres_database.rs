@@ -1,6 +1,7 @@
 //! An empty PostgreSQL database of a test's own, on the server that `TEST_POSTGRES_URL` names.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::Write as _,
     path::Path,
     process::Command,
@@ -26,7 +27,9 @@ impl PostgresDatabase {
                 writeln!(std::io::stderr(), "\n*** TEST_POSTGRES_URL is not set: a test is SKIPPED ***\n");
             return None;
         };
-        let name = format!("test_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+        // Some of it at random: a test that failed leaves its database to be looked at, and numbers of processes come again.
+        let number = (std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
+        let name = format!("test_{:016x}", RandomState::new().hash_one(number));
         administer("createdb", &server, &[&name]);
         Some(Self { server, name })
     }

@@ -103,15 +103,13 @@ fn redact_urls(value: &mut Value) {
 /// The same URL without what is secret in it: the password before the host, and values of a query that are called so.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    // A password may hold slashes and question marks that somebody forgot to escape: it ends at the last @.
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let user = user.map_or(String::new(), |user| match user.split_once(':') {
+        Some((name, _)) => format!("{name}:{REDACTED}@"),
+        None => format!("{user}@"),
+    });
     let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-    // A password may hold slashes that somebody forgot to escape.
-    let rest = match rest.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{REDACTED}@{host}"),
-            None => rest.to_string(),
-        },
-        None => rest.to_string(),
-    };
     let query = query.map(|query| {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
             Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}={REDACTED}"),
@@ -119,7 +117,7 @@ fn without_password(url: &str) -> String {
         });
         format!("?{}", pairs.collect::<Vec<_>>().join("&"))
     });
-    format!("{scheme}://{rest}{}", query.unwrap_or_default())
+    format!("{scheme}://{user}{rest}{}", query.unwrap_or_default())
 }
 
 #[cfg(test)]

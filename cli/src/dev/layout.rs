@@ -176,8 +176,16 @@ fn monitor_address(gateway: SocketAddr) -> SocketAddr {
     if TcpListener::bind(next).is_ok() { next } else { any_port(gateway.ip()).unwrap_or(next) }
 }
 
+/// Ports that the system gives to nobody by itself: one from among those could be some connection's when a process is
+/// started again.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+/// How many of them are tried.
+const PORT_TRIES: usize = 100;
+
 fn any_port(ip: IpAddr) -> Option<SocketAddr> {
-    TcpListener::bind((ip, 0)).ok()?.local_addr().ok()
+    let random = |dice: &Dice| PORTS.start + u16::from_le_bytes(dice.bytes()) % (PORTS.end - PORTS.start);
+    let own = (0..PORT_TRIES).map(|_| random(&Dice::System));
+    own.chain([0]).find_map(|port| TcpListener::bind((ip, port)).ok()?.local_addr().ok())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! The configuration files of a network on one machine: everything that takes minutes or hours in production takes seconds.
 
-use std::{path::Path, time::Duration};
+use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use pinner::config::ByteSize;
@@ -41,7 +41,11 @@ fn http() -> HttpConfig {
 
 fn save(path: &Path, config: &impl Serialize) -> anyhow::Result<()> {
     let text = toml::to_string(config).with_context(|| format!("write {}", path.display()))?;
-    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+    // It may hold passwords of databases, and it holds invitations: nobody else on this machine may read it.
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("write {}", path.display()))
 }
 
 /// Nodes are trusted after a minute instead of three weeks.
@@ -110,6 +114,9 @@ fn monitor_config(layout: &Layout, server: &ServerLayout) -> monitor::Config {
     config.sweep.walk_every = secs(20);
     config.collect.orphan_delay = secs(10);
     config.collect.measure_every = secs(10);
+    // A network on somebody's own machine is off for days, and then its database is no older one.
+    config.safety.away_max = secs(10 * 365 * 24 * 3600);
+    config.safety.doubt_kept = secs(60);
     config.reconcile.interval = secs(15);
     config.reconcile.retry = secs(5);
     // Longer than an upload may take between storing a piece and recording it.

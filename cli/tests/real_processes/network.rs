@@ -2,7 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::TcpListener,
+    hash::{BuildHasher as _, RandomState},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ pub(crate) struct Network {
     dev: Child,
     /// Processes that were started again, by their names.
     again: HashMap<String, Child>,
+    database: String,
     dir: tempfile::TempDir,
     file: Value,
     http: reqwest::Client,
@@ -53,6 +55,13 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Vec<String> {
     files
 }
 
+/// An address that nothing else takes while its process is started again: the system gives ports from 32768 on to connections.
+fn free_address() -> SocketAddr {
+    let random = RandomState::new();
+    let mut ports = (0_u64..).map(|tried| 10_000 + u16::try_from(random.hash_one(tried) % 10_000).unwrap());
+    ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap().local_addr().unwrap()
+}
+
 impl Network {
     pub(crate) async fn start(nodes: u16) -> Self {
         Self::start_with(nodes, &[]).await
@@ -61,8 +70,8 @@ impl Network {
     /// The same with more arguments for `pinstripe dev`.
     pub(crate) async fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
+        let listen = free_address();
+        let mut dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
             .args(["dev", "--nodes", &nodes.to_string(), "--listen", &listen.to_string(), "--dir"])
             .arg(dir.path().join("net"))
             .args(arguments)
@@ -75,11 +84,18 @@ impl Network {
             if let Ok(text) = std::fs::read(&path) {
                 break serde_json::from_slice(&text).unwrap();
             }
-            assert!(started.elapsed() < PATIENCE, "the network did not start");
+            if started.elapsed() >= PATIENCE || dev.try_wait().unwrap().is_some() {
+                // Its children end with it.
+                let _ = dev.kill();
+                panic!("the network did not start");
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { dev, again: HashMap::new(), dir, file, http }
+        let given = arguments.iter().skip_while(|argument| **argument != "--database").nth(1);
+        let sqlite = || format!("sqlite://{}", dir.path().join("net/pinstripe.db").display());
+        let database = given.map_or_else(sqlite, |url| (*url).to_string());
+        Self { dev, again: HashMap::new(), database, dir, file, http }
     }
 
     fn url(&self, path: &str) -> String {
@@ -237,12 +253,8 @@ impl Network {
         }
     }
 
-    fn database(&self) -> String {
-        format!("sqlite://{}", self.dir.path().join("net/pinstripe.db").display())
-    }
-
     async fn log_pieces(&self) -> usize {
-        let db = store::Db::open(&store::DbOptions::new(self.database())).await.unwrap();
+        let db = store::Db::open(&store::DbOptions::new(&self.database)).await.unwrap();
         let segments = db.pin_log_segments(None, 1_000).await.unwrap();
         let infos = db.segments_info(&segments).await.unwrap();
         db.close().await;
@@ -252,7 +264,7 @@ impl Network {
     /// Rebuilds the database from the nodes; gives what the command prints.
     pub(crate) async fn recover(&self) -> String {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"));
-        command.args(["recover", "--database", &self.database(), "--network-key"]);
+        command.args(["recover", "--database", &self.database, "--network-key"]);
         command.arg(self.dir.path().join("net/network.key"));
         for node in self.file["nodes"].as_array().unwrap() {
             command.args(["--node", node["url"].as_str().unwrap()]);

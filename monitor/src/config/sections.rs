@@ -285,10 +285,13 @@ pub struct SafetyConfig {
     /// collected until somebody has looked.
     #[serde(with = "humantime_serde")]
     pub away_max: Duration,
+    /// After a time in which nobody watched, pieces from it that the database does not know are kept for so long.
+    #[serde(with = "humantime_serde")]
+    pub doubt_kept: Duration,
 }
 
 impl Default for SafetyConfig {
     fn default() -> Self {
-        Self { away_max: Duration::from_hours(1) }
+        Self { away_max: Duration::from_hours(1), doubt_kept: Duration::from_hours(72) }
     }
 }

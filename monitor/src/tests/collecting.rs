@@ -8,6 +8,7 @@ use store::{Earning, Event, LedgerKind};
 use testing::Mode;
 
 use super::world::{HOUR, MINUTE, World, run};
+use crate::Monitor;
 
 #[tokio::test]
 async fn orphans_are_dropped_after_the_grace_and_not_before() {
@@ -196,40 +197,51 @@ async fn old_events_are_forgotten() {
 /// A database that was set back knows nothing of what came since: nodes are not told to drop it.
 #[tokio::test]
 async fn nothing_is_dropped_for_a_database_that_may_be_an_older_one() {
+    const DAY: std::time::Duration = std::time::Duration::from_hours(24);
     let mut world = World::new(20).await;
     world.config.safety.away_max = HOUR;
+    // A monitor that was there while the database grew old.
+    let monitor = world.monitor();
+    run(&monitor.collect()).await;
+    world.clock.advance(10 * DAY);
+    run(&monitor.collect()).await;
     let expires = world.clock.now() + 2 * HOUR;
     let segment = world.store(1, 40_000, 0..20);
     let id = segment.id;
     world.commit(segment, 1, Some(expires)).await;
-    run(&world.monitor().collect()).await;
     // A short pause, in which a node took a piece that is not known here.
     world.clock.advance(MINUTE * 30);
     let hash = world.nodes[0].keep(Bytes::from_static(b"of an upload that the database has forgotten"));
     world.clock.advance(MINUTE * 20);
     let monitor = world.monitor();
     run(&monitor.collect()).await;
-    assert!(world.db.held().await.unwrap().is_none());
     world.clock.advance(25 * HOUR);
-    run(&monitor.reconcile()).await;
-    let held = world.db.held().await.unwrap().expect("an unknown piece from a time when nobody watched");
-    assert!(held.why.contains("nobody watched"), "{held:?}");
-    assert_eq!(world.events("collection_held").await.len(), 1);
-    world.clock.advance(25 * HOUR);
-    for _ in 0..3 {
+    let round = async |monitor: &Monitor| {
         run(&monitor.reconcile()).await;
         run(&monitor.collect()).await;
         run(&monitor.deliver()).await;
-        world.clock.advance(25 * HOUR);
+    };
+    round(&monitor).await;
+    // It is kept for some days, and said; nothing else stops for it.
+    assert!(world.nodes[0].piece(hash).is_some() && world.db.held().await.unwrap().is_none());
+    assert_eq!(world.events("pieces_doubtful").await.len(), 1);
+
+    // After a long pause nothing is dropped at all, however long that takes.
+    world.clock.advance(2 * HOUR);
+    let monitor = world.monitor();
+    for _ in 0..5 {
+        round(&monitor).await;
+        world.clock.advance(DAY);
     }
+    let held = world.db.held().await.unwrap().expect("nobody has watched for long");
+    assert!(held.why.contains("no monitor watched"), "{held:?}");
+    assert_eq!(world.events("collection_held").await.len(), 1);
     assert!(world.nodes[0].piece(hash).is_some());
-    assert_eq!(world.held_pieces(id).await, 20, "nor does a pin end that may have been renewed");
+
     // Somebody has looked: it is rubbish.
     world.db.release_collection(world.clock.now()).await.unwrap();
     for _ in 0..3 {
-        run(&monitor.reconcile()).await;
-        run(&monitor.collect()).await;
-        run(&monitor.deliver()).await;
+        round(&monitor).await;
         world.clock.advance(25 * HOUR);
     }
     assert!(world.nodes[0].piece(hash).is_none());

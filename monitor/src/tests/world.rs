@@ -55,7 +55,7 @@ fn config() -> Config {
         },
         repairs: RepairsConfig { spares: 1, ..RepairsConfig::default() },
         // Hours pass between monitors of a test.
-        safety: SafetyConfig { away_max: Duration::from_hours(10_000) },
+        safety: SafetyConfig { away_max: Duration::from_hours(10_000), ..SafetyConfig::default() },
         // So high that small pieces and short times come to sums worth checking.
         rates: Rates { storage_per_tb_month: 1_000_000_000_000_000, ..Rates::default() },
         ..Config::default()

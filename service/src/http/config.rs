@@ -78,7 +78,7 @@ const OPERATORS_CONNECTIONS_MAX: usize = 256;
 /// The window that every HTTP/2 connection begins with (RFC 9113, 6.9.2), which nobody can make smaller at once.
 const WINDOW_MIN: u32 = 65_535;
 /// The largest window there is (RFC 9113, 6.9.1).
-const WINDOW_MAX: u32 = (1 << 31) - 1;
+pub(super) const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 impl HttpConfig {
     /// The same for a listener that only operators reach.

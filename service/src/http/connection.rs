@@ -149,7 +149,8 @@ where
         .max_concurrent_streams(config.streams_max)
         .max_header_list_size(HEADERS_MAX)
         .initial_stream_window_size(config.window_bytes)
-        .initial_connection_window_size(config.window_bytes)
+        // Wider than a stream's, so that one body that nobody reads for a while holds up none of the others.
+        .initial_connection_window_size(config.window_bytes.saturating_mul(4).min(super::config::WINDOW_MAX))
         .max_send_buf_size(SEND_BUFFER_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_local_error_reset_streams(LOCAL_RESETS_MAX)
@@ -169,7 +170,9 @@ where
             }
             () = activity.gives_up() => look_after(shared, activity, Instant::now())?,
             now = looks.tick() => {
-                if ending.is_some_and(|end| end <= now) {
+                // A request may have been on its way when an idle connection was asked to end: it is answered.
+                let waits = shared.stop.is_cancelled() || activity.idle_for(now).is_some();
+                if waits && ending.is_some_and(|end| end <= now) {
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 }
                 look_after(shared, activity, now)?;

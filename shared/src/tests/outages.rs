@@ -106,3 +106,29 @@ async fn no_more_is_asked_at_once_than_allowed() {
     server.go_on();
     asked.join_all().await;
 }
+
+#[tokio::test]
+async fn a_server_that_refuses_things_is_not_connected_to_again_and_again() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let link = linked(&server).await;
+    let (limit, memo) = (limit(Some(&link), 100), memo(Some(&link)));
+    assert!(limit.take("a".into()).await.is_ok());
+    let keys = server.command("KEYS *");
+    let name = keys.lines().find(|line| line.starts_with("pinstripe")).unwrap().trim().to_string();
+    server.command(&format!("DEL {name}"));
+    server.command(&format!("LPUSH {name} nonsense"));
+    let connections = || {
+        let stats = server.command("INFO stats");
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    for _ in 0..50 {
+        assert!(limit.take("a".into()).await.is_ok(), "each counts for itself");
+    }
+    memo.put(vec![("a".into(), "b".into())]);
+    until(async || memo.get(&names(&["a"])).await[0].is_some()).await;
+    assert!(link.is_up());
+    // The second question about it came by a connection of its own.
+    assert_eq!(connections(), before + 1 + u64::from(before == 0));
+}

@@ -1,6 +1,6 @@
 //! Every function of the store, run on rows of the large tables. Asks for about ten rows at a time; other ones each round.
 
-use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc, time::Duration};
 
 use content::Cid;
 use protocol::{
@@ -10,10 +10,10 @@ use protocol::{
 
 use super::plans::Plans;
 use crate::{
-    BlockAt, Claim, Db, Earning, Event, GroupFilter, GroupTest, Heartbeat, LedgerKind, MetaCompare, MetaTest,
-    NameMatch, NewApiKey, NewTusUpload, PieceSlot, PinChange, PinFilter, PinGroup, PinState, TusKind,
-    TusProgress, UploadMetadata, UploadPart, Visit, WaitingPin,
-    tests::fixtures::{NOW, later, new_node, segment},
+    BlockAt, Claim, Db, Earning, Event, GroupFilter, GroupTest, Heartbeat, LedgerKind, LogRules, MetaCompare,
+    MetaTest, NameMatch, NewApiKey, NewTusUpload, PieceSlot, PinChange, PinFilter, PinGroup, PinState,
+    TusKind, TusProgress, UploadMetadata, UploadPart, Visit, WaitingPin,
+    tests::fixtures::{NOW, cid, later, new_node, segment},
 };
 
 /// Runs a function whose statements are noted down under its name.
@@ -90,6 +90,35 @@ pub(super) async fn everything(db: &Db, plans: &Plans, round: u32) {
     segments(&d).await;
     queues(&d).await;
     money(&d).await;
+    log(&d).await;
+    watching(&d).await;
+}
+
+async fn log(d: &Drive<'_>) {
+    let rules = LogRules {
+        batch: 20,
+        wait_max: Duration::from_secs(60),
+        pause_min: Duration::ZERO,
+        sweep_every: Duration::from_secs(1),
+    };
+    let now = later(100 + 100 * u64::from(d.round));
+    let until = now + Duration::from_secs(30);
+    let part = run!(d.claim_pin_log(&rules, now, until)).expect("all pins are to be written down");
+    run!(d.give_up_pin_log(&part));
+    let part = run!(d.claim_pin_log(&rules, now, until)).expect("it was given up");
+    let number = 900_000 + d.round;
+    assert!(run!(d.commit_pin_log(&part, &segment(number), &cid(number), now, now)));
+    run!(d.pin_log_segments(None, 10));
+}
+
+async fn watching(d: &Drive<'_>) {
+    let now = later(100 * u64::from(d.round));
+    run!(d.beat(None, now, Duration::from_secs(1)));
+    run!(d.hold_collection(now, "why"));
+    run!(d.held());
+    run!(d.release_collection(now));
+    let number = 100 + u8::try_from(d.round).expect("few rounds");
+    assert!(run!(d.readmit(&new_node(number), "operator", NOW, NOW)));
 }
 
 async fn accounts(d: &Drive<'_>) {
