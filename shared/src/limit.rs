@@ -12,8 +12,8 @@ use service::{
 
 use crate::link::Link;
 
-/// The generic cell rate algorithm (ITU-T I.371), as in [`service::token_bucket`], by the server's clock. KEYS[1] holds when
-/// the bucket will be full again, in microseconds. ARGV: microseconds until one more token comes, and until an empty bucket is
+/// The generic cell rate algorithm (ITU-T I.371), as in [`service::token_bucket`], by the server's clock. The key holds when
+/// the bucket will be full again, in microseconds. The arguments are microseconds until one more token comes, and until an empty bucket is
 /// full. The answer is 0, or how many microseconds to wait.
 ///
 /// What is there and makes no sense (or a clock that was set back) counts as an empty bucket at most, never as a longer wait.
