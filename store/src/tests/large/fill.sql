@@ -52,6 +52,8 @@ INSERT INTO pin_meta (pin_id, key, value, number)
     SELECT 'pin-' || n, 'k', n::TEXT, n FROM generate_series(0, 199999) n;
 INSERT INTO pin_jobs (pin_id, not_before_ms, attempts, deadline_ms, claimed_until_ms)
     SELECT 'pin-' || n, 1700000000000 + n, 0, 1800000000000, 0 FROM generate_series(1, 674999, 100) n;
+INSERT INTO pin_changes (id, pin_id, account_id, cid)
+    SELECT lpad(n::TEXT, 20, '0'), 'pin-' || n, account_of(n), cid_of(n * 5) FROM generate_series(0, 99999) n;
 INSERT INTO pin_groups (id, account_id, name, is_public, created_us)
     SELECT 'group-' || n, account_of(n), 'group ' || n, FALSE, 1700000000000000 + n FROM generate_series(0, 1999) n;
 INSERT INTO long_uploads (id, due_ms, finished_ms)

@@ -20,7 +20,16 @@ pub(super) const EXPLAINED: &str = "&options[session_preload_libraries]=auto_exp
      &options[auto_explain.log_format]=json&options[auto_explain.log_level]=notice";
 
 /// Tables that may be read whole: a row for each node, for each of what people make by hand, or one.
-const SMALL: [&str; 5] = ["nodes", "invites", "settled_hours", "ledger_carry", "pin_groups"];
+const SMALL: [&str; 8] = [
+    "nodes",
+    "invites",
+    "settled_hours",
+    "ledger_carry",
+    "pin_groups",
+    "network_state",
+    "pin_log",
+    "pin_log_segments",
+];
 
 /// Pages of 8 KiB that a statement may touch. Each row costs some four in an index and one in its table; the calls here ask
 /// for about ten rows, and a few tables for each.
