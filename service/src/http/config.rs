@@ -19,7 +19,7 @@ pub struct HttpConfig {
     pub requests_max: usize,
     /// Requests in progress on one HTTP/2 connection.
     pub streams_max: u32,
-    /// Bytes of request bodies that an HTTP/2 connection may send ahead of what is read of them.
+    /// Bytes of one request's body that may come over HTTP/2 ahead of what is read of it; four times that on one connection.
     pub window_bytes: u32,
     /// Requests that a client may give up on one HTTP/2 connection, beyond those that it takes the answers of; then the
     /// connection is closed.

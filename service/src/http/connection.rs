@@ -1,7 +1,7 @@
 //! One connection: the TLS handshake, then HTTP/1.1 or HTTP/2 until it ends, is stopped, or has to make room.
 //!
 //! HTTP/2 is spoken over TLS only, by those who ask for it in the handshake (ALPN). What a connection can make the process
-//! hold: 64 KiB read ahead over HTTP/1.1; over HTTP/2 `window_bytes` of bodies, [`HEADERS_MAX`] of headers for each stream, and
+//! hold: 64 KiB read ahead over HTTP/1.1; over HTTP/2 `window_bytes` of each body and four times that of all, [`HEADERS_MAX`] of headers for each stream, and
 //! [`SEND_BUFFER_MAX`] and one part of the answer for each stream.
 
 use std::{
