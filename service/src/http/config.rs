@@ -17,6 +17,9 @@ pub struct HttpConfig {
     /// Requests in progress at once, over all connections; further ones get 503. Only HTTP/2 has more than one on a
     /// connection.
     pub requests_max: usize,
+    /// Requests of one client in progress at once, over all its connections; further ones get 429. Trusted proxies may have as
+    /// many as there are.
+    pub requests_per_client_max: usize,
     /// Requests in progress on one HTTP/2 connection.
     pub streams_max: u32,
     /// Bytes of one request's body that may come over HTTP/2 ahead of what is read of it; four times that on one connection.
@@ -58,6 +61,7 @@ impl Default for HttpConfig {
             connections_max: 4096,
             connections_per_client_max: 1024,
             requests_max: 4096,
+            requests_per_client_max: 1024,
             streams_max: 100,
             window_bytes: 256 << 10,
             resets_max: 200,
@@ -93,6 +97,7 @@ impl HttpConfig {
             ("connections_max", self.connections_max),
             ("connections_per_client_max", self.connections_per_client_max),
             ("requests_max", self.requests_max),
+            ("requests_per_client_max", self.requests_per_client_max),
             ("streams_max", self.streams_max as usize),
         ];
         let spans = [

@@ -15,7 +15,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::IntoResponse as _,
 };
 use hyper::{
@@ -39,7 +39,7 @@ use super::{
     config::HttpConfig,
     connections::{Connections, Place},
     error::ApiError,
-    in_progress::{Activity, Answer},
+    in_progress::{Activity, Answer, NoRoom},
     patient::Patient,
     tls::Tls,
     unread::Unread,
@@ -228,15 +228,31 @@ async fn answer(
     watched: bool,
 ) -> Result<Response<Answer>, Infallible> {
     let mut in_progress = activity.begin();
-    let response = if let Ok(permit) = shared.requests.clone().try_acquire_owned() {
-        in_progress.hold(permit);
-        request.extensions_mut().insert(PeerAddr(peer));
-        let Ok(response) = shared.router.clone().oneshot(request).await;
-        response
-    } else {
-        shared.connections.counts().busy.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("http_requests_busy_total").increment(1);
-        ApiError::unavailable("busy", "too many requests are in progress", 1).into_response()
+    let response = match in_progress.take_place(&shared.requests) {
+        Ok(()) => {
+            request.extensions_mut().insert(PeerAddr(peer));
+            let Ok(response) = shared.router.clone().oneshot(request).await;
+            response
+        }
+        Err(no_room) => refusal(&shared, no_room).into_response(),
     };
     Ok(response.map(|body| in_progress.answer(body, watched)))
+}
+
+fn refusal(shared: &Shared, no_room: NoRoom) -> ApiError {
+    let counts = shared.connections.counts();
+    match no_room {
+        NoRoom::Busy => {
+            counts.busy.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("http_requests_busy_total").increment(1);
+            ApiError::unavailable("busy", "too many requests are in progress", 1)
+        }
+        NoRoom::Greedy => {
+            counts.greedy.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("http_requests_greedy_total").increment(1);
+            let details = "too many requests of this address are in progress";
+            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_in_progress", details);
+            ApiError { retry_after_secs: Some(1), ..error }
+        }
+    }
 }

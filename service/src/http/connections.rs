@@ -15,7 +15,10 @@ use std::{
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{client_limit::customer, config::HttpConfig, in_progress::Activity};
@@ -29,6 +32,7 @@ pub struct Counts {
     pub(super) flooding: AtomicU64,
     pub(super) stalled: AtomicU64,
     pub(super) busy: AtomicU64,
+    pub(super) greedy: AtomicU64,
 }
 
 impl Counts {
@@ -61,6 +65,11 @@ impl Counts {
     pub fn busy(&self) -> u64 {
         self.busy.load(Ordering::Relaxed)
     }
+
+    /// Requests that got 429, as their client had too many in progress.
+    pub fn greedy(&self) -> u64 {
+        self.greedy.load(Ordering::Relaxed)
+    }
 }
 
 /// All connections of a listener; cheap to clone.
@@ -72,6 +81,7 @@ struct Shared {
     listener: &'static str,
     open_max: usize,
     per_client_max: usize,
+    requests_per_client_max: usize,
     trusted_proxies: Vec<IpNet>,
     counts: Arc<Counts>,
     table: Mutex<Table>,
@@ -82,8 +92,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     open: HashMap<u64, Entry>,
-    per_client: HashMap<IpAddr, usize>,
+    per_client: HashMap<IpAddr, Client>,
     next: u64,
+}
+
+/// Somebody with connections.
+#[derive(Debug)]
+struct Client {
+    connections: usize,
+    /// Room for requests on all of them together.
+    requests: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -119,6 +137,7 @@ impl Connections {
             listener,
             open_max: config.connections_max,
             per_client_max: config.connections_per_client_max,
+            requests_per_client_max: config.requests_per_client_max,
             trusted_proxies,
             counts,
             table: Mutex::default(),
@@ -143,8 +162,8 @@ impl Connections {
         let trusted = self.0.trusted_proxies.iter().any(|net| net.contains(&ip));
         let client = (!trusted).then(|| customer(ip));
         let mut table = self.0.table.lock();
-        let of_client = client.and_then(|client| table.per_client.get(&client).copied()).unwrap_or(0);
-        if of_client >= self.0.per_client_max {
+        let known = client.and_then(|client| table.per_client.get(&client));
+        if known.is_some_and(|client| client.connections >= self.0.per_client_max) {
             self.0.counts.refused.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("http_connections_refused_total", "listener" => self.0.listener).increment(1);
             return Err(TooMany);
@@ -155,12 +174,16 @@ impl Connections {
         let id = table.next;
         table.next += 1;
         let this = self.clone();
-        let activity = Arc::new(Activity::new(move || this.0.room.notify_one()));
+        let requests = client.map(|client| {
+            let requests_max = self.0.requests_per_client_max;
+            let new = || Client { connections: 0, requests: Arc::new(Semaphore::new(requests_max)) };
+            let client = table.per_client.entry(client).or_insert_with(new);
+            client.connections += 1;
+            client.requests.clone()
+        });
+        let activity = Arc::new(Activity::new(requests, move || this.0.room.notify_one()));
         let evicted = CancellationToken::new();
         table.open.insert(id, Entry { client, activity: activity.clone(), evicted: evicted.clone() });
-        if let Some(client) = client {
-            *table.per_client.entry(client).or_default() += 1;
-        }
         self.tell(&table);
         Ok(Some(Place { connections: self.clone(), id, activity, evicted }))
     }
@@ -192,10 +215,10 @@ impl Connections {
     fn remove(&self, table: &mut Table, id: u64) {
         let Some(entry) = table.open.remove(&id) else { return };
         if let Some(client) = entry.client
-            && let Some(count) = table.per_client.get_mut(&client)
+            && let Some(known) = table.per_client.get_mut(&client)
         {
-            *count -= 1;
-            if *count == 0 {
+            known.connections -= 1;
+            if known.connections == 0 {
                 table.per_client.remove(&client);
             }
         }
@@ -205,6 +228,12 @@ impl Connections {
     fn tell(&self, table: &Table) {
         self.0.counts.open.store(table.open.len(), Ordering::Relaxed);
         metrics::gauge!("http_connections", "listener" => self.0.listener).set(table.open.len() as f64);
+    }
+
+    /// Closes the connection that has been without a request for longest, for whoever has no room otherwise; `false`: all are
+    /// busy.
+    pub(super) fn make_room(&self) -> bool {
+        self.evict(&mut self.0.table.lock())
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -254,6 +283,17 @@ mod tests {
         assert_eq!((connections.counts().open(), connections.counts().refused()), (55, 2));
         drop(proxied);
         assert_eq!(connections.counts().open(), 5);
+    }
+
+    #[tokio::test]
+    async fn when_files_run_out_an_idle_one_goes_before_there_are_too_many() {
+        let connections = connections(100, 100);
+        let place = || connections.try_place(peer("192.0.2.1")).unwrap().unwrap();
+        let (idle, busy) = (place(), place());
+        let _busy = busy.activity.begin();
+        assert!(connections.make_room() && idle.evicted.is_cancelled());
+        assert!(!connections.make_room() && !busy.evicted.is_cancelled());
+        assert_eq!((connections.counts().open(), connections.counts().evicted()), (1, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::Instant,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Activity {
     given_up: AtomicU32,
     answers: Mutex<Vec<Weak<Held>>>,
     gave_up: Notify,
+    /// Room for requests of this client on all its connections; without, there is always some.
+    of_client: Option<Arc<Semaphore>>,
     /// Called when the last request in progress is over.
     idle: Box<dyn Fn() + Send + Sync>,
 }
@@ -50,7 +52,7 @@ impl fmt::Debug for Activity {
 }
 
 impl Activity {
-    pub(super) fn new(idle: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(super) fn new(of_client: Option<Arc<Semaphore>>, idle: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             in_progress: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
@@ -59,6 +61,7 @@ impl Activity {
             given_up: AtomicU32::new(0),
             answers: Mutex::default(),
             gave_up: Notify::new(),
+            of_client,
             idle: Box::new(idle),
         }
     }
@@ -66,7 +69,7 @@ impl Activity {
     /// A request begins.
     pub(super) fn begin(self: &Arc<Self>) -> InProgress {
         self.in_progress.fetch_add(1, Ordering::AcqRel);
-        InProgress { activity: self.clone(), answered: false, permit: None }
+        InProgress { activity: self.clone(), answered: false, permits: [None, None] }
     }
 
     /// Whether the end of an answer waits until the client takes it.
@@ -130,13 +133,26 @@ impl Activity {
 pub(super) struct InProgress {
     activity: Arc<Activity>,
     answered: bool,
-    permit: Option<OwnedSemaphorePermit>,
+    permits: [Option<OwnedSemaphorePermit>; 2],
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// Too many requests are in progress.
+    Busy,
+    /// Too many are of this client.
+    Greedy,
 }
 
 impl InProgress {
-    /// Holds a place among all requests as long.
-    pub(super) fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
+    /// Takes a place among all requests, and among those of the client, for as long.
+    pub(super) fn take_place(&mut self, of_all: &Arc<Semaphore>) -> Result<(), NoRoom> {
+        let of_client = self.activity.of_client.clone().map(Semaphore::try_acquire_owned).transpose();
+        let of_client = of_client.map_err(|_: TryAcquireError| NoRoom::Greedy)?;
+        let of_all = of_all.clone().try_acquire_owned().map_err(|_| NoRoom::Busy)?;
+        self.permits = [of_client, Some(of_all)];
+        Ok(())
     }
 
     /// The body of this request's answer. With `watched` the connection looks after it: over HTTP/2 a client can stop taking
@@ -163,7 +179,7 @@ impl InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.permit = None;
+        self.permits = [None, None];
         self.activity.end(self.answered);
     }
 }

@@ -118,8 +118,11 @@ async fn accept(
                     Err(_) => drop(stream),
                 },
                 Err(error) => {
-                    // Out of file descriptors, or a client that left at once: neither ends the server.
-                    tracing::warn!(%error, "could not accept a connection");
+                    // A client that left at once, or too many open files: neither ends the server, and whoever does nothing with
+                    // a connection keeps nobody out.
+                    let is_out_of_files = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+                    let has_made_room = is_out_of_files && places.make_room();
+                    tracing::warn!(%error, has_made_room, "could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }

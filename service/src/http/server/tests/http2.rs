@@ -86,6 +86,31 @@ async fn requests_beyond_the_limit_are_told_so() {
 }
 
 #[tokio::test]
+async fn one_client_has_so_many_requests_on_all_its_connections() {
+    let config =
+        HttpConfig { requests_per_client_max: 3, drain: Duration::from_millis(10), ..HttpConfig::default() };
+    let (server, pem) = start_tls(config).await;
+    let (mut one, _one) = connect(&server, &pem).await;
+    let (mut other, _other) = connect(&server, &pem).await;
+    let mut busy = Vec::new();
+    for second in [false, true, false] {
+        let sender = if second { &mut other } else { &mut one };
+        busy.push(sender.send_request(request("GET", "/endless", vec![])).await.unwrap());
+    }
+    let refused = other.send_request(request("GET", "/", vec![])).await.unwrap();
+    assert!(refused.headers().contains_key("retry-after"));
+    let (status, body) = text(refused).await;
+    assert!(status == 429 && body.contains(r#""reason":"too_many_in_progress""#), "{status} {body}");
+    assert_eq!((server.counts.greedy(), server.counts.busy()), (1, 0));
+    drop(busy.pop());
+    let answered = async {
+        while text(other.send_request(request("GET", "/", vec![])).await.unwrap()).await.0 != 200 {}
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_stands_still_is_let_go_of_and_the_others_go_on() {
     let config = HttpConfig {
         write_timeout: Duration::from_millis(200),
