@@ -8,6 +8,7 @@
 //! a lock still sees the other tables as they were before it waited. A cycle of locks that comes about all the same is cut
 //! by the server, and the transaction that gave way is run again.
 
+mod deadline;
 mod options;
 pub(crate) mod retry;
 
@@ -19,7 +20,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use self::retry::{is_busy, pause_before};
+use self::{
+    deadline::Deadline,
+    retry::{is_busy, pause_before},
+};
 
 pub use options::{DATABASE_URL_DEFAULT, DatabaseConfig, DbOptions};
 
@@ -90,6 +94,8 @@ pub enum Db {
         pool: PgPool,
         /// How often what failed without having happened is run again.
         retries_max: u32,
+        /// How long each try may take.
+        deadline: Deadline,
     },
 }
 
@@ -98,10 +104,10 @@ macro_rules! read {
     ($db:expr, $pool:ident => $body:expr) => {
         match $db {
             $crate::Db::Sqlite { read: $pool, .. } => $body,
-            $crate::Db::Postgres { pool: $pool, retries_max } => {
+            $crate::Db::Postgres { pool: $pool, retries_max, deadline } => {
                 let mut tries: u32 = 0;
                 loop {
-                    let outcome: Result<_, sqlx::Error> = $body;
+                    let outcome: Result<_, sqlx::Error> = deadline.bound(Box::pin(async { $body })).await;
                     match outcome {
                         Err(error)
                             if tries < *retries_max
@@ -138,18 +144,19 @@ macro_rules! write {
                 .await;
                 outcome
             }
-            $crate::Db::Postgres { pool, retries_max } => {
+            $crate::Db::Postgres { pool, retries_max, deadline } => {
                 let mut tries: u32 = 0;
                 loop {
                     let mut stage = $crate::db::retry::Stage::Open;
-                    let outcome: Result<_, $crate::StoreError> = async {
-                        let mut $tx = pool.begin().await?;
-                        let outcome = $body;
-                        stage = $crate::db::retry::Stage::Committing;
-                        $tx.commit().await?;
-                        Ok(outcome)
-                    }
-                    .await;
+                    let outcome: Result<_, $crate::StoreError> = deadline
+                        .bound(Box::pin(async {
+                            let mut $tx = pool.begin().await?;
+                            let outcome = $body;
+                            stage = $crate::db::retry::Stage::Committing;
+                            $tx.commit().await?;
+                            Ok(outcome)
+                        }))
+                        .await;
                     match outcome {
                         Err(error) if tries < *retries_max && error.may_run_again(stage) => {
                             tries += 1;
@@ -183,12 +190,11 @@ impl Db {
                 // The locks of a process that was cut off in the middle of a transaction end with it.
                 ("idle_in_transaction_session_timeout", statement_ms.to_string()),
             ]);
-            let pool = PgPoolOptions::new()
-                .max_connections(config.connections_max)
-                .acquire_timeout(config.wait_max)
-                .connect_with(connect)
-                .await?;
-            return Ok(Self::Postgres { pool, retries_max: config.retries_max });
+            let pool =
+                PgPoolOptions::new().max_connections(config.connections_max).acquire_timeout(config.wait_max);
+            let deadline = Deadline::new(config.call_max);
+            let pool = deadline.watch(pool).connect_with(connect).await?;
+            return Ok(Self::Postgres { pool, retries_max: config.retries_max, deadline });
         }
         let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };
         let connect = SqliteConnectOptions::from_str(&options.url)?

@@ -6,7 +6,10 @@
 //! a transaction would keep writers out for as long as it takes to read the table, so each index is made `CONCURRENTLY`,
 //! and one that was left half made is dropped first.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool,
@@ -15,7 +18,10 @@ use sqlx::{
 
 use crate::{
     Db, StoreError,
-    db::{START_TRIES, read, retry::pause_before},
+    db::{
+        START_TRIES, read,
+        retry::{is_locked, pause_before},
+    },
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
@@ -162,14 +168,40 @@ async fn migrate_postgres(connection: &mut PgConnection, migrations: &Migrator) 
             Some(checksum) if *checksum == migration.checksum => {}
             Some(_) => return Err(MigrateError::VersionMismatch(migration.version).into()),
             None if migration.no_tx && !is_new => make_indexes(connection, migration).await?,
-            None => {
-                connection.apply(TABLE, migration).await?;
-            }
+            None => apply(connection, migration).await?,
         }
         if !made.contains_key(&migration.version) {
             tracing::info!(version = migration.version, what = %migration.description, "schema changed");
         }
     }
+    Ok(())
+}
+
+/// Makes a migration in a transaction. While it waits for a lock on a table all others wait behind it, so that it lets them by
+/// again and again.
+async fn apply(connection: &mut PgConnection, migration: &Migration) -> Result<(), StoreError> {
+    connection.execute("SET lock_timeout = '1s'").await?;
+    let mut tries = 0;
+    while let Err(error) = connection.apply(TABLE, migration).await {
+        tries += 1;
+        let is_locked = matches!(&error, MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+            if is_locked(error));
+        if !is_locked || tries == LOCK_TRIES {
+            return Err(error.into());
+        }
+        // How long it took is written down after it was made.
+        let made = connection.list_applied_migrations(TABLE).await?;
+        if made.iter().any(|made| made.version == migration.version) {
+            break;
+        }
+        tracing::warn!(
+            version = migration.version,
+            tries,
+            "somebody uses a table that is to be changed; trying again"
+        );
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    connection.execute("SET lock_timeout = 0").await?;
     Ok(())
 }
 
@@ -189,6 +221,11 @@ async fn make_indexes(connection: &mut PgConnection, migration: &Migration) -> R
     connection.skip(TABLE, migration).await?;
     Ok(())
 }
+
+/// How often a migration asks for the lock on a table that somebody uses, and how long it lets others by in between: five
+/// minutes in all.
+const LOCK_TRIES: u32 = 150;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// An index of a migration that makes nothing else.
 #[derive(Debug, PartialEq, Eq)]

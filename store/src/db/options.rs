@@ -22,6 +22,10 @@ pub struct DatabaseConfig {
     /// still until the server ends its connection.
     #[serde(with = "humantime_serde")]
     pub statement_max: Duration,
+    /// PostgreSQL only: how long one call may take on this side, with the wait for a connection, until it is given up: a host that
+    /// disappears without a word cancels nothing.
+    #[serde(with = "humantime_serde")]
+    pub call_max: Duration,
     /// PostgreSQL only: how often what can be run again without doing it twice is: a transaction that gave way to another one,
     /// or whose connection broke before it was committed.
     pub retries_max: u32,
@@ -33,6 +37,7 @@ impl Default for DatabaseConfig {
             connections_max: 8,
             wait_max: Duration::from_secs(10),
             statement_max: Duration::from_secs(30),
+            call_max: Duration::from_secs(45),
             retries_max: 5,
         }
     }
@@ -59,6 +64,10 @@ impl DatabaseConfig {
         check(!self.wait_max.is_zero(), "database.wait_max: must not be 0");
         // The server counts in milliseconds and takes 0 for "no limit".
         check(self.statement_max >= Duration::from_millis(1), "database.statement_max: must be at least 1ms");
+        check(
+            self.call_max >= self.statement_max,
+            "database.call_max: must be at least database.statement_max, so that the server gives up first",
+        );
         check(self.retries_max <= 100, "database.retries_max: must be at most 100");
         problems
     }
@@ -115,10 +124,11 @@ mod tests {
             connections_max: 0,
             wait_max: Duration::ZERO,
             statement_max: Duration::from_micros(9),
+            call_max: Duration::from_micros(8),
             retries_max: 101,
         };
         let problems = wrong.problems("mysql://x", Some(Path::new("url")));
-        assert_eq!(problems.len(), 6, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
     }
 
     #[test]

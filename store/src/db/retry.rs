@@ -1,7 +1,7 @@
 //! Which failures of PostgreSQL, or of a cluster that speaks its protocol, may be answered by doing the same again. What may
 //! have been committed is never done again.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 /// `serialization_failure` and `deadlock_detected`: the server undid the whole transaction for another one's sake. Clusters
 /// say the first one of whatever is to be run again. From appendix A of PostgreSQL's manual, as are those below.
@@ -10,6 +10,7 @@ const GAVE_WAY: [&str; 2] = ["40001", "40P01"];
 /// The server ends the connection: `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, and all of class 08.
 const GOING: [&str; 3] = ["57P01", "57P02", "57P03"];
 const CONNECTION_CLASS: &str = "08";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// `SQLITE_BUSY`, from the list of result codes of SQLite's manual.
 const SQLITE_BUSY: &str = "5";
@@ -39,10 +40,18 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == SQLITE_BUSY)
 }
 
-/// Whether the connection is no more.
+/// Whether the connection is no more. One on which nothing came for too long was waited for long enough.
 fn is_lost(error: &sqlx::Error) -> bool {
     let says_so = |code: String| GOING.contains(&code.as_str()) || code.starts_with(CONNECTION_CLASS);
-    matches!(error, sqlx::Error::Io(_)) || code(error).is_some_and(says_so)
+    match error {
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+        _ => code(error).is_some_and(says_so),
+    }
+}
+
+/// Whether somebody else held a lock for longer than was to be waited.
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
@@ -57,7 +66,7 @@ pub(crate) async fn pause_before(tries: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::{borrow::Cow, error::Error, fmt, io};
+    use std::{borrow::Cow, error::Error, fmt};
 
     use sqlx::error::{DatabaseError, ErrorKind};
 
@@ -118,6 +127,7 @@ mod tests {
             (coded("57014"), [false, false]),
             (coded("23505"), [false, false]),
             (sqlx::Error::PoolTimedOut, [false, false]),
+            (io::Error::from(io::ErrorKind::TimedOut).into(), [false, false]),
         ];
         for (error, expected) in cases {
             let found = [Stage::Open, Stage::Committing].map(|stage| may_run_again(&error, stage));

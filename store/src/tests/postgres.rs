@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Db, DbOptions, StoreError,
-    db::{retry::Stage, write},
+    db::{read, retry::Stage, write},
 };
 
 const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + 1 WHERE id = $1";
@@ -61,8 +61,9 @@ fn it_is_not_run_again_more_often_than_allowed() {
         Box::pin(async move {
             account(&db, "a", 9).await;
             account(&db, "b", 9).await;
-            let Db::Postgres { pool, .. } = &db else { panic!("a case for PostgreSQL") };
-            let (outcomes, tries) = cross(&Db::Postgres { pool: pool.clone(), retries_max: 0 }).await;
+            let Db::Postgres { pool, deadline, .. } = &db else { panic!("a case for PostgreSQL") };
+            let (pool, deadline) = (pool.clone(), deadline.clone());
+            let (outcomes, tries) = cross(&Db::Postgres { pool, retries_max: 0, deadline }).await;
             assert_eq!(tries, 2);
             let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
             assert_eq!(failed.len(), 1);
@@ -83,6 +84,33 @@ async fn a_statement_that_runs_too_long_is_cancelled() {
         sqlx::query("SELECT pg_sleep(600)").execute(pool).await.expect_err("cancelled").into();
     assert!(error.to_string().contains("statement timeout"), "{error}");
     assert!(!error.may_run_again(Stage::Open));
+}
+
+/// A host that is gone answers nothing, and neither does a server that is busy with a statement.
+#[tokio::test]
+async fn a_call_that_nobody_answers_is_given_up_and_keeps_no_connection() {
+    let Some(url) = postgres_url() else { return };
+    let mut options = DbOptions::new(url);
+    options.config.connections_max = 1;
+    options.config.wait_max = Duration::from_secs(60);
+    options.config.statement_max = Duration::from_secs(60);
+    options.config.call_max = Duration::from_secs(5);
+    let db = Db::open(&options).await.expect("open");
+    let silent: Result<(), sqlx::Error> =
+        read!(&db, pool => sqlx::query("SELECT pg_sleep(600)").execute(pool).await.map(drop));
+    let error: StoreError = silent.expect_err("given up").into();
+    assert!(error.to_string().contains("did not answer within 5 s"), "{error}");
+    assert!(!error.may_run_again(Stage::Open), "that would take as long again");
+    db.ping().await.expect("its connection has made room for another");
+    let silent: Result<(), StoreError> = async {
+        write!(&db, tx => {
+            sqlx::query("SELECT pg_sleep(600)").execute(&mut *tx).await?;
+        })
+    }
+    .await;
+    silent.expect_err("given up");
+    db.ping().await.expect("so has that of a transaction");
+    db.close().await;
 }
 
 /// Whether it answers, and how it fails if it does not.

@@ -54,6 +54,41 @@ fn whole_shape() -> BTreeSet<String> {
     receive.recv().unwrap_or_default()
 }
 
+/// Whoever waits for a lock on a table has all others wait behind it, however short what they want.
+#[test]
+fn a_migration_lets_others_by_while_somebody_uses_a_table_for_long() {
+    const WAITING: &str = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+         WHERE NOT l.granted AND c.relname = '_sqlx_migrations' AND c.relnamespace = current_schema()::regnamespace";
+    with_empty_postgres(|db| {
+        Box::pin(async move {
+            db.migrate_to(OLD).await.expect("migrate");
+            let mut user = pool(&db).acquire().await.expect("a connection");
+            let mut used = user.begin().await.expect("begin");
+            sqlx::query("LOCK TABLE _sqlx_migrations IN SHARE MODE").execute(&mut *used).await.expect("lock");
+            let migration = tokio::spawn({
+                let db = db.clone();
+                async move { db.migrate().await }
+            });
+            let waits = async |wanted: bool| {
+                loop {
+                    let (count,): (i64,) =
+                        sqlx::query_as(WAITING).fetch_one(pool(&db)).await.expect("the locks");
+                    if (count > 0) == wanted {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            waits(true).await;
+            waits(false).await;
+            assert!(!migration.is_finished(), "it tries again");
+            used.commit().await.expect("commit");
+            migration.await.expect("no panic").expect("migrate");
+            db.check_schema().await.expect("all is there");
+        })
+    });
+}
+
 async fn refused(db: &Db, found: i64) {
     let error = db.check_schema().await.expect_err("too old");
     assert!(matches!(error, StoreError::SchemaTooOld { found: version, .. } if version == found), "{error}");
