@@ -182,10 +182,59 @@ async fn a_rolling_restart_under_load_fails_nobody_who_tries_again() {
     let Some((mut network, base)) = many(20).await else { return };
     let first = random_bytes(70, 200_000);
     let cid = upload(&network, "gateway", "first", &first).await.unwrap();
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load: Vec<_> = (0..4_u64)
-        .map(|client| {
-            let (stop, done, cid, first) = (stop.clone(), done.clone(), cid.clone(), first.clone());
+    let load = Load::start(&network, &cid, &first);
+    for name in ["gateway", "gateway-2", "monitor", "gateway-3", "monitor-2"] {
+        let before = load.done();
+        network.signal(name, libc::SIGTERM);
+        network.start_again(name).await;
+        load.goes_on(before, name).await;
+    }
+    load.stop(&network).await;
+    drop(network);
+    drop(base);
+}
+
+/// Redis dies, comes back, stands still and loses all it had while clients upload and read: none of them notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_in_trouble_under_load_fails_nobody() {
+    let Some((network, mut base)) = many(20).await else { return };
+    let first = random_bytes(71, 200_000);
+    let cid = upload(&network, "gateway", "first", &first).await.unwrap();
+    let load = Load::start(&network, &cid, &first);
+    let troubles: [(&str, fn(&mut RedisServer)); 5] = [
+        ("killed", RedisServer::kill),
+        ("started again", RedisServer::restart),
+        ("stands still", |redis| redis.stall()),
+        ("goes on", |redis| redis.go_on()),
+        ("emptied", |redis| drop(redis.command("FLUSHALL"))),
+    ];
+    for (what, trouble) in troubles {
+        let before = load.done();
+        trouble(&mut base.redis);
+        load.goes_on(before, what).await;
+    }
+    load.stop(&network).await;
+    for gateway in GATEWAYS {
+        network.until_metric(gateway, "redis_up", "1").await;
+    }
+    drop(network);
+    drop(base);
+}
+
+/// Clients that upload and read until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    clients: Vec<tokio::task::JoinHandle<Vec<(String, Vec<u8>)>>>,
+}
+
+impl Load {
+    /// Four of them, who also read `cid`, which is `first`.
+    fn start(network: &Network, cid: &str, first: &[u8]) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let clients = (0..4_u64).map(|client| {
+            let (stop, done) = (stop.clone(), done.clone());
+            let (cid, first) = (cid.to_string(), first.to_vec());
             let caller = Caller {
                 http: network.http().clone(),
                 gateways: GATEWAYS.map(|gateway| network.url_of(gateway)),
@@ -205,27 +254,38 @@ async fn a_rolling_restart_under_load_fails_nobody_who_tries_again() {
                 }
                 uploaded
             })
-        })
-        .collect();
-    for name in ["gateway", "gateway-2", "monitor", "gateway-3", "monitor-2"] {
-        let before = done.load(Ordering::Relaxed);
-        network.signal(name, libc::SIGTERM);
-        network.start_again(name).await;
+        });
+        let clients = clients.collect();
+        Self { stop, done, clients }
+    }
+
+    /// How many files were uploaded and read back.
+    fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Waits until each client was answered a few times since then.
+    async fn goes_on(&self, before: usize, after: &str) {
         let begin = Instant::now();
-        while done.load(Ordering::Relaxed) < before + 8 {
-            assert!(begin.elapsed() < Duration::from_mins(2), "nothing goes on after {name}");
-            assert!(!load.iter().all(tokio::task::JoinHandle::is_finished), "all clients have failed");
+        while self.done() < before + 8 {
+            assert!(begin.elapsed() < Duration::from_mins(2), "nothing goes on after {after}");
+            assert!(
+                !self.clients.iter().all(tokio::task::JoinHandle::is_finished),
+                "all clients have failed"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    for client in load {
-        for (cid, bytes) in client.await.expect("no client saw a failure") {
-            assert_eq!(read(&network, "gateway-3", &cid).await.unwrap(), bytes);
+
+    /// Nobody failed, and all that was uploaded is there.
+    async fn stop(self, network: &Network) {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            for (cid, bytes) in client.await.expect("no client saw a failure") {
+                assert_eq!(read(network, "gateway-3", &cid).await.unwrap(), bytes);
+            }
         }
     }
-    drop(network);
-    drop(base);
 }
 
 /// A client with ordinary retries: another gateway after a connection that broke, and after 429 and 503.

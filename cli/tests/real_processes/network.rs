@@ -277,10 +277,28 @@ impl Network {
 
     /// How many pieces a node says that it holds.
     async fn pieces_at(&self, node: &str) -> usize {
-        let metrics = self.http.get(format!("{node}/metrics")).send().await.expect("metrics");
+        self.metric(node, "store_pieces").await.expect("store_pieces").parse().expect("a whole number")
+    }
+
+    /// What a process says of itself; `None`: nothing about this.
+    async fn metric(&self, url: &str, name: &str) -> Option<String> {
+        let metrics = self.http.get(format!("{url}/metrics")).send().await.expect("metrics");
         let metrics = metrics.text().await.expect("metrics");
-        let line = metrics.lines().find_map(|line| line.strip_prefix("store_pieces "));
-        line.expect("store_pieces").parse().expect("a whole number")
+        let mut lines = metrics.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(found, _)| *found == name).map(|(_, value)| value.to_string())
+    }
+
+    /// Waits until a gateway says this of itself.
+    pub(crate) async fn until_metric(&self, gateway: &str, name: &str, value: &str) {
+        let (started, url) = (Instant::now(), self.url_of(gateway));
+        loop {
+            let found = self.metric(&url, name).await;
+            if found.as_deref() == Some(value) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{gateway}: {name} is {found:?} and not {value}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Ids of the nodes that hold pieces of the file's first segment.
