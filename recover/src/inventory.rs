@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
 use protocol::{
     api::{InventoryPage, InventoryPiece},
     ids::NodeId,
@@ -45,19 +46,28 @@ impl Recovery {
         let mut all: BTreeSet<String> =
             urls.iter().map(|url| url.trim_end_matches('/').to_string()).collect();
         all.extend(self.db.nodes().await?.into_iter().map(|node| node.url.trim_end_matches('/').to_string()));
+        all.retain(|url| !self.config.without.contains(url));
+        let begun = Mutex::new(HashSet::new());
+        let begun = &begun;
         let mut asked = stream::iter(all)
-            .map(|url| async move { (self.take_inventory(&url).await, url) })
+            .map(|url| async move {
+                let asked =
+                    tokio::time::timeout(self.config.inventory_max, self.take_inventory(&url, begun)).await;
+                (asked.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long to list its pieces"))), url)
+            })
             .buffer_unordered(self.config.nodes_at_once);
         let mut found = Urls::new();
         while let Some((outcome, url)) = asked.next().await {
             match outcome {
                 Ok(Asked { id, url, pieces, is_new }) => {
                     tell(&format!("node {id} at {url} holds {pieces} pieces"));
-                    if found.insert(id, url).is_none() {
+                    let urls: &mut Vec<String> = found.entry(id).or_default();
+                    if urls.is_empty() {
                         summary.nodes += 1;
-                        summary.pieces += pieces;
                         summary.nodes_new += u64::from(is_new);
                     }
+                    summary.pieces += pieces;
+                    urls.push(url);
                 }
                 Err(error) => {
                     tell(&format!("{url} gave no inventory: {error:#}"));
@@ -68,13 +78,17 @@ impl Recovery {
         Ok(found)
     }
 
-    async fn take_inventory(&self, url: &str) -> anyhow::Result<Asked> {
+    async fn take_inventory(&self, url: &str, begun: &Mutex<HashSet<NodeId>>) -> anyhow::Result<Asked> {
         let nonce = hex::encode(self.dice.bytes::<16>());
         let identity = self.nodes.identity(url, &nonce).await.context("ask who it is")?;
         let id = node_proof::check(&identity.proof, "GET", "/v1/identity", self.now(), nonce.as_bytes())
             .context("it does not prove who it is")?;
-        // Pieces that it has no longer are not to be looked for there.
-        self.db.forget_found(id).await?;
+        // Pieces that it has no longer are not to be looked for there. Somebody else may have passed its proof on: what it lists at
+        // one address is not forgotten for what it lists at another.
+        if begun.lock().insert(id) {
+            self.db.forget_found(id).await?;
+        }
+        let mut listed = 0;
         let (mut after, mut pieces, mut is_new) = (None, 0, false);
         loop {
             let order = self.signer.order(id, Action::List, 0, ORDER_LIFETIME);
@@ -88,6 +102,12 @@ impl Recovery {
             );
             let found: Vec<FoundPiece> = page.pieces.iter().filter_map(|piece| found(id, piece)).collect();
             pieces += found.len() as u64;
+            listed += page.pieces.len() as u64 + 1;
+            anyhow::ensure!(
+                listed <= self.config.pieces_max,
+                "it lists more than {} pieces",
+                self.config.pieces_max
+            );
             self.db.add_found(&found).await?;
             let Some(next) = page.next else { break };
             anyhow::ensure!(after.is_none_or(|after| after < next), "its inventory is not in order");
@@ -147,7 +167,7 @@ impl Recovery {
                 let indices: BTreeSet<u8> = pieces.iter().map(|piece| piece.index).collect();
                 let needed = pieces.first().map_or(1, |piece| usize::from(piece.scheme.needed()));
                 if indices.len() < needed {
-                    summary.unreadable(id, indices.len(), needed);
+                    summary.unreadable(id, &[(indices.len(), needed)]);
                 } else {
                     summary.segments_restored += 1;
                 }

@@ -3,7 +3,7 @@
 //! do not have them; without them it is tried again with others.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -22,20 +22,47 @@ use protocol::{
     record::{self, Record},
 };
 use rand::seq::SliceRandom as _;
-use store::{BlockAt, FoundPiece, FoundSegment, NewPiece, NewSegment};
+use store::{BlockAt, FoundPiece, FoundSegment, NewPiece, NewSegment, SegmentInfo, SegmentPiece};
 use transfer::{PieceSource, Pool, SegmentSource, code_segment};
 
-use crate::{Recovery, Urls};
+use crate::{Recovery, Urls, liars::one_each, summary::LIARS_MAX};
 
-/// Why a segment could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooFew {
-    pub(crate) found: usize,
-    pub(crate) needed: usize,
-}
+/// How often too few pieces of a segment may come before it counts as unreadable.
+const FAILURES_MAX: u32 = 4;
+
+/// Why a segment could not be read: pieces that were found, each of another node, and pieces that rebuild it. Nodes may say
+/// different things of one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TooFew(pub(crate) Vec<(usize, usize)>);
 
 impl Recovery {
-    /// Reads a segment of which these pieces were found.
+    /// Reads a segment that the database knows.
+    pub(crate) async fn read_known_segment(
+        &self,
+        known: &SegmentInfo,
+        pieces: &[FoundPiece],
+        urls: &Urls,
+    ) -> anyhow::Result<Result<FoundSegment, TooFew>> {
+        // Whatever else is said of it is not it.
+        let is_it = |piece: &&FoundPiece| {
+            let same = |one: &SegmentPiece| one.index == piece.index && one.hash == piece.hash;
+            piece.scheme == known.scheme
+                && piece.segment_bytes == known.length_bytes
+                && known.pieces.iter().any(same)
+        };
+        let pieces: Vec<FoundPiece> =
+            pieces.iter().filter(is_it).filter(|piece| urls.contains_key(&piece.node)).copied().collect();
+        let (found, needed) = (one_each(&pieces).len(), usize::from(known.scheme.needed()));
+        if found >= needed
+            && let Some(found) = self.read_group(known.id, &pieces, urls).await?
+        {
+            return Ok(Ok(found));
+        }
+        Ok(Err(TooFew(vec![(found, needed)])))
+    }
+
+    /// Reads a segment that nobody remembers, of which these pieces were found. It is believed as most nodes say, and of more
+    /// nodes than would invent one together.
     pub(crate) async fn read_segment(
         &self,
         id: SegmentId,
@@ -46,19 +73,20 @@ impl Recovery {
         for piece in pieces.iter().filter(|piece| urls.contains_key(&piece.node)) {
             groups.entry((piece.scheme.to_string(), piece.segment_bytes)).or_default().push(*piece);
         }
-        // Nodes may say what they like of a segment: those are believed first that agree most.
-        let mut groups: Vec<Vec<FoundPiece>> = groups.into_values().collect();
-        groups.sort_by_key(|group| std::cmp::Reverse(indices(group)));
-        let best =
-            groups.first().map_or((0, 1), |group| (indices(group), usize::from(group[0].scheme.needed())));
-        for group in groups {
-            if indices(&group) >= usize::from(group[0].scheme.needed())
-                && let Some(found) = self.read_group(id, &group, urls).await?
-            {
-                return Ok(Ok(found));
-            }
+        let mut groups: Vec<(usize, usize, Vec<FoundPiece>)> = groups
+            .into_values()
+            .map(|group| (one_each(&group).len(), usize::from(group[0].scheme.needed()), group))
+            .collect();
+        groups.sort_by_key(|(found, ..)| std::cmp::Reverse(*found));
+        let holders_min = (LIARS_MAX + 1).min(urls.len());
+        if let Some((found, needed, group)) = groups.first()
+            && *found >= *needed.max(&holders_min)
+            && let Some(read) = self.read_group(id, group, urls).await?
+            && read.segment.pieces.iter().filter(|piece| piece.node.is_some()).count() >= holders_min
+        {
+            return Ok(Ok(read));
         }
-        Ok(Err(TooFew { found: best.0, needed: best.1 }))
+        Ok(Err(TooFew(groups.iter().map(|(found, needed, _)| (*found, *needed)).collect())))
     }
 
     async fn read_group(
@@ -68,24 +96,27 @@ impl Recovery {
         urls: &Urls,
     ) -> anyhow::Result<Option<FoundSegment>> {
         let (scheme, len) = (pieces[0].scheme, pieces[0].segment_bytes);
+        let mut failures = 0;
         for attempt in 0..self.config.tries.max(1) {
-            let chosen = if attempt == 0 { pieces.to_vec() } else { self.some_of(pieces, scheme) };
+            let Some(chosen) = self.some_of(pieces, scheme, attempt, failures) else { continue };
             let source = Arc::new(self.source(id, scheme, len, &chosen, urls));
             let bytes = match self.gather.read(&source, std::slice::from_ref(&(0..len))).await {
                 Ok(mut read) => read.pop().unwrap_or_default(),
                 Err(error) => {
                     tracing::debug!(segment = %id, attempt, %error, "segment not read");
-                    if attempt == 0 {
-                        // All there was has been asked.
+                    failures += 1;
+                    if failures > FAILURES_MAX {
                         return Ok(None);
                     }
                     continue;
                 }
             };
             let (key, pool, found) = (self.signer.public_key(), self.pool.clone(), pieces.to_vec());
+            let liars = self.liars.clone();
             let work = move || {
                 let contents = Contents::read(id, &bytes, &key).ok()?;
                 let hashes = hashes(scheme, &bytes, &pool)?;
+                liars.compare(&found, &hashes);
                 Some(contents.into_found(id, scheme, len, &hashes, &found))
             };
             if let Some(found) = tokio::task::spawn_blocking(work).await? {
@@ -96,14 +127,28 @@ impl Recovery {
         Ok(None)
     }
 
-    /// As many pieces as are needed, any.
-    fn some_of(&self, pieces: &[FoundPiece], scheme: Scheme) -> Vec<FoundPiece> {
-        let mut shuffled = pieces.to_vec();
-        shuffled.shuffle(&mut self.dice.rng());
-        let mut had = BTreeSet::new();
-        shuffled.retain(|piece| had.insert(piece.index));
-        shuffled.truncate(usize::from(scheme.needed()));
-        shuffled
+    /// Pieces to try with, one of each node: first all, then as many as are needed, any, as long as those can be had. Every
+    /// other time those last of whom something wrong is known. `None`: these were too few.
+    fn some_of(
+        &self,
+        pieces: &[FoundPiece],
+        scheme: Scheme,
+        attempt: u32,
+        failures: u32,
+    ) -> Option<Vec<FoundPiece>> {
+        let needed = usize::from(scheme.needed());
+        let mut some = pieces.to_vec();
+        if attempt > 0 {
+            some.shuffle(&mut self.dice.rng());
+        }
+        if attempt % 2 == 0 {
+            self.liars.last(&mut some);
+        }
+        let mut some = one_each(&some);
+        if attempt > 0 && failures == 0 {
+            some.truncate(needed);
+        }
+        Some(some).filter(|some| some.len() >= needed)
     }
 
     fn source(
@@ -117,21 +162,18 @@ impl Recovery {
         let piece_len = scheme.layout(len).piece_len();
         let bytes_max = proof::encoded_len(piece_len, &(0..piece_len)).saturating_mul(2);
         let lifetime = self.config.order_lifetime;
-        let source = |piece: &FoundPiece| {
-            let action = Action::Get(piece.hash, Purpose::Repair);
-            let order = self.signer.order(piece.node, action, bytes_max, lifetime);
-            let url = urls.get(&piece.node)?.clone();
-            Some(PieceSource {
-                index: piece.index,
-                order: PieceOrder { node: piece.node, url, hash: piece.hash, order },
-            })
+        let sources = |piece: &FoundPiece| {
+            let (index, node, hash) = (piece.index, piece.node, piece.hash);
+            let order = self.signer.order(node, Action::Get(hash, Purpose::Repair), bytes_max, lifetime);
+            let urls = urls.get(&node).map(Vec::as_slice).unwrap_or_default();
+            let source = |url: &String| PieceSource {
+                index,
+                order: PieceOrder { node, url: url.clone(), hash, order: order.clone() },
+            };
+            urls.iter().map(source).collect::<Vec<_>>()
         };
-        SegmentSource { id, scheme, segment_len: len, pieces: pieces.iter().filter_map(source).collect() }
+        SegmentSource { id, scheme, segment_len: len, pieces: pieces.iter().flat_map(sources).collect() }
     }
-}
-
-fn indices(pieces: &[FoundPiece]) -> usize {
-    pieces.iter().map(|piece| piece.index).collect::<BTreeSet<u8>>().len()
 }
 
 /// The hashes of all pieces of a segment.

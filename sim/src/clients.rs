@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use protocol::{
@@ -17,6 +17,7 @@ use protocol::{
 };
 use rand::Rng as _;
 use service::http::client_address::PeerAddr;
+use store::SegmentState;
 
 use crate::{
     invariants::{self, violated},
@@ -218,6 +219,55 @@ impl World {
         anyhow::ensure!(!status.is_success(), "half an upload is acknowledged with {status}");
         self.say(format!("half an upload of {len} bytes ends with {status}"));
         self.settle().await
+    }
+
+    /// Uploads a file of which `sent` bytes come first. When segments of it are recorded, a small file is uploaded beside it, which
+    /// has the next segment recorded with blocks of both; then `look` is called, and the rest comes.
+    pub async fn upload_around(
+        &mut self,
+        gateway: usize,
+        (large, sent): (Bytes, usize),
+        small: Bytes,
+        look: impl FnOnce(&Self),
+    ) -> anyhow::Result<()> {
+        self.refresh_view(gateway).await?;
+        let (rest_may_come, waited) = tokio::sync::oneshot::channel::<()>();
+        let (first, rest) = (large.slice(..sent), large.slice(sent..));
+        let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(first) });
+        let rest = futures_util::stream::once(async {
+            waited.await.map_err(std::io::Error::other)?;
+            Ok(rest)
+        });
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("{}/v1/files?name=large", Self::gateway_url(gateway)))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.api_key))
+            .body(Body::from_stream(first.chain(rest)))?;
+        let around = async {
+            let (status, body) = whole(self.net.send(Party::Client, request).await?).await?;
+            anyhow::ensure!(status == StatusCode::CREATED, "{status} {}", String::from_utf8_lossy(&body));
+            Ok(serde_json::from_slice::<FileInfo>(&body)?)
+        };
+        let between = async {
+            let has_pending = async || -> anyhow::Result<bool> {
+                let segments = self.db.segments_after(None, 1_000).await?;
+                Ok(segments.iter().any(|(_, state)| *state == SegmentState::Pending))
+            };
+            while !has_pending().await? {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            let info = self.upload_one(gateway, "small", &small, None).await?;
+            look(self);
+            rest_may_come.send(()).ok().context("the upload has ended")?;
+            anyhow::Ok(info)
+        };
+        let (large_info, small_info) = tokio::try_join!(around, between)?;
+        self.settle().await?;
+        for (info, bytes) in [(small_info, small), (large_info, large)] {
+            let name = info.name.clone();
+            self.keep(File { cid: info.cid, name, bytes, deleted: None, expires: None });
+        }
+        Ok(())
     }
 
     fn request(

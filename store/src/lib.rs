@@ -45,7 +45,9 @@ pub use pin_log::{LogPart, LogRules};
 pub use pin_notes::{Described, PinChange, PinKind};
 pub use pin_search::{GroupTest, MetaCompare, MetaTest, NameMatch, PinDetails, PinFilter, PinsFound};
 pub use pins::{Pin, PinCursor, PinPage, PinState};
-pub use recover::{Adopted, FoundPiece, FoundPin, FoundSegment, Mended, PinsTodo, RECOVERED_ACCOUNT};
+pub use recover::{
+    Adopted, FoundKind, FoundPiece, FoundPin, FoundSegment, Mended, PinsTodo, RECOVERED_ACCOUNT,
+};
 pub use repairs::RepairJob;
 pub use schema::PendingMigration;
 pub use segments::SegmentState;

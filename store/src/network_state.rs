@@ -81,6 +81,33 @@ fn after(row: Row, own: Option<UnixMillis>, now: UnixMillis, away_max: Duration)
     ((beat.max(now.0), from, to, held, why), is_new)
 }
 
+/// Lets things be collected again: nothing is in doubt any more, a recovery is over, and all pins are written into the log anew.
+macro_rules! end_doubt {
+    ($tx:ident, $now:expr) => {
+        // A sign of life of a monitor whose clock is ahead stays: without it, its next one would look like a database set back.
+        const RELEASE: &str = "INSERT INTO network_state (id, beat_ms, gap_from_ms, gap_to_ms, held_ms, held_why) \
+             VALUES ('network', $1, 0, 0, NULL, '') ON CONFLICT (id) DO UPDATE SET gap_from_ms = 0, gap_to_ms = 0, \
+             held_ms = NULL, held_why = '', beat_ms = CASE WHEN network_state.beat_ms > excluded.beat_ms \
+             THEN network_state.beat_ms ELSE excluded.beat_ms END";
+        const FORGET: [&str; 9] = [
+            "DELETE FROM found_pieces",
+            "DELETE FROM found_segments",
+            "DELETE FROM found_links",
+            "DELETE FROM found_pins",
+            "DELETE FROM found_log",
+            "DELETE FROM found_changes",
+            "DELETE FROM found_incomplete",
+            "DELETE FROM recovery",
+            "UPDATE pin_log SET sweep_us = 0, sweep_cursor = '', swept_us = 0 WHERE id = 'log'",
+        ];
+        for sql in FORGET {
+            sqlx::query(sql).execute(&mut *$tx).await?;
+        }
+        sqlx::query(RELEASE).bind($now.0).execute(&mut *$tx).await?;
+    };
+}
+pub(crate) use end_doubt;
+
 impl Db {
     /// A sign of life of a monitor, which gave its last one at `own`. Nothing is collected from now on if the database has
     /// gone back since, or if a monitor starts and none gave a sign for longer than `away_max`.
@@ -145,17 +172,25 @@ impl Db {
         })
     }
 
-    /// Lets things be collected again: whoever calls this knows that the database lacks nothing.
+    /// Lets things be collected again, and forgets what a recovery has found: whoever calls this knows that the database lacks
+    /// nothing.
     pub async fn release_collection(&self, now: UnixMillis) -> Result<(), StoreError> {
         write!(self, tx => {
-            sqlx::query(WRITE)
-                .bind(now.0)
-                .bind(0_i64)
-                .bind(0_i64)
-                .bind(None::<i64>)
-                .bind("")
-                .execute(&mut *tx)
-                .await?;
+            end_doubt!(tx, now);
         })
+    }
+
+    /// Until when somebody watched without a gap: the last sign of life, or the one before the gap that is remembered. 0:
+    /// nobody ever did.
+    pub(crate) async fn watched_until(&self) -> Result<UnixMillis, StoreError> {
+        let row: Option<Row> = read!(self, pool => sqlx::query_as(STATE).fetch_optional(pool).await)?;
+        // A gap from long ago was looked into at its time.
+        let is_recent =
+            |watch: &Watch, to: UnixMillis| watch.held.is_some() || watch.beat.since(to) < BIRTH_KEPT;
+        let until = row.as_ref().map(watch).map_or(UnixMillis(0), |watch| match watch.gap {
+            Some((from, to)) if is_recent(&watch, to) => from.min(watch.beat),
+            _ => watch.beat,
+        });
+        Ok(until)
     }
 }

@@ -69,7 +69,7 @@ pub struct LogRules {
     pub batch: u32,
     /// How long after the last part changes wait for others.
     pub wait_max: Duration,
-    /// Shortest time between two parts.
+    /// Shortest time before a part that is not full.
     pub pause_min: Duration,
     /// How often all pins are written down anew.
     pub sweep_every: Duration,
@@ -99,9 +99,20 @@ struct LogRow {
     swept_us: i64,
     written_ms: i64,
     claimed_until_ms: i64,
+    /// Not 0 while it is in doubt whether the database is an older one.
+    doubts: i64,
 }
 
-const LOG: &str = "SELECT seq_us, from_us, sweep_us, sweep_cursor, swept_us, written_ms, claimed_until_ms \
+/// Why a part is to be written.
+enum Due {
+    /// Its changes fill it.
+    Full,
+    /// It is time for it.
+    Time,
+}
+
+const LOG: &str = "SELECT seq_us, from_us, sweep_us, sweep_cursor, swept_us, written_ms, claimed_until_ms, \
+     (SELECT COUNT(*) FROM recovery) + (SELECT COUNT(*) FROM network_state WHERE held_ms IS NOT NULL) AS doubts \
      FROM pin_log WHERE id = 'log'";
 pub(crate) const WAITING: &str = "SELECT id, pin_id, account_id, cid FROM pin_changes ORDER BY id LIMIT $1";
 /// Stored pins behind `$1`.
@@ -141,24 +152,27 @@ impl Db {
     ) -> Result<Option<LogPart>, StoreError> {
         // Mostly there is nothing to do, which takes no lock.
         let row: LogRow = read!(self, pool => sqlx::query_as(LOG).fetch_one(pool).await)?;
-        if !self.log_is_due(&row, rules, now).await? {
-            return Ok(None);
-        }
+        let pause_min = match self.log_is_due(&row, rules, now).await? {
+            None => return Ok(None),
+            Some(Due::Full) => Duration::ZERO,
+            Some(Due::Time) => rules.pause_min.max(Duration::from_millis(1)),
+        };
         write!(self, tx => {
             let row: LogRow = {
                 let mut query = QueryBuilder::new(LOG);
                 query.push(self.for_update());
                 query.build_query_as().fetch_one(&mut *tx).await?
             };
-            if row.claimed_until_ms > now.0 || now.0 < row.written_ms + millis_of(rules.pause_min) {
+            if row.claimed_until_ms > now.0 || now.0 < row.written_ms + millis_of(pause_min) {
                 None
             } else {
                 let seq = UnixMicros(now.micros().0.max(row.seq_us + 1));
-                sqlx::query(CLAIM).bind(seq.0).bind(until.0).execute(&mut *tx).await?;
                 let changes: Vec<(String, String, String, String)> =
                     sqlx::query_as(WAITING).bind(i64::from(rules.batch)).fetch_all(&mut *tx).await?;
                 let room = rules.batch as usize - changes.len().min(rules.batch as usize);
-                let mut sweep = (row.sweep_us > 0).then(|| (UnixMicros(row.sweep_us), row.sweep_cursor.clone()));
+                // What an older database says of pins it knows must not look newer than what the log says of them.
+                let goes_on = row.sweep_us > 0 && row.doubts == 0;
+                let mut sweep = goes_on.then(|| (UnixMicros(row.sweep_us), row.sweep_cursor.clone()));
                 if sweep.is_none() && sweep_is_due(&row, rules, now) {
                     sweep = Some((seq, String::new()));
                 }
@@ -203,11 +217,16 @@ impl Db {
                 let place = LogPlace { seq, from };
                 let gone = gone.into_values().collect();
                 let record = Record { log: Some(place), pins: pins.into_values().collect(), gone };
-                if changes.is_empty() && record.pins.is_empty() && ends_sweep {
+                let is_nothing = changes.is_empty() && record.pins.is_empty();
+                if is_nothing && ends_sweep {
                     // There is no pin at all.
                     sqlx::query(NOTHING).bind(seq.0).execute(&mut *tx).await?;
                     None
+                } else if is_nothing || (pause_min.is_zero() && room > 0) {
+                    // Another gateway has taken what filled it.
+                    None
                 } else {
+                    sqlx::query(CLAIM).bind(seq.0).bind(until.0).execute(&mut *tx).await?;
                     let changes = changes.into_iter().map(|(id, ..)| id).collect();
                     Some(LogPart { record, place, changes, sweep, ends_sweep })
                 }
@@ -215,20 +234,32 @@ impl Db {
         })
     }
 
-    async fn log_is_due(&self, row: &LogRow, rules: &LogRules, now: UnixMillis) -> Result<bool, StoreError> {
+    async fn log_is_due(
+        &self,
+        row: &LogRow,
+        rules: &LogRules,
+        now: UnixMillis,
+    ) -> Result<Option<Due>, StoreError> {
         const SOME: &str = "SELECT id FROM pin_changes ORDER BY id LIMIT 1 OFFSET $1";
-        if row.claimed_until_ms > now.0 || now.0 < row.written_ms + millis_of(rules.pause_min) {
-            return Ok(false);
+        if row.claimed_until_ms > now.0 {
+            return Ok(None);
         }
-        if row.sweep_us > 0 || sweep_is_due(row, rules, now) {
-            return Ok(true);
-        }
-        let row_at = async |offset: i64| -> Result<Option<(String,)>, StoreError> {
-            Ok(read!(self, pool => sqlx::query_as(SOME).bind(offset).fetch_optional(pool).await)?)
+        let is_there = async |offset: u32| -> Result<bool, StoreError> {
+            let row: Option<(String,)> = read!(self, pool => {
+                sqlx::query_as(SOME).bind(i64::from(offset)).fetch_optional(pool).await
+            })?;
+            Ok(row.is_some())
         };
-        let is_time = now.since(UnixMillis(row.written_ms)) >= rules.wait_max;
-        let enough = if is_time { 0 } else { i64::from(rules.batch.saturating_sub(1)) };
-        Ok(row_at(enough).await?.is_some())
+        // However many pins change, the log keeps up with them.
+        if is_there(rules.batch.saturating_sub(1)).await? {
+            return Ok(Some(Due::Full));
+        }
+        let since = now.since(UnixMillis(row.written_ms));
+        let is_time = since >= rules.pause_min
+            && ((row.sweep_us > 0 && row.doubts == 0)
+                || sweep_is_due(row, rules, now)
+                || (since >= rules.wait_max && is_there(0).await?));
+        Ok(is_time.then_some(Due::Time))
     }
 
     /// Records that a part of the log is stored, and lets go of parts that count no more, which may be collected from `due`
@@ -324,7 +355,7 @@ impl Db {
 
 /// The first is due at once.
 fn sweep_is_due(row: &LogRow, rules: &LogRules, now: UnixMillis) -> bool {
-    row.sweep_us == 0 && now.since(UnixMicros(row.swept_us).millis()) >= rules.sweep_every
+    row.doubts == 0 && row.sweep_us == 0 && now.since(UnixMicros(row.swept_us).millis()) >= rules.sweep_every
 }
 
 fn millis_of(span: Duration) -> i64 {

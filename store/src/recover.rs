@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use pins::{Adopted, FoundPin, PinsTodo};
-pub use segments::{FoundSegment, Mended};
+pub use segments::{FoundKind, FoundSegment, Mended};
 
 /// Who gets what no record says whose it is.
 pub const RECOVERED_ACCOUNT: &str = "recovered";
@@ -55,18 +55,28 @@ fn changed_at(id: &str) -> i64 {
 }
 
 impl Db {
-    /// Begins a recovery, or goes on with one: what the database knows to have changed is set beside what records say.
-    pub async fn begin_recovery(&self) -> Result<(), StoreError> {
+    /// Begins a recovery, or goes on with one: nothing is collected from now on, and what the database knows to have changed
+    /// is set beside what records say. Gives the time up to which the database knows what happened: when somebody last
+    /// watched it before it was lost or set back, 0 if nobody can say.
+    pub async fn begin_recovery(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
         const PAGE: &str = "SELECT id, pin_id, cid FROM pin_changes WHERE id > $1 ORDER BY id LIMIT 1000";
         const AGAIN: &str = "DELETE FROM found_segments WHERE kind = 'unread'";
-        write!(self, tx => {
+        const BEGUN: &str =
+            "INSERT INTO recovery (id, backup_ms) VALUES ('recovery', $1) ON CONFLICT (id) DO NOTHING";
+        const BACKUP: &str = "SELECT backup_ms FROM recovery WHERE id = 'recovery'";
+        // Before the hold, which is a sign of life in a database that has none.
+        let watched = self.watched_until().await?;
+        self.hold_collection(now, "a recovery has begun and is not done").await?;
+        let (backup,): (i64,) = write!(self, tx => {
             sqlx::query(AGAIN).execute(&mut *tx).await?;
+            sqlx::query(BEGUN).bind(watched.0).execute(&mut *tx).await?;
+            sqlx::query_as(BACKUP).fetch_one(&mut *tx).await?
         })?;
         let mut after = String::new();
         loop {
             let rows: Vec<(String, String, String)> =
                 read!(self, pool => sqlx::query_as(PAGE).bind(&after).fetch_all(pool).await)?;
-            let Some((last, ..)) = rows.last() else { return Ok(()) };
+            let Some((last, ..)) = rows.last() else { return Ok(UnixMillis(backup)) };
             after.clone_from(last);
             // The last of several changes of one pin.
             let changes: BTreeMap<String, (i64, String)> =
@@ -133,10 +143,12 @@ impl Db {
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
-    /// All that was found of a segment.
+    /// What was found of a segment, at most four pieces of each node: it has one, and perhaps an older one that it moved.
     pub async fn found_pieces(&self, segment: SegmentId) -> Result<Vec<FoundPiece>, StoreError> {
-        const SQL: &str = "SELECT piece_index, node_id, hash, scheme, length_bytes, stored_ms FROM found_pieces \
-             WHERE segment_id = $1 ORDER BY piece_index, node_id";
+        const SQL: &str = "SELECT n.piece_index, n.node_id, n.hash, n.scheme, n.length_bytes, n.stored_ms FROM \
+             (SELECT piece_index, node_id, hash, scheme, length_bytes, stored_ms, ROW_NUMBER() OVER \
+             (PARTITION BY node_id ORDER BY stored_ms DESC, piece_index, hash) AS place FROM found_pieces \
+             WHERE segment_id = $1) n WHERE n.place <= 4 ORDER BY n.piece_index, n.node_id";
         let rows: Vec<(i64, String, String, String, i64, i64)> = read!(self, pool => {
             sqlx::query_as(SQL).bind(segment.to_string()).fetch_all(pool).await
         })?;

@@ -12,6 +12,11 @@ use crate::{
     unpins::queue_unpins,
 };
 
+/// A lost segment can be read again. The root that needed it may be gone by now.
+pub(crate) const NOT_LOST: &str = "UPDATE segments SET state = CASE WHEN EXISTS \
+     (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) THEN 'live' ELSE 'orphaned' END \
+     WHERE id = $1 AND state = 'lost'";
+
 /// Where a segment is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentState {
@@ -76,11 +81,7 @@ impl Db {
         // Never to be collected, until no root needs it: whoever looks for what is due does not come by it each time.
         const LOSE: &str = "UPDATE segments SET state = 'lost', due_ms = 9223372036854775807 \
              WHERE id = $1 AND state = 'live'";
-        // The root that needed it may be gone by now.
-        const FIND: &str = "UPDATE segments SET state = CASE WHEN EXISTS \
-             (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id) THEN 'live' ELSE 'orphaned' END \
-             WHERE id = $1 AND state = 'lost'";
-        let sql = if lost { LOSE } else { FIND };
+        let sql = if lost { LOSE } else { NOT_LOST };
         let id = id.to_string();
         write!(self, tx => {
             if self.locks_rows() {

@@ -29,6 +29,7 @@ mod pin_states;
 mod pins;
 mod plans;
 mod postgres;
+mod recover;
 mod repairs;
 mod rows;
 mod schema;

@@ -43,6 +43,28 @@ impl PostgresDatabase {
     }
 }
 
+impl PostgresDatabase {
+    /// Backs it up into a file, as an operator does while everything runs.
+    ///
+    /// # Panics
+    /// When the server's `pg_dump` cannot.
+    pub fn dump(&self, to: &Path) {
+        let (from, to) = (format!("--dbname={}", self.url()), format!("--file={}", to.display()));
+        call("pg_dump", &["--format=custom", &from, &to]);
+    }
+
+    /// Puts a backup in its place. Whoever is connected is thrown out.
+    ///
+    /// # Panics
+    /// When one of the server's programs cannot.
+    pub fn restore(&self, dump: &Path) {
+        administer("dropdb", &self.server, &["--force", &self.name]);
+        administer("createdb", &self.server, &[&self.name]);
+        let to = format!("--dbname={}", self.url());
+        call("pg_restore", &["--no-owner", &to, &dump.display().to_string()]);
+    }
+}
+
 impl Drop for PostgresDatabase {
     fn drop(&mut self) {
         // Whoever is connected still was killed, or belongs to a test that failed.
@@ -52,11 +74,16 @@ impl Drop for PostgresDatabase {
     }
 }
 
-/// Runs one of the server's own programs.
+/// Runs one of the server's own programs on the server itself.
 fn administer(program: &str, server: &str, arguments: &[&str]) {
+    let server = format!("--maintenance-db={server}");
+    call(program, &[&[server.as_str()], arguments].concat());
+}
+
+/// Runs one of the server's own programs.
+fn call(program: &str, arguments: &[&str]) {
     let programs = variable("TEST_POSTGRES_BIN").unwrap_or_default();
     let status = Command::new(Path::new(&programs).join(program))
-        .arg(format!("--maintenance-db={server}"))
         .args(arguments)
         .status()
         .unwrap_or_else(|error| panic!("{program}: {error}"));

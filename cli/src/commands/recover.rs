@@ -34,6 +34,9 @@ pub(crate) struct RecoverArgs {
     /// File with the URL of one node a line, or with the JSON of `GET /v1/nodes`
     #[arg(long = "nodes")]
     file: Option<PathBuf>,
+    /// URL of a node that is not to be asked, though the database knows it: one that is gone for good, or not to be trusted
+    #[arg(long, value_name = "URL")]
+    without: Vec<String>,
     /// Only show what nodes hold and the database does not know
     #[arg(long)]
     dry_run: bool,
@@ -46,6 +49,7 @@ pub(crate) struct RecoverArgs {
 pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<ExitCode> {
     let mut options = args.database.options()?;
     options.config.statement_max = STATEMENT_MAX;
+    options.config.call_max = STATEMENT_MAX * 2;
     let db = Db::open(&options).await.context("open the database")?;
     if !args.dry_run {
         db.migrate().await.context("migrate the database")?;
@@ -68,7 +72,10 @@ pub(crate) async fn run(args: RecoverArgs) -> anyhow::Result<ExitCode> {
         signer: Signer::new(key, clock.clone(), dice.clone()),
         clock,
         dice,
-        config: Config::default(),
+        config: Config {
+            without: args.without.iter().map(|url| url.trim_end_matches('/').to_string()).collect(),
+            ..Config::default()
+        },
     });
     let tell = |line: &str| output::tell(line);
     let summary = if args.dry_run {
@@ -114,7 +121,10 @@ fn show(summary: &Summary, is_look: bool) -> anyhow::Result<()> {
         output::line(format_args!("incomplete: {root}"))?;
     }
     if !summary.released && !is_look {
-        output::line("nodes are missing: nothing is collected until this was run again with all of them")?;
+        output::line(
+            "nothing is collected yet: run this again with the nodes that are missing, or, if what is missing is lost, with \
+             --nothing-is-missing",
+        )?;
     }
     Ok(())
 }

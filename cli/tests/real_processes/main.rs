@@ -4,6 +4,7 @@
 
 mod many;
 mod network;
+mod recover;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},

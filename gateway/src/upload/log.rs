@@ -29,7 +29,7 @@ pub struct PinLogConfig {
     /// How long after the last part changes wait for others.
     #[serde(with = "humantime_serde")]
     pub wait_max: Duration,
-    /// Shortest time between two parts.
+    /// Shortest time before a part that is not full.
     #[serde(with = "humantime_serde")]
     pub pause_min: Duration,
     /// How often all pins are written down anew, after which older parts are let go.

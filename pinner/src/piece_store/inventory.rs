@@ -1,6 +1,10 @@
 //! What pieces are parts of, for rebuilding lost metadata: from the headers in the logs, never from the pieces themselves.
 
-use std::{io, os::unix::fs::FileExt as _};
+use std::{
+    io,
+    os::unix::fs::FileExt as _,
+    time::{Duration, Instant},
+};
 
 use protocol::{ids::PieceHash, piece::PieceMeta};
 
@@ -11,16 +15,23 @@ use super::{
     record::{Body, HEADER_LEN, Record},
 };
 
+/// A page that took so long ends where it is: whoever asks waits some ten seconds for it.
+const PAGE_TIME: Duration = Duration::from_secs(2);
+
 /// How often a piece is looked up again because compaction moved its header away under the reader.
 const LOOKUPS_MAX: usize = 8;
 
-/// The descriptions of up to `limit` pieces after `after`.
+/// The descriptions of up to `limit` pieces after `after`, fewer when the disk is slow: each takes a small read.
 pub(super) fn page(shared: &Shared, after: Option<PieceHash>, limit: usize) -> Result<Inventory, StoreError> {
+    let begun = Instant::now();
     let listed = shared.index.list(after, limit)?;
-    let last = listed.last().map(|(hash, _)| *hash);
-    let mut pieces = Vec::with_capacity(listed.len());
+    let (mut pieces, mut last) = (Vec::with_capacity(listed.len()), None);
     for (hash, entry) in listed {
         pieces.extend(describe(shared, hash, entry)?);
+        last = Some(hash);
+        if begun.elapsed() >= PAGE_TIME {
+            break;
+        }
     }
     Ok(Inventory { pieces, last })
 }

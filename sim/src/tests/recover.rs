@@ -5,10 +5,21 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use pinner::piece_store::Behaviour;
+use bytes::Bytes;
+use content::{
+    Cid,
+    car::{frame_prefix, header},
+};
+use pinner::piece_store::{Behaviour, PieceStore as _};
+use protocol::{
+    ids::{NodeId, PieceHash, SegmentId},
+    piece::PieceMeta,
+};
 use recover::{Config, Parts, Recovery, Summary};
 use service::signer::Signer;
+use store::SegmentInfo;
 use tokio::sync::Notify;
+use transfer::{Pool, code_segment};
 
 use crate::{
     clients::{Got, Route},
@@ -225,5 +236,156 @@ fn an_older_backup_loses_no_pin_and_brings_none_back() {
         }
         assert_whole(&mut world, before).await;
         world.check_always().await.unwrap();
+    });
+}
+
+#[test]
+fn an_upload_that_was_in_flight_at_the_backup_is_not_lost() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(35).await;
+        for number in 10..12 {
+            step(&mut world, number).await;
+        }
+        // Two full segments of it wait for their upload in the backup, and a third is there for a small file's sake.
+        let (large, small) = (world.fresh_bytes(44_000_000), world.fresh_bytes(9_000));
+        let backup = world.file("backup.db");
+        let copy = |world: &World| {
+            copy_database(world, "backup.db");
+        };
+        world.upload_around(0, (large, 36_000_000), small, copy).await.unwrap();
+        let before = used(&world).await;
+
+        world.use_database(&backup).await.unwrap();
+        let summary = recover(&world).await;
+        assert!(summary.released && summary.blocks_added > 100, "{summary:?}");
+        assert_whole(&mut world, before).await;
+        for number in 12..30 {
+            step(&mut world, number).await;
+        }
+        assert_whole(&mut world, before).await;
+        world.check_always().await.unwrap();
+    });
+}
+
+#[test]
+fn what_a_later_run_finds_belongs_to_pins_that_gateways_have_written_down_meanwhile() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(36).await;
+        // Its last segment, which says whose it is, is small and on other nodes than the others.
+        let large = world.upload(0, &[40_000_000], None).await.unwrap()[0];
+        let before = used(&world).await;
+        let segments = world.db.segments_after(None, 99).await.unwrap();
+        let infos =
+            world.db.segments_info(&segments.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await.unwrap();
+        let largest = infos.iter().max_by_key(|info| info.length_bytes).unwrap();
+        let needed = usize::from(largest.scheme.needed());
+        let holders: Vec<NodeId> = largest.pieces.iter().filter_map(|piece| piece.node).collect();
+        // So many of its nodes are away that it cannot be read, and as few as that takes.
+        let away: Vec<usize> = holders[needed - 1..].iter().map(|node| world.numbers[node]).collect();
+        lose_database(&mut world, "new.db").await;
+        away.iter().for_each(|node| world.kill_node(*node));
+        let first = recover(&world).await;
+        assert!(!first.released && first.incomplete_count + first.unreadable_count > 0, "{first:?}");
+
+        for node in away {
+            world.start_node(node).unwrap();
+            world.enrol(node).await.unwrap();
+        }
+        // Gateways run, and write down what was recovered.
+        key(&world.db, world.common.seed).await.unwrap();
+        world.write_log().await.unwrap();
+        world.upload(0, &[5_000], None).await.unwrap();
+        let added = used(&world).await;
+        let second = recover(&world).await;
+        assert!(second.released && second.segments_restored > 0, "{second:?}");
+        for number in 10..40 {
+            step(&mut world, number).await;
+        }
+        world.forget_views();
+        let got = world.read(large, Route::Proxy(0), 1, None).await.unwrap();
+        assert!(matches!(got, Got::Bytes(_)), "{got:?}");
+        assert!(added >= before, "{added} < {before}");
+        world.check_always().await.unwrap();
+    });
+}
+
+/// Has a node hold sound pieces that say to be any piece of these segments, as well as such of a segment that never was.
+async fn invent(world: &World, node: usize, segments: &[SegmentInfo]) {
+    let store = world.nodes[node].store.clone();
+    let put = async |of: &SegmentInfo, index: u8| {
+        let (segment, scheme, segment_len) = (of.id, of.scheme, of.length_bytes);
+        let piece_len = usize::try_from(scheme.layout(segment_len).piece_len()).unwrap();
+        let bytes = Bytes::from(vec![index ^ segment.0[0] ^ u8::try_from(node).unwrap(); piece_len]);
+        let meta = PieceMeta { hash: PieceHash::of(&bytes), segment, index, scheme, segment_len };
+        let mut put = store.put(meta, world.now()).unwrap();
+        put.write(bytes).await.unwrap();
+        put.finish().await.unwrap();
+    };
+    for segment in segments {
+        for index in 0..segment.scheme.total() {
+            put(segment, index).await;
+        }
+    }
+    put(&SegmentInfo { id: SegmentId([0xee; 16]), length_bytes: 1_000, ..segments[0].clone() }, 0).await;
+}
+
+/// Has a node hold all of a small segment that the network never made, in which a block lies that it did make.
+async fn copy_into_own_segment(world: &World, node: usize, cid: &str, bytes: &Bytes) -> SegmentId {
+    let (cid, scheme): (Cid, _) = (cid.parse().unwrap(), "gf8/1/2".parse().unwrap());
+    let mut segment = header(std::slice::from_ref(&cid));
+    segment.extend(frame_prefix(&cid, bytes.len()));
+    segment.extend_from_slice(bytes);
+    let pool = Pool::new(1 << 20);
+    let mut buffer = pool.take(segment.len());
+    buffer.vec().extend_from_slice(&segment);
+    let piece = code_segment(scheme, buffer, &pool).unwrap().swap_remove(0);
+    // Of two segments the one with the smaller name is read from.
+    let (id, segment_len) = (SegmentId([0; 16]), segment.len() as u64);
+    let meta = PieceMeta { hash: piece.hash, segment: id, index: 0, scheme, segment_len };
+    let mut put = world.nodes[node].store.put(meta, world.now()).unwrap();
+    for slice in piece.slices {
+        put.write(slice).await.unwrap();
+    }
+    put.finish().await.unwrap();
+    id
+}
+
+#[test]
+fn a_segment_that_one_node_made_up_takes_no_place_of_a_real_one() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(38).await;
+        let before = used(&world).await;
+        let file = world.live().into_iter().find(|file| world.files.all[*file].bytes.len() == 900).unwrap();
+        let (cid, bytes) = (world.files.all[file].cid.clone(), world.files.all[file].bytes.clone());
+        let id = copy_into_own_segment(&world, 5, &cid, &bytes).await;
+        lose_database(&mut world, "new.db").await;
+        let summary = recover(&world).await;
+        assert!(summary.released && summary.unreadable_count == 1, "{summary:?}");
+        assert!(world.db.segments_info(&[id]).await.unwrap().is_empty());
+        assert_whole(&mut world, before).await;
+        for number in 10..20 {
+            step(&mut world, number).await;
+        }
+        world.kill_node(5);
+        assert_whole(&mut world, before).await;
+    });
+}
+
+#[test]
+fn nodes_that_invent_pieces_and_segments_keep_nothing_from_coming_back() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(37).await;
+        let before = used(&world).await;
+        let segments = world.db.segments_after(None, 99).await.unwrap();
+        let ids: Vec<SegmentId> = segments.iter().map(|(id, _)| *id).collect();
+        let infos = world.db.segments_info(&ids).await.unwrap();
+        for node in [3, 11] {
+            invent(&world, node, &infos).await;
+        }
+        lose_database(&mut world, "new.db").await;
+        let summary = recover(&world).await;
+        assert_eq!(summary.unreadable_count, 1, "only what never was: {summary:?}");
+        assert!(summary.released && summary.incomplete_count == 0, "{summary:?}");
+        assert_whole(&mut world, before).await;
     });
 }

@@ -12,6 +12,7 @@ use super::RECOVERED_ACCOUNT;
 use crate::{
     Db, PinState, StoreError,
     db::{read, write},
+    network_state::end_doubt,
     pin_log::{Change, note_changes},
     pins::STILL_PINNED,
     rows::{millis, parse, push_list, size, sql},
@@ -78,6 +79,30 @@ struct Row {
     dag_bytes: Option<i64>,
     /// When the database knows that it changed.
     at_us: Option<i64>,
+}
+
+/// Has root `$1` need all segments in which what is known to be under it lies (of several with the same block one may turn out
+/// bad), and lets everybody read that: a pin says that its upload was finished, though an older database may say that it goes on.
+macro_rules! link_root {
+    ($tx:ident, $root:expr) => {
+        const LINK: &str = concat!(
+            "INSERT INTO root_segments (cid, segment_id) ",
+            under!(),
+            "SELECT DISTINCT CAST($1 AS TEXT), b.segment_id FROM under u JOIN blocks b ON b.cid = u.cid \
+             JOIN segments s ON s.id = b.segment_id WHERE s.state <> 'lost' OR NOT EXISTS (SELECT 1 FROM blocks o \
+             JOIN segments t ON t.id = o.segment_id AND t.state <> 'lost' WHERE o.cid = u.cid) \
+             ON CONFLICT (cid, segment_id) DO NOTHING"
+        );
+        const WAKE: &str = "UPDATE segments SET state = 'live' WHERE state IN ('pending', 'orphaned') \
+             AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1)";
+        const FINISHED: &str = concat!(
+            under!(),
+            "UPDATE blocks SET upload_id = NULL WHERE upload_id IS NOT NULL AND cid IN (SELECT u.cid FROM under u)"
+        );
+        for sql in [LINK, WAKE, FINISHED] {
+            sqlx::query(sql).bind($root).execute(&mut *$tx).await?;
+        }
+    };
 }
 
 /// What is under root `$1`, itself included.
@@ -169,12 +194,17 @@ impl Db {
         rows.iter().map(|(id,)| parse("segment id", id)).collect()
     }
 
-    /// How many blocks under a root lie nowhere, and the bytes of those that do, each counted once.
+    /// How many blocks under a root lie nowhere where this recovery has read them, so that more may be missing under them; and the
+    /// bytes of all that are known, each counted once.
     pub async fn measure_under(&self, root: &str) -> Result<(u64, u64), StoreError> {
         const SQL: &str = concat!(
             under!(),
-            "SELECT COUNT(*) - COUNT(n.bytes), CAST(COALESCE(SUM(n.bytes), 0) AS BIGINT) FROM (SELECT u.cid, \
-             (SELECT MAX(b.length_bytes) FROM blocks b WHERE b.cid = u.cid) AS bytes FROM under u) n"
+            "SELECT CAST(COALESCE(SUM(CASE WHEN n.is_read THEN 0 ELSE 1 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(n.bytes), 0) AS BIGINT) FROM (SELECT u.cid, \
+             (SELECT MAX(b.length_bytes) FROM blocks b WHERE b.cid = u.cid) AS bytes, \
+             EXISTS (SELECT 1 FROM blocks b JOIN segments s ON s.id = b.segment_id AND s.state <> 'lost' \
+             JOIN found_segments f ON f.id = b.segment_id AND f.kind <> 'unread' WHERE b.cid = u.cid) AS is_read \
+             FROM under u) n"
         );
         let (missing, bytes): (i64, i64) =
             read!(self, pool => sqlx::query_as(SQL).bind(root).fetch_one(pool).await)?;
@@ -198,15 +228,6 @@ impl Db {
         const CHARGE: &str = "UPDATE accounts SET used_bytes = used_bytes + $2 WHERE id = $1";
         const ROOT: &str = "INSERT INTO roots (cid, size_bytes, dag_size_bytes, created_ms, pins) VALUES ($1, $2, $3, $4, 1) \
              ON CONFLICT (cid) DO UPDATE SET pins = roots.pins + 1";
-        const LINK: &str = concat!(
-            "INSERT INTO root_segments (cid, segment_id) ",
-            under!(),
-            "SELECT DISTINCT CAST($1 AS TEXT), n.segment_id FROM (SELECT u.cid, (SELECT MIN(b.segment_id) FROM blocks b \
-             JOIN segments s ON s.id = b.segment_id AND s.state <> 'lost' WHERE b.cid = u.cid) AS segment_id FROM under u) n \
-             WHERE n.segment_id IS NOT NULL ON CONFLICT (cid, segment_id) DO NOTHING"
-        );
-        const WAKE: &str = "UPDATE segments SET state = 'live' WHERE state IN ('pending', 'orphaned') \
-             AND id IN (SELECT segment_id FROM root_segments WHERE cid = $1)";
         let state = if pin.held { PinState::Held } else { PinState::Pinned };
         write!(self, tx => {
             sqlx::query(ACCOUNT).bind(&pin.account).bind(i64::MAX).bind(now.0).execute(&mut *tx).await?;
@@ -248,9 +269,43 @@ impl Db {
                     note_changes!(tx, change, now.micros());
                 }
             }
-            sqlx::query(LINK).bind(&pin.root).execute(&mut *tx).await?;
-            sqlx::query(WAKE).bind(&pin.root).execute(&mut *tx).await?;
+            link_root!(tx, &pin.root);
             is_new
+        })
+    }
+
+    /// Notes whether blocks are missing under a root: a later run looks again.
+    pub async fn note_incomplete(&self, root: &str, is_incomplete: bool) -> Result<(), StoreError> {
+        let sql = if is_incomplete {
+            "INSERT INTO found_incomplete (cid) VALUES ($1) ON CONFLICT (cid) DO NOTHING"
+        } else {
+            "DELETE FROM found_incomplete WHERE cid = $1"
+        };
+        write!(self, tx => {
+            sqlx::query(sql).bind(root).execute(&mut *tx).await?;
+        })
+    }
+
+    /// Roots under which blocks were missing, behind `after`.
+    pub async fn incomplete_roots(&self, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        const SQL: &str = "SELECT cid FROM found_incomplete WHERE cid > $1 ORDER BY cid LIMIT $2";
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(SQL).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+        })?;
+        Ok(rows.into_iter().map(|(root,)| root).collect())
+    }
+
+    /// Has a root need the segments in which what is known to be under it lies, if it is pinned still. `false`: it is not.
+    pub async fn relink_root(&self, root: &str) -> Result<bool, StoreError> {
+        const PINNED: &str = "SELECT cid FROM roots WHERE cid = $1";
+        write!(self, tx => {
+            let mut query = QueryBuilder::new(PINNED);
+            query.push(self.for_update());
+            let pinned: Option<(String,)> = query.build_query_as().bind(root).fetch_optional(&mut *tx).await?;
+            if pinned.is_some() {
+                link_root!(tx, root);
+            }
+            pinned.is_some()
         })
     }
 
@@ -268,32 +323,36 @@ impl Db {
         Ok(rows.into_iter().map(|(root,)| Adopted { root }).collect())
     }
 
-    /// Ends a recovery: restored segments that no pin needs are orphans from now on, the log goes on behind what was found of
-    /// it, and all pins are written into it anew. `all`: nothing is left to be found, so that what was put down can go.
-    pub async fn end_recovery(&self, all: bool, due: UnixMillis) -> Result<u64, StoreError> {
+    /// Pins that an earlier run made of roots that led to nothing then, and that lie under others as is known by now.
+    pub async fn mistaken_adoptions(&self, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        const SQL: &str = "SELECT p.id FROM pins p WHERE p.id > $1 AND p.account_id = $2 \
+             AND EXISTS (SELECT 1 FROM found_links l WHERE l.child = p.cid) ORDER BY p.id LIMIT $3";
+        let rows: Vec<(String,)> = read!(self, pool => {
+            sqlx::query_as(SQL)
+                .bind(after)
+                .bind(RECOVERED_ACCOUNT)
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await
+        })?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Ends a recovery: restored segments that no pin needs are orphans from now on, and the log goes on behind what was found
+    /// of it. `all`: nothing is left to be found, so that what was put down goes, and things are collected again.
+    pub async fn end_recovery(&self, all: bool, now: UnixMillis, due: UnixMillis) -> Result<u64, StoreError> {
         const ORPHANS: &str = "UPDATE segments SET state = 'orphaned', due_ms = $1 WHERE state = 'pending' \
              AND id IN (SELECT id FROM found_segments WHERE kind = 'restored') \
              AND NOT EXISTS (SELECT 1 FROM root_segments o WHERE o.segment_id = segments.id)";
         const LAST: &str = "SELECT COALESCE(MAX(seq_us), 0), COALESCE(MAX(from_us), 0) FROM found_log";
         const GO_ON: &str = "UPDATE pin_log SET seq_us = CASE WHEN seq_us < $1 THEN $1 ELSE seq_us END, \
-             from_us = CASE WHEN from_us < $2 THEN $2 ELSE from_us END, sweep_us = 0, sweep_cursor = '', swept_us = 0 \
-             WHERE id = 'log'";
-        const CLEAR: [&str; 6] = [
-            "DELETE FROM found_pieces",
-            "DELETE FROM found_segments",
-            "DELETE FROM found_links",
-            "DELETE FROM found_pins",
-            "DELETE FROM found_log",
-            "DELETE FROM found_changes",
-        ];
+             from_us = CASE WHEN from_us < $2 THEN $2 ELSE from_us END WHERE id = 'log'";
         write!(self, tx => {
             let orphans = sqlx::query(ORPHANS).bind(due.0).execute(&mut *tx).await?.rows_affected();
             let (seq, from): (i64, i64) = sqlx::query_as(LAST).fetch_one(&mut *tx).await?;
             sqlx::query(GO_ON).bind(seq).bind(from).execute(&mut *tx).await?;
             if all {
-                for sql in CLEAR {
-                    sqlx::query(sql).execute(&mut *tx).await?;
-                }
+                end_doubt!(tx, now);
             }
             orphans
         })

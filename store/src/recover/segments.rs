@@ -16,6 +16,7 @@ use crate::{
     commit::insert_segment_rows,
     db::{read, write},
     rows::{parse, runs, small, sql},
+    segments::NOT_LOST,
 };
 
 /// A segment that was read from its pieces.
@@ -29,6 +30,15 @@ pub struct FoundSegment {
     pub links: Vec<(Cid, Cid)>,
     /// Its record.
     pub record: Option<(Cid, Record)>,
+}
+
+/// How much of a segment a recovery has put down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundKind {
+    /// All of it.
+    Whole,
+    /// What its blocks link; which blocks it has was known.
+    Links,
 }
 
 /// What was changed of a known segment.
@@ -99,6 +109,26 @@ macro_rules! add_record {
     };
 }
 
+/// Inserts those of the blocks that are not there; gives how many these are.
+macro_rules! insert_found_blocks {
+    ($tx:ident, $blocks:expr) => {{
+        let mut added: u64 = 0;
+        for part in runs(&$blocks) {
+            let mut query =
+                QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
+            query.push_values(part, |mut row, block: &BlockAt| {
+                row.push_bind(block.cid.to_string())
+                    .push_bind(block.segment.to_string())
+                    .push_bind(sql(block.offset_bytes))
+                    .push_bind(sql(block.length_bytes));
+            });
+            query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
+            added += query.build().execute(&mut *$tx).await?.rows_affected();
+        }
+        added
+    }};
+}
+
 macro_rules! add_links {
     ($tx:ident, $links:expr) => {
         let links: Vec<&(Cid, Cid)> = $links.iter().collect::<BTreeSet<_>>().into_iter().collect();
@@ -149,18 +179,7 @@ impl Db {
             if is_new {
                 let state = if log.is_some() { SegmentState::Live } else { SegmentState::Pending };
                 insert_segment_rows!(tx, &segments, |_: &NewSegment| state, now, due);
-                for part in runs(&found.blocks) {
-                    let mut query =
-                        QueryBuilder::new("INSERT INTO blocks (cid, segment_id, offset_bytes, length_bytes) ");
-                    query.push_values(part, |mut row, block: &BlockAt| {
-                        row.push_bind(block.cid.to_string())
-                            .push_bind(block.segment.to_string())
-                            .push_bind(sql(block.offset_bytes))
-                            .push_bind(sql(block.length_bytes));
-                    });
-                    query.push(" ON CONFLICT (cid, segment_id) DO NOTHING");
-                    query.build().execute(&mut *tx).await?;
-                }
+                insert_found_blocks!(tx, found.blocks);
                 add_links!(tx, found.links);
                 if let Some((_, record)) = &found.record {
                     add_record!(tx, record, false);
@@ -172,6 +191,35 @@ impl Db {
                 sqlx::query(KIND).bind(&id).bind("restored").execute(&mut *tx).await?;
             }
             is_new
+        })
+    }
+
+    /// Whether a segment that the database knows may have blocks that it does not know: uploads that were not finished then have
+    /// left no blocks in it. So it is of those that wait for their uploads, and of those recorded after `since`.
+    pub async fn may_have_more(&self, segment: SegmentId, since: UnixMillis) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT id FROM segments WHERE id = $1 AND (state = $2 OR created_ms >= $3)";
+        let row: Option<(String,)> = read!(self, pool => {
+            sqlx::query_as(SQL)
+                .bind(segment.to_string())
+                .bind(SegmentState::Pending.as_str())
+                .bind(since.0)
+                .fetch_optional(pool)
+                .await
+        })?;
+        Ok(row.is_some())
+    }
+
+    /// Adds to a known segment the blocks of it that the database does not know, and puts down its links and its record.
+    /// Which state the segment is in is decided by the pins that need it.
+    pub async fn complete_segment(&self, found: &FoundSegment) -> Result<u64, StoreError> {
+        write!(self, tx => {
+            let added = insert_found_blocks!(tx, found.blocks);
+            add_links!(tx, found.links);
+            if let Some((_, record)) = &found.record {
+                add_record!(tx, record, record.log.is_some());
+            }
+            sqlx::query(KIND).bind(found.segment.id.to_string()).bind("completed").execute(&mut *tx).await?;
+            added
         })
     }
 
@@ -194,12 +242,16 @@ impl Db {
         })
     }
 
-    /// Whether this recovery has read the segment.
-    pub async fn was_read(&self, segment: SegmentId) -> Result<bool, StoreError> {
-        const SQL: &str = "SELECT kind FROM found_segments WHERE id = $1 AND kind <> 'unread'";
+    /// What this recovery has done with a segment.
+    pub async fn found_kind(&self, segment: SegmentId) -> Result<Option<FoundKind>, StoreError> {
+        const SQL: &str = "SELECT kind FROM found_segments WHERE id = $1";
         let row: Option<(String,)> =
             read!(self, pool => sqlx::query_as(SQL).bind(segment.to_string()).fetch_optional(pool).await)?;
-        Ok(row.is_some())
+        Ok(row.and_then(|(kind,)| match kind.as_str() {
+            "restored" | "completed" => Some(FoundKind::Whole),
+            "scanned" => Some(FoundKind::Links),
+            _ => None,
+        }))
     }
 
     /// Brings a known segment's pieces to where they were found. What nodes that were not asked hold stays as it is, unless
@@ -211,7 +263,7 @@ impl Db {
         asked: &HashSet<NodeId>,
         now: UnixMillis,
     ) -> Result<Mended, StoreError> {
-        const LOCK: &str = "SELECT id FROM segments WHERE id = $1";
+        const LOCK: &str = "SELECT needed FROM segments WHERE id = $1";
         const PIECES: &str =
             "SELECT piece_index, hash, node_id FROM pieces WHERE segment_id = $1 ORDER BY piece_index";
         const MOVE: &str = "UPDATE pieces SET node_id = $3, stored_ms = $4, verified_ms = $4 \
@@ -221,7 +273,7 @@ impl Db {
         write!(self, tx => {
             let mut query = QueryBuilder::new(LOCK);
             query.push(self.for_update());
-            let _locked: Option<(String,)> = query.build_query_as().bind(&text).fetch_optional(&mut *tx).await?;
+            let needed: Option<(i64,)> = query.build_query_as().bind(&text).fetch_optional(&mut *tx).await?;
             let rows: Vec<(i64, String, Option<String>)> =
                 sqlx::query_as(PIECES).bind(&text).fetch_all(&mut *tx).await?;
             let mut mended = Mended::default();
@@ -257,6 +309,9 @@ impl Db {
                     mended.missing += 1;
                     sqlx::query(MISS).bind(&text).bind(i64::from(index)).execute(&mut *tx).await?;
                 }
+            }
+            if needed.is_some_and(|(needed,)| sql(taken.len() as u64) >= needed) {
+                sqlx::query(NOT_LOST).bind(&text).execute(&mut *tx).await?;
             }
             mended
         })

@@ -107,6 +107,22 @@ async fn what_changes_while_a_part_is_written_is_in_the_next_one(db: Db) {
     assert!(next.place.seq > part.place.seq);
 }
 
+async fn a_full_part_waits_for_nothing(db: Db) {
+    account(&db, "a", 1_000).await;
+    store_file(&db, "a", 1, 10, 1).await;
+    assert_eq!(written(&db, 100).await.len(), 1);
+    for number in 2..9 {
+        store_file(&db, "a", number, 1, number).await;
+    }
+    let mut sizes = Vec::new();
+    while let Some(part) = claim(&db, later(111)).await {
+        sizes.push(part.record.pins.len());
+        assert!(done(&db, &part, 7_000 + u32::try_from(sizes.len()).unwrap(), later(111)).await);
+    }
+    assert_eq!(sizes, [3, 3], "what does not fill a part waits for more");
+    assert_eq!(claim(&db, later(111 + 60)).await.expect("the rest").record.pins.len(), 1);
+}
+
 async fn older_parts_go_once_all_pins_are_written_anew(db: Db) {
     account(&db, "a", 1_000).await;
     for number in 0..8 {
@@ -147,6 +163,7 @@ both_engines!(
     everything_that_happens_to_pins_gets_into_the_log,
     one_at_a_time_writes_the_log_and_nothing_is_lost_by_those_that_die,
     what_changes_while_a_part_is_written_is_in_the_next_one,
+    a_full_part_waits_for_nothing,
     older_parts_go_once_all_pins_are_written_anew,
     a_log_segment_is_kept_and_found_again_as_others_are,
 );
