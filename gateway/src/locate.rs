@@ -202,6 +202,7 @@ impl StoreLocator {
                     order: source.order.order,
                 })
                 .collect(),
+            places: None,
         });
         let blocks = blocks.iter().filter_map(|block| {
             Some(BlockPlace {
