@@ -38,7 +38,12 @@ async fn many(nodes: u16) -> Option<(Network, Base)> {
 }
 
 /// Uploads by a gateway; the CID, or why not.
-async fn upload(network: &Network, gateway: &str, name: &str, bytes: &[u8]) -> Result<String, String> {
+pub(crate) async fn upload(
+    network: &Network,
+    gateway: &str,
+    name: &str,
+    bytes: &[u8],
+) -> Result<String, String> {
     let request = network
         .http()
         .post(format!("{}/v1/files?name={name}", network.url_of(gateway)))
