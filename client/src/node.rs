@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use protocol::{
-    api::{Identity, InventoryPage, ListedPiece, NodeStatus, ORDER_HEADER},
+    api::{Identity, InventoryPage, ListedPiece, NodeStatus, ORDER_HEADER, PlacesAnswer},
     ids::{NodeId, PieceHash},
 };
 
@@ -124,6 +124,19 @@ impl NodeClient {
         let path = format!("/v1/inventory?limit={limit}{after}");
         let request = request(Method::GET, url, &path, Some(order), Body::empty())?;
         self.transport.call_json(request, self.transport.call_timeout(), JSON_MAX).await
+    }
+
+    /// What the node was told of blocks: `question` is a [`PlacesRequest`](protocol::api::PlacesRequest) in JSON, under an
+    /// order for exactly these bytes. What comes back is not verified.
+    pub async fn places(
+        &self,
+        url: &str,
+        order: &str,
+        question: Bytes,
+        timeout: Duration,
+    ) -> Result<PlacesAnswer, CallError> {
+        let request = request(Method::POST, url, "/v1/places", Some(order), Body::from(question))?;
+        self.transport.call_json(request, timeout, JSON_MAX).await
     }
 
     /// Whether the node answers, and how busy it is.

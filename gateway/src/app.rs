@@ -8,6 +8,7 @@ use content::unixfs::profile::{CidVersion, Profile};
 use ed25519_dalek::SigningKey;
 use fetch::{Fetcher, Resolver};
 use metrics_exporter_prometheus::PrometheusHandle;
+use protocol::region::Place;
 use retrieval::{AnswerRules, Blocks, BlocksConfig, Denylist};
 use service::{clock::Clock, dice::Dice, signer::Signer};
 use shared::{Link, Memo, Notices};
@@ -18,12 +19,13 @@ use transfer::{Gather, Peers, Pool, Spreader};
 use crate::{
     auth::Keys,
     config::Config,
+    database::DatabaseWatch,
     geoip::GeoIp,
     intake::Spool,
     live::Live,
-    locate::{SharedPlaces, StoreLocator, UnfinishedLocator},
+    locate::{Directory, DirectoryParts, LocatorParts, SharedPlaces, StoreLocator, UnfinishedLocator},
     nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
-    routing::{Routing, RoutingParts},
+    routing::{Routing, RoutingParts, nowhere},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots, WritePinLog},
 };
 
@@ -37,6 +39,7 @@ pub struct Gateway(Arc<Inner>);
 /// A gateway's parts.
 pub struct Inner {
     pub(crate) db: Db,
+    pub(crate) database: DatabaseWatch,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     pub(crate) config: Arc<Config>,
@@ -105,8 +108,10 @@ impl Gateway {
         let config = Arc::new(config);
         let signer = Signer::new(network_key, clock.clone(), dice.clone());
         let client = NodeClient::new(transport.clone());
+        let database = DatabaseWatch::new(db.clone(), clock.clone(), &config.directory);
         let nodes = NodeWatch::new(WatchParts {
             db: db.clone(),
+            database: database.clone(),
             transport: transport.clone(),
             clock: clock.clone(),
             nodes: config.nodes.clone(),
@@ -127,14 +132,25 @@ impl Gateway {
             rules: config.ranking,
             config: config.reads.clone(),
         });
-        let locator = StoreLocator::new(
-            db.clone(),
-            signer.clone(),
-            nodes.clone(),
-            clock.clone(),
-            config.reads.order_lifetime,
-            SharedPlaces::new(redis.as_ref(), config.redis.places_ttl),
-        );
+        let directory = Directory::new(DirectoryParts {
+            nodes: nodes.clone(),
+            client: client.clone(),
+            signer: signer.clone(),
+            clock: clock.clone(),
+            rules: config.ranking,
+            config: config.directory.clone(),
+            own: own_place(&config, &routing),
+        });
+        let locator = StoreLocator::new(LocatorParts {
+            db: db.clone(),
+            database: database.clone(),
+            directory,
+            signer: signer.clone(),
+            nodes: nodes.clone(),
+            clock: clock.clone(),
+            order_lifetime: config.reads.order_lifetime,
+            shared: SharedPlaces::new(redis.as_ref(), config.redis.places_ttl),
+        });
         let peers = Peers::new(clock.clone());
         let gather = Gather::new(client.clone(), peers.clone(), config.gather.clone());
         let denylist = Denylist::open(&config.denylist)?;
@@ -177,12 +193,13 @@ impl Gateway {
         let live = Live::new(&config, admin_token, &clock, redis.clone())?;
         Ok(Self(Arc::new(Inner {
             answers,
-            keys: Keys::new(db.clone(), clock.clone(), live.clone()),
+            keys: Keys::new(db.clone(), database.clone(), clock.clone(), live.clone()),
             live,
             notices: Notices::new(redis),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,
+            database,
             clock,
             dice,
             config,
@@ -215,6 +232,19 @@ impl Gateway {
     pub fn probe_nodes(&self) -> ProbeNodes {
         ProbeNodes { watch: self.nodes.clone() }
     }
+}
+
+/// Where this gateway is: in the region that is set, or where the address in its public URL is.
+fn own_place(config: &Config, routing: &Routing) -> Place {
+    if let Some(region) = config.directory.own_region() {
+        return Place::of_region(region);
+    }
+    let address = url::Url::parse(&config.public_url).ok().and_then(|url| match url.host()? {
+        url::Host::Ipv4(ip) => Some(ip.into()),
+        url::Host::Ipv6(ip) => Some(ip.into()),
+        url::Host::Domain(_) => None,
+    });
+    address.map_or_else(nowhere, |address| routing.place_of(address))
 }
 
 /// What is read once and in order needs no memory but for what is on its way.

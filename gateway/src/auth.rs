@@ -12,7 +12,10 @@ use service::{clock::Clock, dice::Dice, http::error::ApiError, rate_limit::TooMa
 use store::{ApiKey, Db};
 use subtle::ConstantTimeEq as _;
 
-use crate::live::Live;
+use crate::{
+    database::{DatabaseWatch, NoAnswer},
+    live::Live,
+};
 
 /// How long a key is believed without asking the database: a revoked key is refused within this time, and sooner when its
 /// revocation is heard of.
@@ -154,6 +157,7 @@ fn pinata(headers: &HeaderMap) -> Option<(String, String)> {
 #[derive(Clone)]
 pub(crate) struct Keys {
     db: Db,
+    database: DatabaseWatch,
     clock: Clock,
     known: moka::sync::Cache<String, ApiKey>,
     live: Live,
@@ -161,9 +165,9 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// How many requests an account may have says `live`.
-    pub(crate) fn new(db: Db, clock: Clock, live: Live) -> Self {
+    pub(crate) fn new(db: Db, database: DatabaseWatch, clock: Clock, live: Live) -> Self {
         let known = moka::sync::Cache::builder().max_capacity(KEYS_MAX).time_to_live(KEY_TTL).build();
-        Self { db, clock, known, live }
+        Self { db, database, clock, known, live }
     }
 
     /// The account whose key this request carries, if the key allows `scope` and the account may have one more request.
@@ -210,8 +214,10 @@ impl Keys {
         if let Some(key) = self.known.get(id) {
             return Ok(key);
         }
-        let found = self.db.api_key(id).await.map_err(|error| {
-            tracing::error!(%error, "could not read an API key");
+        let found = self.database.wait_for(self.db.api_key(id)).await.map_err(|none| {
+            if let NoAnswer::Failed(error) = none {
+                tracing::error!(%error, "could not read an API key");
+            }
             AuthError::Unavailable
         })?;
         let key = found.ok_or(AuthError::Invalid)?;

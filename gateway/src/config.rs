@@ -1,5 +1,6 @@
 //! Configuration of a gateway.
 
+mod directory;
 mod limits;
 
 use std::{
@@ -24,7 +25,7 @@ use shared::RedisConfig;
 use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
-pub use self::limits::LimitsConfig;
+pub use self::{directory::DirectoryConfig, limits::LimitsConfig};
 use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig, upload::PinLogConfig};
 
 /// Everything that can be set.
@@ -85,6 +86,8 @@ pub struct Config {
     pub cache: BlocksConfig,
     /// How readers are served.
     pub reads: ReadsConfig,
+    /// What is done while the database is away.
+    pub directory: DirectoryConfig,
     /// How many requests clients and accounts may have.
     pub limits: LimitsConfig,
     /// Bounds of Pinata's API.
@@ -287,6 +290,7 @@ impl Default for Config {
             gather: GatherConfig::default(),
             cache: BlocksConfig::default(),
             reads: ReadsConfig::default(),
+            directory: DirectoryConfig::default(),
             limits: LimitsConfig::default(),
             pinata: PinataConfig::default(),
             denylist: DenylistConfig::default(),
@@ -436,6 +440,7 @@ impl Validate for Config {
         problems.extend(self.log.problems());
         problems.extend(self.tls.problems());
         problems.extend(self.limits.problems());
+        problems.extend(self.directory.problems());
         problems.extend(self.tus.problems());
         problems.extend(self.pin_log.problems());
         problems.extend(self.reads.answers().problems());

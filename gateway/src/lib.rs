@@ -5,6 +5,7 @@
 mod app;
 mod auth;
 mod config;
+mod database;
 pub mod geoip;
 mod grants;
 mod heed;
@@ -26,7 +27,7 @@ mod upload;
 
 pub use app::{Gateway, Parts};
 pub use auth::{ALL_SCOPES, MintedKey, mint_key};
-pub use config::{Config, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
+pub use config::{Config, DirectoryConfig, LimitsConfig, NodesConfig, ReadMode, ReadsConfig, UploadsConfig};
 pub use heed::WatchDenylist;
 pub use nodes::ProbeNodes;
 pub use pinning::{FetchPins, PinsConfig};

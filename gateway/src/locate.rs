@@ -1,4 +1,5 @@
-//! Where blocks are, from the database: for this gateway's own reads and for the nodes that ask.
+//! Where blocks are: for this gateway's own reads and for the nodes that ask. The database says so, and while it is away what
+//! is remembered of its words does, here or at the nodes (`directory`). Only the database can say that nobody stores a block.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,16 +13,24 @@ use protocol::{
     api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
     ids::SegmentId,
     order::{Action, Purpose},
+    places::{PieceAt, Places},
     time::UnixMillis,
 };
 use retrieval::{Found, LocateError, LocateFuture, Locator};
 use service::{clock::Clock, signer::Signer};
-use store::{BlockAt, Db, Located, SegmentInfo};
+use store::{BlockAt, Db, Located, SegmentInfo, SegmentPiece};
 use transfer::{PieceSource, SegmentSource};
 
-pub(crate) use self::shared_places::SharedPlaces;
-use crate::nodes::NodeWatch;
+pub(crate) use self::{
+    directory::{Directory, DirectoryParts},
+    shared_places::SharedPlaces,
+};
+use crate::{
+    database::{DATABASE_AWAY, DatabaseWatch, NoAnswer},
+    nodes::NodeWatch,
+};
 
+mod directory;
 mod shared_places;
 
 /// Blocks and segments whose places are remembered for when the database is away.
@@ -30,6 +39,8 @@ const REMEMBERED_MAX: u64 = 100_000;
 const FRESH: Duration = Duration::from_secs(5);
 /// For so long it is used when the database does not answer.
 const STALE: Duration = Duration::from_hours(24);
+/// Questions to nodes that are remembered, so that none is asked twice in a short time.
+const QUESTIONS_REMEMBERED_MAX: u64 = 10_000;
 /// A reader may fetch a piece this many times over under one order: retries, hedges, other files in the segment.
 const READS_PER_ORDER: u64 = 8;
 
@@ -37,6 +48,8 @@ const READS_PER_ORDER: u64 = 8;
 #[derive(Clone)]
 pub(crate) struct StoreLocator {
     db: Db,
+    database: DatabaseWatch,
+    directory: Directory,
     signer: Signer,
     nodes: NodeWatch,
     clock: Clock,
@@ -46,30 +59,53 @@ pub(crate) struct StoreLocator {
     segments: moka::sync::Cache<SegmentId, (Arc<SegmentInfo>, UnixMillis)>,
     /// Since when what is said of a segment is doubted: only what the database said later is believed of others.
     doubted: moka::sync::Cache<SegmentId, UnixMillis>,
+    /// When nodes were asked about these blocks, by the hash of their names. Who asks the same meanwhile waits for it.
+    questions: moka::future::Cache<[u8; 32], UnixMillis>,
 }
 
+/// What a [`StoreLocator`] is made of.
+pub(crate) struct LocatorParts {
+    pub(crate) db: Db,
+    pub(crate) database: DatabaseWatch,
+    pub(crate) directory: Directory,
+    pub(crate) signer: Signer,
+    pub(crate) nodes: NodeWatch,
+    pub(crate) clock: Clock,
+    pub(crate) order_lifetime: Duration,
+    pub(crate) shared: SharedPlaces,
+}
+
+/// Places of blocks, and the segments that they lie in with the time at which the database said all of it.
+pub(crate) type Known = (Vec<BlockAt>, Vec<(Arc<SegmentInfo>, UnixMillis)>);
+
 impl StoreLocator {
-    pub(crate) fn new(
-        db: Db,
-        signer: Signer,
-        nodes: NodeWatch,
-        clock: Clock,
-        order_lifetime: Duration,
-        shared: SharedPlaces,
-    ) -> Self {
+    pub(crate) fn new(parts: LocatorParts) -> Self {
+        let LocatorParts { db, database, directory, signer, nodes, clock, order_lifetime, shared } = parts;
         let blocks = moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(STALE).build();
         let segments =
             moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX / 10).time_to_live(STALE).build();
         let doubted =
             moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX / 10).time_to_live(FRESH * 2).build();
-        Self { db, signer, nodes, clock, order_lifetime, shared, blocks, segments, doubted }
+        let questions = moka::future::Cache::new(QUESTIONS_REMEMBERED_MAX);
+        Self {
+            db,
+            database,
+            directory,
+            signer,
+            nodes,
+            clock,
+            order_lifetime,
+            shared,
+            blocks,
+            segments,
+            doubted,
+            questions,
+        }
     }
 
-    /// Places of blocks and the segments they lie in: fresh from the database, or as remembered when it is away.
-    pub(crate) async fn find(
-        &self,
-        cids: &[Cid],
-    ) -> Result<(Vec<BlockAt>, Vec<Arc<SegmentInfo>>), LocateError> {
+    /// Places of blocks and the segments they lie in: fresh from the database, or as is known without it. Blocks that are
+    /// missing are not stored; an error says that nobody knows.
+    pub(crate) async fn find(&self, cids: &[Cid]) -> Result<Known, LocateError> {
         let now = self.clock.now();
         if let Some(known) = self.remembered(cids, now, FRESH) {
             return Ok(known);
@@ -79,23 +115,81 @@ impl StoreLocator {
         {
             return Ok(known);
         }
-        match self.db.locate(cids).await {
-            Ok(Located { blocks, segments }) => {
-                let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
-                self.tell(&blocks, &segments, now);
-                for block in &blocks {
-                    self.blocks.insert(block.cid.clone(), (block.clone(), now));
-                }
-                for segment in &segments {
-                    self.segments.insert(segment.id, (segment.clone(), now));
-                }
-                Ok((blocks, segments))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "database away, using remembered places");
-                self.remembered(cids, now, STALE).ok_or_else(|| LocateError(error.to_string()))
-            }
+        let question = |db: Db, cids: Vec<Cid>| async move { db.locate(&cids).await };
+        let none = match self.database.ask(question(self.db.clone(), cids.to_vec())).await {
+            Ok(located) => return Ok(self.learnt(located, now)),
+            Err(none) => none,
+        };
+        if let NoAnswer::Failed(error) = &none {
+            tracing::warn!(%error, "the database does not say where blocks are");
         }
+        if let Some(known) = self.known_without_database(cids, now).await {
+            return Ok(known);
+        }
+        // Nobody else knows. If it is slow and not away it is waited for.
+        let located = match none {
+            NoAnswer::Late(late) => late.await.ok().and_then(Result::ok),
+            NoAnswer::Slow => self.database.wait_for(question(self.db.clone(), cids.to_vec())).await.ok(),
+            NoAnswer::Away | NoAnswer::Failed(_) => None,
+        };
+        if let Some(located) = located {
+            return Ok(self.learnt(located, now));
+        }
+        Err(LocateError(format!("{DATABASE_AWAY}, and nobody else who was asked knows")))
+    }
+
+    /// Remembers what the database said at this time, and tells others.
+    fn learnt(&self, located: Located, now: UnixMillis) -> Known {
+        let Located { blocks, segments } = located;
+        let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
+        self.tell(&blocks, &segments, now);
+        for block in &blocks {
+            self.blocks.insert(block.cid.clone(), (block.clone(), now));
+        }
+        for segment in &segments {
+            self.segments.insert(segment.id, (segment.clone(), now));
+        }
+        (blocks, segments.into_iter().map(|segment| (segment, now)).collect())
+    }
+
+    /// What is remembered of these blocks, here or by nodes, for when the database is away.
+    async fn known_without_database(&self, cids: &[Cid], now: UnixMillis) -> Option<Known> {
+        let unsure: Vec<Cid> = cids.iter().filter(|cid| !self.is_sure(cid, now)).cloned().collect();
+        let from = if unsure.is_empty() { "memory" } else { "nodes" };
+        if !unsure.is_empty() {
+            self.ask_nodes(unsure, now).await;
+        }
+        let known = self.remembered(cids, now, STALE);
+        let from = if known.is_some() { from } else { "nowhere" };
+        metrics::counter!("located_without_database_total", "from" => from).increment(1);
+        known
+    }
+
+    /// Whether the place of a block is remembered and nobody failed to read it there a moment ago.
+    fn is_sure(&self, cid: &Cid, now: UnixMillis) -> bool {
+        let Some((block, at)) = self.blocks.get(cid) else { return false };
+        let Some((_, segment_at)) = self.segments.get(&block.segment) else { return false };
+        now.since(at.min(segment_at)) <= STALE && !self.doubted.contains_key(&block.segment)
+    }
+
+    /// Asks nodes about blocks and remembers what they know. The same is asked once in a while, however many want to know.
+    async fn ask_nodes(&self, mut cids: Vec<Cid>, now: UnixMillis) {
+        cids.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+        cids.dedup();
+        let mut name = blake3::Hasher::new();
+        for cid in &cids {
+            name.update(cid.as_bytes());
+        }
+        let ask = async {
+            for places in self.directory.look_up(&cids).await {
+                let at = places.time.min(now);
+                let (blocks, segment) = read(places);
+                self.remember(blocks.into_iter().map(|block| (block, at)).collect(), vec![(segment, at)]);
+            }
+            self.clock.now()
+        };
+        let entry = self.questions.entry(*name.finalize().as_bytes());
+        entry.or_insert_with_if(ask, |asked| now.since(*asked) > FRESH).await;
     }
 
     /// Remembers what other gateways say of these blocks, unless something newer is known here. Whether they said anything.
@@ -108,8 +202,16 @@ impl StoreLocator {
             return false;
         }
         // A clock that is ahead of ours must not keep anything fresh for ever.
-        let newer =
-            |told: UnixMillis, known: Option<UnixMillis>| told <= now && known.is_none_or(|at| at < told);
+        self.remember(
+            blocks.into_iter().filter(|(_, at)| *at <= now).collect(),
+            segments.into_iter().filter(|(_, at)| *at <= now).collect(),
+        );
+        true
+    }
+
+    /// Remembers what was said at these times, unless something newer is known.
+    fn remember(&self, blocks: Vec<(BlockAt, UnixMillis)>, segments: Vec<(SegmentInfo, UnixMillis)>) {
+        let newer = |told: UnixMillis, known: Option<UnixMillis>| known.is_none_or(|at| at < told);
         for (block, at) in blocks {
             if newer(at, self.blocks.get(&block.cid).map(|(_, at)| at)) {
                 self.blocks.insert(block.cid.clone(), (block, at));
@@ -120,7 +222,6 @@ impl StoreLocator {
                 self.segments.insert(segment.id, (Arc::new(segment), at));
             }
         }
-        true
     }
 
     /// Tells other gateways where blocks are that were asked for here before: what is read once is of no use to them.
@@ -131,19 +232,15 @@ impl StoreLocator {
         self.shared.tell(hot.into_iter(), segments, now);
     }
 
-    fn remembered(
-        &self,
-        cids: &[Cid],
-        now: UnixMillis,
-        age_max: Duration,
-    ) -> Option<(Vec<BlockAt>, Vec<Arc<SegmentInfo>>)> {
+    fn remembered(&self, cids: &[Cid], now: UnixMillis, age_max: Duration) -> Option<Known> {
         let young = |at: UnixMillis| now.since(at) <= age_max;
-        let mut segments: HashMap<SegmentId, Arc<SegmentInfo>> = HashMap::new();
+        let mut segments: HashMap<SegmentId, (Arc<SegmentInfo>, UnixMillis)> = HashMap::new();
         let mut blocks = Vec::with_capacity(cids.len());
         for cid in cids {
-            let (block, _) = self.blocks.get(cid).filter(|(_, at)| young(*at))?;
-            let (segment, _) = self.segments.get(&block.segment).filter(|(_, at)| young(*at))?;
-            segments.insert(segment.id, segment);
+            let (block, at) = self.blocks.get(cid).filter(|(_, at)| young(*at))?;
+            let (segment, segment_at) = self.segments.get(&block.segment).filter(|(_, at)| young(*at))?;
+            let (_, oldest) = segments.entry(segment.id).or_insert((segment, segment_at));
+            *oldest = (*oldest).min(at);
             blocks.push(block);
         }
         Some((blocks, segments.into_values().collect()))
@@ -185,8 +282,8 @@ impl StoreLocator {
         let (blocks, segments) = self.find(cids).await?;
         let expires = self.clock.now() + self.order_lifetime;
         let positions: HashMap<SegmentId, usize> =
-            segments.iter().enumerate().map(|(position, segment)| (segment.id, position)).collect();
-        let segments = segments.iter().map(|segment| SegmentPlace {
+            segments.iter().enumerate().map(|(position, (segment, _))| (segment.id, position)).collect();
+        let segments = segments.iter().map(|(segment, at)| SegmentPlace {
             id: segment.id,
             scheme: segment.scheme.to_string(),
             length: segment.length_bytes,
@@ -202,7 +299,9 @@ impl StoreLocator {
                     order: source.order.order,
                 })
                 .collect(),
+            places: statement(segment, &blocks, *at).map(|places| places.sign(self.signer.key())),
         });
+        let segments: Vec<SegmentPlace> = segments.collect();
         let blocks = blocks.iter().filter_map(|block| {
             Some(BlockPlace {
                 cid: block.cid.to_string(),
@@ -211,16 +310,47 @@ impl StoreLocator {
                 length: block.length_bytes,
             })
         });
-        Ok(LocateAnswer { blocks: blocks.collect(), segments: segments.collect() })
+        Ok(LocateAnswer { blocks: blocks.collect(), segments })
     }
+}
+
+/// What is said of a segment and those of the blocks that lie in it.
+fn statement(segment: &SegmentInfo, blocks: &[BlockAt], at: UnixMillis) -> Option<Places> {
+    let held = |piece: &SegmentPiece| {
+        let SegmentPiece { index, hash, node } = *piece;
+        Some(PieceAt { index, hash, node: node? })
+    };
+    let pieces = segment.pieces.iter().filter_map(held);
+    let inside = blocks.iter().filter(|block| block.segment == segment.id);
+    let inside = inside.map(|block| (block.cid.clone(), block.offset_bytes, block.length_bytes));
+    Places::new(at, segment.id, segment.scheme, segment.length_bytes, pieces, inside)
+}
+
+/// What a statement says.
+fn read(places: Places) -> (Vec<BlockAt>, SegmentInfo) {
+    let Places { segment, scheme, length, pieces, blocks, .. } = places;
+    let block = |block: protocol::places::BlockIn| BlockAt {
+        cid: block.cid,
+        segment,
+        offset_bytes: block.offset.into(),
+        length_bytes: block.length.into(),
+    };
+    let piece = |PieceAt { index, hash, node }| SegmentPiece { index, hash, node: Some(node) };
+    let pieces = pieces.into_iter().map(piece).collect();
+    let info = SegmentInfo { id: segment, scheme, length_bytes: length, lost: false, pieces };
+    (blocks.into_iter().map(block).collect(), info)
 }
 
 impl StoreLocator {
     /// Where these blocks can be fetched.
-    fn found(&self, blocks: Vec<BlockAt>, segments: &[Arc<SegmentInfo>]) -> Vec<Found> {
+    fn found<'a>(
+        &self,
+        blocks: Vec<BlockAt>,
+        segments: impl IntoIterator<Item = &'a Arc<SegmentInfo>>,
+    ) -> Vec<Found> {
         let expires = self.clock.now() + self.order_lifetime;
         let sources: HashMap<SegmentId, Arc<SegmentSource>> = segments
-            .iter()
+            .into_iter()
             .map(|segment| {
                 let source = SegmentSource {
                     id: segment.id,
@@ -260,19 +390,20 @@ impl Locator for StoreLocator {
         let now = self.clock.now();
         let stale = now - FRESH * 2;
         for cid in cids {
-            let Some((block, _)) = self.blocks.get(cid) else { continue };
+            let Some((block, at)) = self.blocks.get(cid) else { continue };
             self.doubted.insert(block.segment, now);
-            if let Some((segment, _)) = self.segments.get(&block.segment) {
-                self.segments.insert(block.segment, (segment, stale));
+            // Nothing gets younger by being doubted.
+            if let Some((segment, at)) = self.segments.get(&block.segment) {
+                self.segments.insert(block.segment, (segment, at.min(stale)));
             }
-            self.blocks.insert(cid.clone(), (block, stale));
+            self.blocks.insert(cid.clone(), (block, at.min(stale)));
         }
     }
 
     fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
         Box::pin(async move {
             let (blocks, segments) = self.find(cids).await?;
-            Ok(self.found(blocks, &segments))
+            Ok(self.found(blocks, segments.iter().map(|(segment, _)| segment)))
         })
     }
 }

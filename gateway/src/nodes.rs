@@ -30,7 +30,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use self::hearsay::Heard;
 pub(crate) use self::hearsay::Hearsay;
-use crate::config::{NodesConfig, ReadsConfig};
+use crate::{
+    config::{NodesConfig, ReadsConfig},
+    database::{DATABASE_AWAY, DatabaseWatch, NoAnswer},
+};
 
 mod hearsay;
 
@@ -83,6 +86,7 @@ pub(crate) struct NodeWatch {
 
 struct Inner {
     db: Db,
+    database: DatabaseWatch,
     client: NodeClient,
     clock: Clock,
     config: NodesConfig,
@@ -102,6 +106,7 @@ struct Inner {
 /// What a [`NodeWatch`] is made of.
 pub(crate) struct WatchParts {
     pub(crate) db: Db,
+    pub(crate) database: DatabaseWatch,
     pub(crate) transport: Transport,
     pub(crate) clock: Clock,
     pub(crate) nodes: NodesConfig,
@@ -113,9 +118,11 @@ pub(crate) struct WatchParts {
 
 impl NodeWatch {
     pub(crate) fn new(parts: WatchParts) -> Self {
-        let WatchParts { db, transport, clock, nodes: config, reads, ranking, reputation, hearsay } = parts;
+        let WatchParts { db, database, transport, clock, nodes: config, reads, ranking, reputation, hearsay } =
+            parts;
         let inner = Inner {
             db,
+            database,
             client: NodeClient::new(transport),
             clock,
             config,
@@ -134,7 +141,10 @@ impl NodeWatch {
 
     /// Reads the list of nodes from the database. When that fails the last one stays.
     pub(crate) async fn refresh(&self) -> anyhow::Result<()> {
-        let rows = self.inner.db.nodes().await?;
+        let rows = self.inner.database.wait_for(self.inner.db.nodes()).await.map_err(|none| match none {
+            NoAnswer::Failed(error) => error.into(),
+            NoAnswer::Away | NoAnswer::Slow | NoAnswer::Late(_) => anyhow::anyhow!(DATABASE_AWAY),
+        })?;
         let entries: BTreeMap<NodeId, Arc<NodeEntry>> =
             rows.into_iter().map(|row| (row.id, Arc::new(NodeEntry::new(row)))).collect();
         self.inner.live.lock().retain(|node, _| entries.contains_key(node));

@@ -106,7 +106,8 @@ impl Routing {
 /// The region of whoever no database knows.
 pub(crate) const UNKNOWN_REGION: &str = "unknown";
 
-fn nowhere() -> Place {
+/// The place of whoever no database knows.
+pub(crate) fn nowhere() -> Place {
     let region: Region = UNKNOWN_REGION.parse().expect("it is a short lower-case word");
     Place::of_region(region)
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod archives;
+mod away;
 mod cars;
 mod crowd;
 mod denied;

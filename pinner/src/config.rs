@@ -17,7 +17,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-pub use limits::{HeartbeatConfig, LimitsConfig, ScrubConfig, UsageConfig};
+pub use limits::{DirectoryConfig, HeartbeatConfig, LimitsConfig, ScrubConfig, UsageConfig};
 pub use size::{ByteSize, ParseSizeError};
 
 /// Everything that an operator can set.
@@ -56,6 +56,8 @@ pub struct Config {
     pub usage: UsageConfig,
     /// Care of the disk in the background.
     pub scrub: ScrubConfig,
+    /// What gateways told of places, kept for those whose database is away.
+    pub directory: DirectoryConfig,
     /// Blocks kept for readers.
     pub cache: BlocksConfig,
     /// How content is answered.
@@ -92,6 +94,7 @@ impl Default for Config {
             heartbeat: HeartbeatConfig::default(),
             usage: UsageConfig::default(),
             scrub: ScrubConfig::default(),
+            directory: DirectoryConfig::default(),
             // A node's whole idle memory shall stay under 48 MiB, so it caches less than a gateway does.
             cache: BlocksConfig { memory_bytes: 16 << 20, places_max: 10_000, ..BlocksConfig::default() },
             reads: AnswerRules::default(),
@@ -151,6 +154,7 @@ impl Validate for Config {
         problems.extend(self.heartbeat.problems());
         problems.extend(self.usage.problems());
         problems.extend(self.scrub.problems());
+        problems.extend(self.directory.problems());
         problems
     }
 }

@@ -8,6 +8,7 @@
 pub mod piece_store;
 
 pub mod config;
+pub mod directory;
 pub mod enrol;
 pub mod heartbeat;
 pub mod identity;

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Collect,
     /// Content being served.
     Content,
+    /// Questions about places being answered.
+    Places,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Audit => "audit",
             Self::Collect => "collect",
             Self::Content => "content",
+            Self::Places => "places",
         }
     }
 }
@@ -55,13 +58,19 @@ pub(crate) struct Pass {
 /// The places of a node; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    places: Arc<[(Arc<Semaphore>, usize); 5]>,
+    places: Arc<[(Arc<Semaphore>, usize); 6]>,
 }
 
 impl Load {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
-        let maxima =
-            [limits.puts_max, limits.gets_max, limits.audits_max, limits.collects_max, limits.content_max];
+        let maxima = [
+            limits.puts_max,
+            limits.gets_max,
+            limits.audits_max,
+            limits.collects_max,
+            limits.content_max,
+            limits.places_max,
+        ];
         let places = maxima.map(|max| {
             let max = max.min(Semaphore::MAX_PERMITS);
             (Arc::new(Semaphore::new(max)), max)

@@ -15,7 +15,7 @@ use protocol::{
 use retrieval::{Found, LocateError, LocateFuture, Locator};
 use transfer::{PieceSource, SegmentSource};
 
-use crate::gateways::Gateways;
+use crate::{directory::Directory, gateways::Gateways};
 
 /// Asks gateways where blocks are.
 #[derive(Debug)]
@@ -24,11 +24,13 @@ pub(crate) struct GatewayLocator {
     node: NodeId,
     /// Where this node's own pieces are fetched; empty for its public URL.
     own_url: String,
+    /// Keeps what the network signed of it.
+    directory: Directory,
 }
 
 impl GatewayLocator {
-    pub(crate) fn new(gateways: Gateways, node: NodeId, own_url: String) -> Self {
-        Self { gateways, node, own_url }
+    pub(crate) fn new(gateways: Gateways, node: NodeId, own_url: String, directory: Directory) -> Self {
+        Self { gateways, node, own_url, directory }
     }
 
     async fn ask(&self, cids: &[Cid]) -> Result<Vec<Found>, LocateError> {
@@ -41,6 +43,9 @@ impl GatewayLocator {
             })
             .await
             .map_err(|error| LocateError(error.to_string()))?;
+        for places in answer.segments.iter().filter_map(|segment| segment.places.as_ref()) {
+            self.directory.offer(places);
+        }
         Ok(self.places(cids, &answer))
     }
 

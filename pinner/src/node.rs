@@ -18,6 +18,7 @@ use transfer::{Gather, Peers, Pool};
 
 use crate::{
     config::Config,
+    directory::{Directory, WriteDirectory},
     enrol::{Admission, Enrol},
     gateways::Gateways,
     heartbeat::Heartbeat,
@@ -45,6 +46,8 @@ pub struct Parts {
     pub store: Arc<dyn PieceStore>,
     /// Where it counts what it serves.
     pub usage: Usage,
+    /// What it was told of places.
+    pub directory: Directory,
     /// What it does not serve.
     pub denylist: Denylist,
     /// The way to gateways and to other nodes.
@@ -73,6 +76,7 @@ pub(crate) struct App {
     pub(crate) store: Arc<dyn PieceStore>,
     pub(crate) orders: Orders,
     pub(crate) usage: Usage,
+    pub(crate) directory: Directory,
     pub(crate) load: Load,
     /// It can change while the node runs.
     pub(crate) client_limit: ArcSwap<Option<ClientLimit>>,
@@ -102,11 +106,22 @@ impl fmt::Debug for Pinner {
 impl Pinner {
     /// Puts a node together. Nothing runs yet: serve its [`Pinner::router`] and run its jobs.
     pub fn new(parts: Parts, config: Config) -> Self {
-        let Parts { key, network_key, store, usage, denylist, transport, clock, dice, own_url, invite } =
-            parts;
+        let Parts {
+            key,
+            network_key,
+            store,
+            usage,
+            directory,
+            denylist,
+            transport,
+            clock,
+            dice,
+            own_url,
+            invite,
+        } = parts;
         let (id, key, network) = (node_id(&key), Arc::new(key), Arc::new(network_key));
         let gateways = Gateways::new(&config.gateways, &transport, &clock, key.clone());
-        let locator = GatewayLocator::new(gateways.clone(), id, own_url);
+        let locator = GatewayLocator::new(gateways.clone(), id, own_url, directory.clone());
         let gather =
             Gather::new(NodeClient::new(transport), Peers::new(clock.clone()), config.gather.clone());
         let blocks = Blocks::open(Box::new(locator), gather, denylist, clock.clone(), config.cache.clone());
@@ -116,8 +131,21 @@ impl Pinner {
         let client_limit =
             config.limits.clients(&clock).expect("the configuration was checked when it was read");
         let client_limit = ArcSwap::from_pointee(client_limit);
-        let app =
-            App { id, key, network, store, orders, usage, load, client_limit, parts, blocks, clock, config };
+        let app = App {
+            id,
+            key,
+            network,
+            store,
+            orders,
+            usage,
+            directory,
+            load,
+            client_limit,
+            parts,
+            blocks,
+            clock,
+            config,
+        };
         Self { app: Arc::new(app), gateways, admission: Admission::default(), dice, invite }
     }
 
@@ -193,6 +221,12 @@ impl Pinner {
         Redeem::new(self.gateways.clone(), usage.clone(), clock.clone(), &config.usage)
     }
 
+    /// The job that writes down what the node was told of places.
+    pub fn write_directory(&self) -> WriteDirectory {
+        let App { directory, network, clock, .. } = &*self.app;
+        WriteDirectory { directory: directory.clone(), network: network.clone(), clock: clock.clone() }
+    }
+
     /// The job that checks pieces.
     pub fn scrub(&self) -> Scrub {
         Scrub::new(self.care())
@@ -225,6 +259,7 @@ impl Pinner {
         life.spawn(job::run(self.heartbeat(), config.heartbeat.every, life.stop()));
         life.spawn(job::run(self.flush_usage(), config.usage.flush_every, life.stop()));
         life.spawn(job::run(self.redeem(), config.usage.redeem_every, life.stop()));
+        life.spawn(job::run(self.write_directory(), config.directory.write_every, life.stop()));
         life.spawn(job::run(self.scrub(), config.scrub.every, life.stop()));
         life.spawn(job::run(self.compact(), config.scrub.every, life.stop()));
         life.spawn(job::run(self.checkpoint(), config.scrub.checkpoint_every, life.stop()));

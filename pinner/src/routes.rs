@@ -23,6 +23,7 @@ use crate::node::App;
 mod audit;
 mod content;
 mod pieces;
+mod places;
 mod status;
 
 /// All routes of a node on one address.
@@ -63,6 +64,7 @@ fn public_routes(app: Arc<App>, also: Router<Arc<App>>) -> Router {
         .route("/v1/pieces", get(pieces::list))
         .route("/v1/inventory", get(pieces::inventory))
         .route("/v1/audit", post(audit::audit))
+        .route("/v1/places", post(places::places))
         .route("/v1/status", get(status::status))
         .route("/v1/identity", get(status::identity))
         .route(

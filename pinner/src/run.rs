@@ -26,6 +26,7 @@ use service::{
 
 use crate::{
     config::Config,
+    directory::Directory,
     disk::blocking,
     identity::{self, NetworkKey, node_id},
     node::{Parts, Pinner},
@@ -40,6 +41,8 @@ const CHANGEABLE: [&str; 4] =
     ["limits.client_rate", "limits.client_burst", "limits.clients_max", "log.filter"];
 /// The file of counts, in the data directory.
 const USAGE_FILE: &str = "usage.redb";
+/// Where statements about places are, in the data directory.
+const PLACES_DIR: &str = "places";
 
 /// Runs a storage node until it is asked to stop. Logs must have been started.
 ///
@@ -119,10 +122,24 @@ async fn open(
             free_bytes = stats.free_bytes, dir = %pieces_dir.display(), "piece store is open"
         );
         let usage = Usage::open(&data_dir.join(USAGE_FILE), &config.usage, now)?;
+        // Behind the counts, whose file only one process can open: nobody else writes there.
+        let directory = Directory::open(&data_dir.join(PLACES_DIR), &config.directory);
         let denylist = Denylist::open(&config.denylist)?;
         let invite = invite(&config)?;
         let store: Arc<dyn PieceStore> = Arc::new(store);
-        Ok(Parts { key, network_key, store, usage, denylist, transport, clock, dice, own_url, invite })
+        Ok(Parts {
+            key,
+            network_key,
+            store,
+            usage,
+            directory,
+            denylist,
+            transport,
+            clock,
+            dice,
+            own_url,
+            invite,
+        })
     })
     .await?
 }

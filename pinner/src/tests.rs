@@ -6,5 +6,6 @@ mod content;
 mod gets;
 mod jobs;
 mod network;
+mod places;
 mod puts;
 mod world;

@@ -203,6 +203,10 @@ pub struct SegmentPlace {
     pub expires: UnixMillis,
     /// Pieces on nodes that are not known to be gone.
     pub pieces: Vec<PiecePlace>,
+    /// Signed [`Places`](crate::places::Places) of the segment and the blocks that were asked for, to be kept for gateways
+    /// whose database is away. Older gateways have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<String>,
 }
 
 /// A piece, its holder, and leave to read it.
@@ -218,6 +222,20 @@ pub struct PiecePlace {
     pub url: String,
     /// A signed order to get it.
     pub order: String,
+}
+
+/// `POST /v1/places` of a node, with an order for exactly this body: what was the node told of these blocks?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacesRequest {
+    /// CIDs, at most [`LOCATE_MAX`].
+    pub cids: Vec<String>,
+}
+
+/// What a node was told of blocks that a gateway asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacesAnswer {
+    /// Signed [`Places`](crate::places::Places) in which some of the blocks are, each once.
+    pub places: Vec<String>,
 }
 
 /// `POST /v1/nodes/redeem`, signed by the node: traffic of one hour, to be paid.

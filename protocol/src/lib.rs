@@ -12,6 +12,7 @@ pub mod order;
 pub mod pay;
 pub mod piece;
 pub mod placement;
+pub mod places;
 pub mod proof;
 pub mod ranking;
 pub mod receipt;

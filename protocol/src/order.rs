@@ -41,6 +41,9 @@ pub enum Action {
     Delete([u8; 32]),
     /// List the pieces that the node holds.
     List,
+    /// Tell the [`Places`](crate::places::Places) that it keeps of the blocks named in the request body that has this BLAKE3
+    /// hash.
+    Places([u8; 32]),
 }
 
 /// Leave to do one [`Action`] on one node, up to a number of bytes, until a time.
@@ -114,6 +117,10 @@ impl Order {
                 payload.extend_from_slice(digest);
             }
             Action::List => payload.push(4),
+            Action::Places(digest) => {
+                payload.push(7);
+                payload.extend_from_slice(digest);
+            }
         }
         token::sign(key, DOMAIN, &payload)
     }
@@ -135,6 +142,7 @@ impl Order {
             4 if rest.is_empty() => Action::List,
             5 => Action::Get(PieceHash(rest.try_into().ok()?), Purpose::Repair),
             6 => Action::Get(PieceHash(rest.try_into().ok()?), Purpose::Audit),
+            7 => Action::Places(rest.try_into().ok()?),
             _ => return None,
         };
         let number = |at: usize| fixed[at..at + 8].try_into().map(i64::from_le_bytes).ok();

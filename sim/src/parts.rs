@@ -10,6 +10,7 @@ use gateway::{Gateway, ProbeNodes, WritePinLog};
 use monitor::Monitor;
 use pinner::{
     Pinner,
+    directory::{Directory, WriteDirectory},
     enrol::Enrol,
     heartbeat::Heartbeat,
     identity::{NetworkKey, node_id},
@@ -76,6 +77,7 @@ pub(crate) struct Running {
     pub(crate) enrol: Enrol,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) flush: FlushUsage,
+    pub(crate) write_directory: WriteDirectory,
     pub(crate) redeem: Redeem,
     pub(crate) scrub: Scrub,
 }
@@ -89,6 +91,7 @@ pub(crate) struct NodePart {
     pub(crate) region: u8,
     pub(crate) key: SigningKey,
     pub(crate) store: MemoryPieceStore,
+    pub(crate) directory: Directory,
     pub(crate) behaviour: Behaviour,
     pub(crate) running: Option<Running>,
     pub(crate) restarts: u32,
@@ -181,7 +184,9 @@ impl Common {
         let secret = blake3::hash(format!("{} key of node {number}", self.seed).as_bytes());
         let key = SigningKey::from_bytes(secret.as_bytes());
         let region = u8::try_from(number % 3 + 1).unwrap_or(1);
-        let store = MemoryPieceStore::new(pace::node("", &[], number).capacity.0);
+        let config = pace::node("", &[], number);
+        let store = MemoryPieceStore::new(config.capacity.0);
+        let directory = Directory::in_memory(&config.directory);
         NodePart {
             number,
             id: node_id(&key),
@@ -189,6 +194,7 @@ impl Common {
             region,
             key,
             store,
+            directory,
             behaviour: Behaviour::Honest,
             running: None,
             restarts: 0,
@@ -219,6 +225,7 @@ impl Common {
                 network_key,
                 store: Arc::new(node.store.clone()),
                 usage,
+                directory: node.directory.clone(),
                 denylist: Denylist::default(),
                 transport: self.transport(party),
                 clock: self.clock.clone(),
@@ -234,6 +241,7 @@ impl Common {
             enrol: pinner.enrol(),
             heartbeat: pinner.heartbeat(),
             flush: pinner.flush_usage(),
+            write_directory: pinner.write_directory(),
             redeem: pinner.redeem(),
             scrub: pinner.scrub(),
         });

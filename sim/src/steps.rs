@@ -91,6 +91,7 @@ const EVENTS_MAX: u32 = 3_000;
 async fn step_node(node: &NodePart, step: Step) -> anyhow::Result<()> {
     let Some(running) = &node.running else { return Ok(()) };
     run(&running.enrol).await?;
+    run(&running.write_directory).await?;
     if step.is(pace::CARE) {
         run(&running.scrub).await?;
         run(&running.flush).await?;

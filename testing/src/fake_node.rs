@@ -20,12 +20,13 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use protocol::{
-    api::{Identity, ListedPiece, NodeStatus, ORDER_HEADER},
+    api::{Identity, ListedPiece, NodeStatus, ORDER_HEADER, PlacesAnswer, PlacesRequest},
     audit::{Answer, Answers, Batch},
     ids::{NodeId, PieceHash},
     node_proof,
     order::{Action, Order},
     piece::PieceMeta,
+    places::Places,
     proof,
     time::UnixMillis,
     unpin::PieceUnpin,
@@ -75,6 +76,10 @@ pub struct FakeNode {
     pieces: Mutex<BTreeMap<PieceHash, Held>>,
     /// What was asked for, in order.
     asked: Mutex<Vec<(PieceHash, ops::Range<u64>)>>,
+    /// Statements about places, as it was told them.
+    told: Mutex<Vec<String>>,
+    /// How often it was asked for them.
+    places_asked: AtomicUsize,
     puts: AtomicUsize,
     bytes_asked: AtomicU64,
 }
@@ -98,6 +103,8 @@ impl FakeNode {
             arrived: watch::Sender::new(0),
             pieces: Mutex::default(),
             asked: Mutex::default(),
+            told: Mutex::default(),
+            places_asked: AtomicUsize::new(0),
             puts: AtomicUsize::new(0),
             bytes_asked: AtomicU64::new(0),
         })
@@ -137,6 +144,22 @@ impl FakeNode {
     /// Stores a piece without an order.
     pub fn keep(&self, bytes: Bytes) -> PieceHash {
         self.insert(None, bytes)
+    }
+
+    /// Keeps a statement about places, whatever it is, and gives it to whoever asks for a block in it; what cannot be read it
+    /// gives to everybody who asks.
+    pub fn tell(&self, places: impl Into<String>) {
+        self.told.lock().push(places.into());
+    }
+
+    /// Forgets all of them.
+    pub fn forget_places(&self) {
+        self.told.lock().clear();
+    }
+
+    /// How often it was asked for places.
+    pub fn places_asked(&self) -> usize {
+        self.places_asked.load(Ordering::SeqCst)
     }
 
     /// Loses a piece.
@@ -244,6 +267,7 @@ impl FakeNode {
             .route("/v1/pieces", get(list))
             .route("/v1/pieces/delete", post(delete))
             .route("/v1/audit", post(audit))
+            .route("/v1/places", post(places))
             .layer(DefaultBodyLimit::disable())
             .with_state(self.clone())
     }
@@ -329,6 +353,22 @@ async fn audit(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<Vec
         }
     }
     Ok(answers.into_body())
+}
+
+async fn places(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<Json<PlacesAnswer>, ApiError> {
+    let digest = *blake3::hash(&body).as_bytes();
+    node.check(&headers, |action| *action == Action::Places(digest))?;
+    node.places_asked.fetch_add(1, Ordering::SeqCst);
+    node.behave().await?;
+    let asked: PlacesRequest =
+        serde_json::from_slice(&body).map_err(|error| ApiError::bad_request("bad_body", error))?;
+    let is_about = |places: &Places| {
+        places.blocks.iter().any(|block| asked.cids.iter().any(|cid| *cid == block.cid.to_string()))
+    };
+    let told = node.told.lock();
+    let is_given = |text: &&String| Places::verify(&node.network, text).map_or(true, |told| is_about(&told));
+    let wanted = told.iter().filter(is_given);
+    Ok(Json(PlacesAnswer { places: wanted.cloned().collect() }))
 }
 
 async fn delete(State(node): Node, headers: HeaderMap, body: Bytes) -> Result<(), ApiError> {

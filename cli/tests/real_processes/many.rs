@@ -38,7 +38,12 @@ async fn many(nodes: u16) -> Option<(Network, Base)> {
 }
 
 /// Uploads by a gateway; the CID, or why not.
-async fn upload(network: &Network, gateway: &str, name: &str, bytes: &[u8]) -> Result<String, String> {
+pub(crate) async fn upload(
+    network: &Network,
+    gateway: &str,
+    name: &str,
+    bytes: &[u8],
+) -> Result<String, String> {
     let request = network
         .http()
         .post(format!("{}/v1/files?name={name}", network.url_of(gateway)))
@@ -215,7 +220,7 @@ async fn redis_in_trouble_under_load_fails_nobody() {
     }
     load.stop(&network).await;
     for gateway in GATEWAYS {
-        network.until_metric(gateway, "redis_up", "1").await;
+        network.until_metric(gateway, "redis_up", 1).await;
     }
     drop(network);
     drop(base);

@@ -277,23 +277,23 @@ impl Network {
 
     /// How many pieces a node says that it holds.
     async fn pieces_at(&self, node: &str) -> usize {
-        self.metric(node, "store_pieces").await.expect("store_pieces").parse().expect("a whole number")
+        self.metric(node, "store_pieces").await.expect("store_pieces")
     }
 
-    /// What a process says of itself; `None`: nothing about this.
-    async fn metric(&self, url: &str, name: &str) -> Option<String> {
-        let metrics = self.http.get(format!("{url}/metrics")).send().await.expect("metrics");
+    /// What a process says of a metric that is a whole number; with its labels, if it has some.
+    pub(crate) async fn metric(&self, server: &str, name: &str) -> Option<usize> {
+        let metrics = self.http.get(format!("{server}/metrics")).send().await.expect("metrics");
         let metrics = metrics.text().await.expect("metrics");
-        let mut lines = metrics.lines().filter_map(|line| line.split_once(' '));
-        lines.find(|(found, _)| *found == name).map(|(_, value)| value.to_string())
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map(|value| value.parse().expect("a whole number"))
     }
 
     /// Waits until a gateway says this of itself.
-    pub(crate) async fn until_metric(&self, gateway: &str, name: &str, value: &str) {
+    pub(crate) async fn until_metric(&self, gateway: &str, name: &str, value: usize) {
         let (started, url) = (Instant::now(), self.url_of(gateway));
         loop {
             let found = self.metric(&url, name).await;
-            if found.as_deref() == Some(value) {
+            if found == Some(value) {
                 return;
             }
             assert!(started.elapsed() < PATIENCE, "{gateway}: {name} is {found:?} and not {value}");
@@ -301,7 +301,6 @@ impl Network {
         }
     }
 
-    /// Ids of the nodes that hold pieces of the file's first segment.
     /// The nodes that hold a piece of any segment of a file.
     async fn holders(&self, cid: &str) -> HashSet<String> {
         let health = self.json(&format!("/v1/files/{cid}/health")).await;
@@ -393,6 +392,36 @@ impl Network {
                 if !self.has_own_address(name) {
                     break;
                 }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Kills the node at a URL and starts it again on its disk, with other settings, from the environment.
+    pub(crate) async fn start_node_again(&mut self, url: &str, settings: &[(&str, &str)]) {
+        let nodes = self.file["nodes"].as_array().unwrap();
+        let node = nodes.iter().find(|node| node["url"] == url).unwrap();
+        let name = node["dir"].as_str().unwrap().to_string();
+        kill(&node["pid"]);
+        let started = Instant::now();
+        loop {
+            let child = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
+                .args(["pinner", "--config"])
+                .arg(Path::new(&name).join("pinner.toml"))
+                .envs(settings.iter().copied())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            if let Some(mut old) = self.again.insert(name.clone(), child) {
+                old.wait().unwrap();
+            }
+            // It ends by itself when the address, or a file, is still held by the one that was killed.
+            while self.has_own_address(&name) {
+                let status = self.http.get(format!("{url}/v1/status")).send().await;
+                if status.is_ok_and(|status| status.status() == 200) && self.has_own_address(&name) {
+                    return;
+                }
+                assert!(started.elapsed() < PATIENCE, "the node at {url} did not come back");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

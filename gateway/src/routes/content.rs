@@ -120,10 +120,9 @@ async fn known_size(gateway: &Gateway, root: &Cid) -> Option<Known> {
         Err(_) => Some(Known::Unclear),
         Ok((blocks, _)) if blocks.is_empty() => None,
         Ok((blocks, _)) => {
-            let size = match gateway.db.root_size(root).await {
-                Ok(Some(size)) => size,
-                _ => blocks[0].length_bytes,
-            };
+            let (db, wanted) = (gateway.db.clone(), root.clone());
+            let size = gateway.database.ask(async move { db.root_size(&wanted).await }).await;
+            let size = size.ok().flatten().unwrap_or(blocks[0].length_bytes);
             gateway.known_roots.insert(root.clone(), size);
             Some(Known::Stored(size))
         }

@@ -63,6 +63,7 @@ pub(super) async fn enrol(
     body: Bytes,
 ) -> Result<Json<EnrolAnswer>, ApiError> {
     let (node, request): (NodeId, EnrolRequest) = signed(&gateway, &headers, "/v1/nodes/enrol", &body)?;
+    gateway.database.present()?;
     let invite_hash = request.invite.as_deref().map(auth::hash);
     // Before its URL is called: not everybody may make this gateway call wherever they like.
     let admitted = gateway.db.may_enrol(node, invite_hash.as_deref(), gateway.clock.now()).await;
@@ -177,6 +178,7 @@ pub(super) async fn heartbeat(
     body: Bytes,
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
     let (node, beat): (NodeId, HeartbeatRequest) = signed(&gateway, &headers, "/v1/nodes/heartbeat", &body)?;
+    gateway.database.present()?;
     let now = gateway.clock.now();
     let row = Heartbeat {
         version: beat.version,
@@ -258,8 +260,8 @@ async fn blame(gateway: &Gateway, node: NodeId, tally: &Tally) -> Result<(), Api
 }
 
 async fn is_enrolled(gateway: &Gateway, node: NodeId) -> Result<bool, ApiError> {
-    let row = gateway.db.node(node).await;
-    Ok(row.map_err(|error| ApiError::unavailable("store_unavailable", error, 5))?.is_some())
+    let row = gateway.database.wait_for(gateway.db.node(node)).await?;
+    Ok(row.is_some())
 }
 
 /// `POST /v1/nodes/locate`.
@@ -335,6 +337,7 @@ pub(super) async fn redeem(
     body: Bytes,
 ) -> Result<Json<RedeemAnswer>, ApiError> {
     let (node, request): (NodeId, RedeemRequest) = signed(&gateway, &headers, "/v1/nodes/redeem", &body)?;
+    gateway.database.present()?;
     if request.entries.len() > REDEEM_MAX {
         return Err(ApiError::bad_request("too_many_entries", format!("at most {REDEEM_MAX} at once")));
     }

@@ -192,7 +192,7 @@ async fn without_the_database_nothing_is_promised() {
     // What was found a moment ago can still be read, and nobody calls anything else missing.
     world.assert_reads(&file.cid, b"known").await;
     let unknown = world.read(&other.cid).await;
-    assert_eq!(unknown.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(unknown.headers.contains_key(header::RETRY_AFTER));
     assert_eq!(world.get("/v1/nodes").await.status, StatusCode::OK);
     assert_eq!(world.get("/healthz").await.status, StatusCode::OK);

@@ -269,7 +269,7 @@ async fn enrol(db: &Db, config: &Config, clock: &Clock, node: &testing::FakeNode
     db.enrol(&new, Some(&invite), now).await.unwrap().unwrap();
 }
 
-const BOUNDARY: &str = "a-boundary-that-is-in-no-file";
+pub(super) const BOUNDARY: &str = "a-boundary-that-is-in-no-file";
 
 /// The bytes of a form.
 pub(super) fn form_body(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use protocol::api::REDEEM_MAX;
+use protocol::{api::REDEEM_MAX, places::BLOCKS_MAX};
 use serde::{Deserialize, Serialize};
 use service::{
     clock::Clock,
@@ -27,6 +27,8 @@ pub struct LimitsConfig {
     pub collects_max: usize,
     /// Readers of content being served.
     pub content_max: usize,
+    /// Questions of gateways about places being answered.
+    pub places_max: usize,
     /// Orders remembered as genuine, so that their signatures are not checked again.
     pub orders_cached_max: u64,
     /// Pieces in one answer to a list.
@@ -58,6 +60,7 @@ impl Default for LimitsConfig {
             audits_max: 4,
             collects_max: 4,
             content_max: 512,
+            places_max: 32,
             orders_cached_max: 8192,
             list_max: 10_000,
             idle_bytes: 2 << 20,
@@ -94,6 +97,7 @@ impl LimitsConfig {
             ("audits_max", self.audits_max),
             ("collects_max", self.collects_max),
             ("content_max", self.content_max),
+            ("places_max", self.places_max),
         ];
         for (name, value) in at_least_one {
             require(&mut problems, value > 0, &format!("limits.{name}: must be at least 1"));
@@ -225,6 +229,52 @@ impl ScrubConfig {
         require(&mut problems, self.compact_rate.0 > 0, "scrub.compact_rate: must not be zero");
         require_span(&mut problems, "scrub.every", self.every);
         require_span(&mut problems, "scrub.checkpoint_every", self.checkpoint_every);
+        problems
+    }
+}
+
+/// The `[directory]` section: what gateways told of places, kept for those whose database is away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DirectoryConfig {
+    /// Bytes on disk, at most; 0: nothing is kept.
+    pub bytes_max: ByteSize,
+    /// Blocks that are found in it, at most; some 30 bytes of memory each.
+    pub blocks_max: usize,
+    /// How long what was told is kept. Gateways believe nothing that is older than a day.
+    #[serde(with = "humantime_serde")]
+    pub age_max: Duration,
+    /// How often what was told is written down.
+    #[serde(with = "humantime_serde")]
+    pub write_every: Duration,
+}
+
+impl Default for DirectoryConfig {
+    fn default() -> Self {
+        Self {
+            bytes_max: ByteSize(32 << 20),
+            blocks_max: 100_000,
+            age_max: Duration::from_hours(24),
+            write_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Two files of up to 4 GiB, with offsets of 32 bits.
+const DIRECTORY_BYTES_MAX: u64 = 8 << 30;
+/// Two statements of the greatest length.
+const DIRECTORY_BYTES_MIN: u64 = 1 << 20;
+
+impl DirectoryConfig {
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let bytes =
+            self.bytes_max.0 == 0 || (DIRECTORY_BYTES_MIN..=DIRECTORY_BYTES_MAX).contains(&self.bytes_max.0);
+        require(&mut problems, bytes, "directory.bytes_max: must be 0 or between 1 MiB and 8 GiB");
+        let blocks = self.blocks_max >= 2 * BLOCKS_MAX;
+        require(&mut problems, blocks, &format!("directory.blocks_max: must be at least {}", 2 * BLOCKS_MAX));
+        require_span(&mut problems, "directory.age_max", self.age_max);
+        require_span(&mut problems, "directory.write_every", self.write_every);
         problems
     }
 }

@@ -13,6 +13,7 @@ use protocol::{
     api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
     ids::{SegmentId, Serial},
     order::{Action, Purpose},
+    places::{PieceAt, Places},
     ticket::Ticket,
     time::UnixMillis,
 };
@@ -89,7 +90,11 @@ async fn spread(
         pieces.push(PiecePlace { index: piece.index, hash: piece.hash, node, url, order });
     }
     let expires = world.clock.now() + ORDER_LIFETIME;
-    let segment = SegmentPlace { id, scheme: scheme.to_string(), length, expires, pieces };
+    let at = |piece: &PiecePlace| PieceAt { index: piece.index, hash: piece.hash, node: piece.node };
+    let places = blocks.iter().map(|block| (block.cid.parse().unwrap(), block.offset, block.length));
+    let places = Places::new(world.clock.now(), id, scheme, length, pieces.iter().map(at), places).unwrap();
+    let places = Some(places.sign(world.signer.key()));
+    let segment = SegmentPlace { id, scheme: scheme.to_string(), length, expires, pieces, places };
     LocateAnswer { blocks, segments: vec![segment] }
 }
 

@@ -20,7 +20,10 @@ use retrieval::Denylist;
 use service::{clock::Clock, dice::Dice, http::error::ErrorBody, signer::Signer};
 use tower::ServiceExt as _;
 
-use crate::{Config, Parts, Pinner, identity::NetworkKey, piece_store::MemoryPieceStore, usage::Usage};
+use crate::{
+    Config, Parts, Pinner, directory::Directory, identity::NetworkKey, piece_store::MemoryPieceStore,
+    usage::Usage,
+};
 
 /// When every test begins.
 pub(super) const START: UnixMillis = UnixMillis(486_000 * HOUR_MS + 600_000);
@@ -119,6 +122,7 @@ impl World {
             network_key,
             store: Arc::new(store.clone()),
             usage: usage.clone(),
+            directory: Directory::in_memory(&config.directory),
             denylist: Denylist::open(&config.denylist).unwrap(),
             transport: self.wires.transport(),
             clock: self.clock.clone(),

@@ -41,6 +41,7 @@ fn every_action_survives_signing() {
         Action::Audit([6; 32]),
         Action::Delete([7; 32]),
         Action::List,
+        Action::Places([8; 32]),
     ] {
         let order = order(action);
         assert_eq!(Order::verify(&key().verifying_key(), &order.sign(&key())), Ok(order));

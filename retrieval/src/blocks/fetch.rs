@@ -76,7 +76,12 @@ async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>,
     let unknown = cids.iter().filter(|cid| !known.contains(cid));
     let wanted: Vec<Cid> =
         unknown.chain(soon.iter().filter(|cid| remembered(cid).is_none())).cloned().collect();
-    let found = inner.locator.locate(&wanted).await;
+    let mut found = inner.locator.locate(&wanted).await;
+    if found.is_err() && !soon.is_empty() {
+        // Nobody may know where one of those is that can wait, and all there is to know of the others.
+        let needed: Vec<Cid> = cids.iter().filter(|cid| !known.contains(cid)).cloned().collect();
+        found = inner.locator.locate(&needed).await;
+    }
     for place in found.map_err(|error| ReadError::Unlocated(error.to_string()))? {
         inner.places.insert(place.cid.clone(), place.clone());
         if cids.contains(&place.cid) {

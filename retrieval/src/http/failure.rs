@@ -55,9 +55,9 @@ impl Failure {
                 | ReadError::UnsupportedHash(_)
                 | ReadError::TooLarge(_)
                 | ReadError::NoArchive(_) => StatusCode::BAD_REQUEST,
-                ReadError::Unlocated(_) => StatusCode::BAD_GATEWAY,
-                // Known to be out of reach for now, which is no time-out: whoever tries again later may have it.
-                ReadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                // Known to be out of reach for now, or not known at all, which is no time-out: whoever tries again later
+                // may have it.
+                ReadError::Unlocated(_) | ReadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
                 ReadError::TooSlow => StatusCode::GATEWAY_TIMEOUT,
             },
             Self::Format(FormatError::NoSuchCar) | Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
@@ -75,10 +75,7 @@ impl Failure {
         let body = if matches!(self, Self::NotCached) { String::new() } else { format!("{self}\n") };
         let mut response = text(status, body);
         let headers = response.headers_mut();
-        if matches!(
-            status,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        ) {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
         }
         if let Self::TooMany(too_many) = self {

@@ -167,3 +167,33 @@ fn a_reader_is_never_sent_off_with_a_ticket_whose_time_is_over() {
         }
     });
 }
+
+#[test]
+fn what_nodes_were_told_serves_through_a_gateway_that_remembers_nothing_and_has_no_database() {
+    runtime().unwrap().block_on(async {
+        let (mut world, mut step) = network(7, SHAPE).await;
+        for node in 0..SHAPE.nodes {
+            assert_eq!(read_all(&mut world, node).await, 8);
+        }
+        steps(&mut world, &mut step, 1).await;
+        world.kill_gateway(0).await;
+        world.start_gateway(0).await.unwrap();
+        world.refresh_view(0).await.unwrap();
+        // What a node was told is on its disk, and what it has read is not.
+        world.kill_node(19);
+        world.start_node(19).unwrap();
+        world.gateways[0].as_ref().unwrap().db.close().await;
+        assert_eq!(read_all(&mut world, 19).await, 8);
+        // The next day nobody knows any more, and says so.
+        world.kill_node(19);
+        world.start_node(19).unwrap();
+        world.clock.advance(Duration::from_hours(25));
+        // Its list of nodes is the old one.
+        world.gateways[0].as_mut().unwrap().viewed = Some(world.now());
+        assert_eq!(read_all(&mut world, 19).await, 0);
+        world.kill_gateway(0).await;
+        world.start_gateway(0).await.unwrap();
+        world.forget_views();
+        assert_eq!(read_all(&mut world, 19).await, 8);
+    });
+}
