@@ -21,7 +21,7 @@ use service::{
     },
     job,
     lifecycle::Lifecycle,
-    telemetry,
+    telemetry, traces,
 };
 
 use crate::{
@@ -47,6 +47,7 @@ const USAGE_FILE: &str = "usage.redb";
 pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let (clock, dice) = (Clock::System, Dice::System);
     let metrics = telemetry::start_metrics()?;
+    let traces = traces::start(&config.traces, "pinstripe-pinner")?;
     let tls = Tls::open(&config.tls).context("tls")?;
     let server = Server::bind(config.listen, config.http.clone()).await?;
     let server = server.trusting(&config.limits.trusted_proxies).with_tls(tls.clone());
@@ -82,6 +83,7 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     tracing::info!(%node, %address, "node is up");
     let exit = life.run(drain_delay, grace).await?;
 
+    traces.shut_down().await;
     close(store, usage).await?;
     tracing::info!(%node, "node is down");
     Ok(exit)

@@ -20,7 +20,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use service::clock::Clock;
+use service::{clock::Clock, traces::here};
 use transfer::Gather;
 
 pub(crate) use self::loans::COPY_BYTES;
@@ -338,11 +338,11 @@ impl Blocks {
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
         let inner = self.shared.clone();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(here().carry(async move {
             // Made in here: a task that is refused because everything ends is dropped while the list is locked.
             let entered = Entered { inner, cids };
             fetch::fetch(&entered.inner, &entered.cids, &soon).await
-        });
+        }));
         Fetch { batch: task.map(Result::ok).boxed().shared(), denylist: self.denylist().clone() }
     }
 

@@ -1,10 +1,14 @@
 //! Logs and metrics. Logs go to standard error; metrics are rendered on each process's `/metrics`.
 
+mod lines;
+
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, reload};
+
+use self::lines::WithTrace;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +56,16 @@ pub fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let (started, set): (_, SetFilter) = match config.format {
+    let kind = config.format;
+    let (started, set): (_, SetFilter) = match kind {
         LogFormat::Text => {
-            let lines = lines.with_filter_reloading();
+            let lines = lines.map_event_format(|format| WithTrace { format, kind }).with_filter_reloading();
             let handle = lines.reload_handle();
             (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
         }
         LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let lines = lines.json().flatten_event(true);
+            let lines = lines.map_event_format(|format| WithTrace { format, kind }).with_filter_reloading();
             let handle = lines.reload_handle();
             (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
         }

@@ -4,6 +4,7 @@
 
 mod many;
 mod network;
+mod traced;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},

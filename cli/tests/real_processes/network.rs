@@ -69,12 +69,18 @@ impl Network {
 
     /// The same with more arguments for `pinstripe dev`.
     pub(crate) async fn start_with(nodes: u16, arguments: &[&str]) -> Self {
+        Self::start_in(nodes, arguments, &[]).await
+    }
+
+    /// The same with variables of the environment for all processes.
+    pub(crate) async fn start_in(nodes: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listen = free_address();
         let mut dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
             .args(["dev", "--nodes", &nodes.to_string(), "--listen", &listen.to_string(), "--dir"])
             .arg(dir.path().join("net"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -178,6 +184,24 @@ impl Network {
             .expect("read");
         assert_eq!(response.status(), 206, "{path}");
         response.bytes().await.expect("body").to_vec()
+    }
+
+    /// What a process has logged.
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("net/logs/{name}.log"))).unwrap()
+    }
+
+    /// Waits until the gateway counts something.
+    pub(crate) async fn until_metric(&self, name: &str) {
+        let started = Instant::now();
+        loop {
+            let text = self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+            if text.contains(name) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{name} is not in {text}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn json(&self, path: &str) -> Value {

@@ -16,7 +16,7 @@ use std::{
 
 use content::{Block, Cid};
 use protocol::{ids::SegmentId, record::PinRecord, time::UnixMillis};
-use service::{clock::Clock, dice::Dice};
+use service::{clock::Clock, dice::Dice, traces::Here};
 use store::{BlockAt, BlockFound, Claim, Db, UploadMetadata};
 use tokio::{
     sync::{mpsc, watch},
@@ -73,6 +73,8 @@ struct Upload {
     waiting_for: BTreeSet<SegmentId>,
     settling: Vec<Settling>,
     finish: Option<(Vec<PinRequest>, Reply)>,
+    /// Where its request is, for traces.
+    place: Here,
 }
 
 /// A segment that is not recorded yet.
@@ -236,7 +238,7 @@ impl Packing {
     async fn work_off(&mut self) {
         while let Some(message) = self.backlog.pop_front() {
             match message {
-                Message::Begin { upload, failure, long } => self.begin(upload, failure, long),
+                Message::Begin { upload, failure, long, place } => self.begin(upload, failure, long, place),
                 Message::Block { upload, ref block, .. } => {
                     if !self.place(upload, block) {
                         self.backlog.push_front(message);
@@ -254,7 +256,7 @@ impl Packing {
         }
     }
 
-    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>, long: Option<String>) {
+    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>, long: Option<String>, place: Here) {
         // It may have been abandoned before it was its turn to begin.
         if failure.get().is_some() {
             return;
@@ -267,6 +269,7 @@ impl Packing {
             waiting_for: BTreeSet::new(),
             settling: Vec::new(),
             finish: None,
+            place,
         };
         self.uploads.insert(id, upload);
     }
@@ -353,11 +356,18 @@ impl Packing {
         let Some(open) = self.open.take() else { return };
         (self.ripe_at, self.ripe) = (None, false);
         self.early += usize::from(early);
-        self.in_work.entry(open.id).or_default().early = early;
+        let in_work = self.in_work.entry(open.id).or_default();
+        in_work.early = early;
+        let members = in_work.members.iter().filter_map(|id| self.uploads.get(id));
+        let span = Here::joined("store segment", members.map(|upload| upload.place.clone()));
         let (id, buffer) = open.close(self.sealer.signer.key());
         let (sealer, sealed) = (self.sealer.clone(), self.sealed.clone());
         tokio::spawn(async move {
-            let outcome = sealer.seal(id, buffer, room).await;
+            let outcome = span.within(sealer.seal(id, buffer, room)).await;
+            if outcome.is_err() {
+                span.failed("not stored");
+            }
+            drop(span);
             // The packer outlives its segments unless the process ends.
             let _ = sealed.send((id, outcome));
         });
