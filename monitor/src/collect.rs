@@ -110,7 +110,7 @@ impl Collect {
             ("hours of the ledger", db.roll_up_ledger(now - config.ledger_hours_kept, FORGOTTEN_ROWS).await?),
         ];
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-            tracing::debug!(what, count, "cleared away what is old");
+            tracing::debug!(table = what, rows = count, "cleared away what is old");
         }
         Ok(counts.iter().any(|(_, count)| *count >= u64::from(FORGOTTEN_ROWS)))
     }

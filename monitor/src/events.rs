@@ -124,7 +124,7 @@ impl Inner {
             events.push((hex::encode(self.dice.bytes::<16>()), event));
         }
         if let Err(error) = self.db.record_events(&events).await {
-            tracing::error!(count = events.len(), %error, "could not keep events");
+            tracing::error!(events = events.len(), %error, "could not keep events");
         }
     }
 }

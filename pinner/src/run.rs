@@ -118,7 +118,7 @@ async fn open(
         let stats = store.stats();
         tracing::info!(
             node = %node_id(&key), pieces = stats.pieces, used_bytes = stats.used_bytes,
-            free_bytes = stats.free_bytes, dir = %pieces_dir.display(), "piece store is open"
+            free_bytes = stats.free_bytes, path = %pieces_dir.display(), "piece store is open"
         );
         let usage = Usage::open(&data_dir.join(USAGE_FILE), &config.usage, now)?;
         let denylist = Denylist::open(&config.denylist)?;

@@ -64,7 +64,7 @@ impl Recovery {
         }
         let (missing, bytes) = self.db.measure_under(&pin.root).await?;
         if missing > 0 && !pin.cid()?.is_identity() {
-            tracing::warn!(root = pin.root, missing, "blocks under a pinned root are missing");
+            tracing::warn!(cid = pin.root, missing, "blocks under a pinned root are missing");
             summary.incomplete(&pin.root);
         }
         Ok(self.db.restore_pin(pin, pin.sizes.unwrap_or((bytes, bytes)), self.now()).await?)

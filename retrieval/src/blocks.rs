@@ -178,7 +178,7 @@ impl Blocks {
         });
         let disk = disk.and_then(|opened| {
             let dir = config.disk_dir.display();
-            opened.inspect_err(|error| tracing::error!(%dir, %error, "running without a disk cache")).ok()
+            opened.inspect_err(|error| tracing::error!(path = %dir, %error, "running without a disk cache")).ok()
         });
         Self::with_disk(locator, gather, denylist, clock, config, disk)
     }

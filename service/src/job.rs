@@ -38,7 +38,7 @@ pub async fn run<J: Job>(job: J, every: Duration, stop: CancellationToken) {
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                span.enter(|| tracing::error!(job = J::NAME, error, "job step failed"));
+                span.enter(|| tracing::error!(task = J::NAME, error, "job step failed"));
                 span.failed("step failed");
                 span.end_step(false);
                 pause(every, &stop).await;

@@ -52,7 +52,7 @@ impl GeoIp {
         tracing::info!(
             path,
             kind = database.kind(),
-            built = database.built_seconds(),
+            built_seconds = database.built_seconds(),
             "geoip database loaded"
         );
     }

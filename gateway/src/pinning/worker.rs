@@ -86,7 +86,7 @@ impl FetchPins {
     }
 
     async fn fail(&self, job: &PinJob, info: &str) -> anyhow::Result<()> {
-        tracing::info!(pin = %job.pin, cid = %job.cid, %info, "a pin failed");
+        tracing::info!(pin = %job.pin, cid = %job.cid, error = %info, "a pin failed");
         Ok(self.gateway.db.fail_pin_job(job, info).await?)
     }
 

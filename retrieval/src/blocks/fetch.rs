@@ -124,7 +124,7 @@ fn fits(place: &Found) -> bool {
 
 fn misplaced(place: &Found) -> ReadError {
     let Found { cid, segment, offset, len, .. } = place;
-    tracing::error!(segment = %segment.id, %cid, offset, len, "a block cannot lie where it is said to be");
+    tracing::error!(segment = %segment.id, %cid, offset, bytes = len, "a block cannot lie where it is said to be");
     ReadError::Unavailable(format!("block {cid} is not where it is said to be"))
 }
 

@@ -88,7 +88,7 @@ fn tell(path: &Path, report: &Report) {
     let Report { rules, not_applied, wrong, first_wrong } = report;
     let path = path.display();
     for (line, fault) in first_wrong {
-        tracing::warn!(%path, line, fault, "denylist has a line that is passed over");
+        tracing::warn!(%path, line, error = fault, "denylist has a line that is passed over");
     }
     tracing::info!(%path, rules, not_applied, wrong, "denylist read");
 }

@@ -98,7 +98,7 @@ impl Server {
         if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             tracing::warn!(
                 listener = name,
-                open = connections.len(),
+                connections = connections.len(),
                 "connections still open after draining"
             );
         }
