@@ -113,7 +113,7 @@ impl Inner {
         let mut events = Vec::with_capacity(notes.len());
         for note in notes {
             note.log();
-            metrics::counter!("monitor_events_total", "kind" => note.kind.name()).increment(1);
+            metrics::counter!("pinstripe_monitor_events_total", "kind" => note.kind.name()).increment(1);
             let event = Event {
                 at: now,
                 kind: note.kind.name().to_string(),

@@ -83,7 +83,7 @@ pub(crate) async fn answer(
             Finding::Error => (Answer::Error, "error"),
         };
         answers.push(&answer);
-        metrics::counter!("challenges_total", "answer" => label).increment(1);
+        metrics::counter!("pinstripe_challenges_total", "answer" => label).increment(1);
     }
     Ok(answers.into_body())
 }

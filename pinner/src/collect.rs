@@ -56,7 +56,7 @@ pub(crate) async fn delete(store: &Arc<dyn PieceStore>, body: &[u8]) -> Result<u
     let asked = unpins.len();
     let deleted = store.delete(unpins).await?;
     tracing::info!(pieces = asked, deleted, "pieces deleted");
-    metrics::counter!("pieces_deleted_total").increment(deleted as u64);
+    metrics::counter!("pinstripe_pieces_deleted_total").increment(deleted as u64);
     Ok(deleted)
 }
 

@@ -178,7 +178,9 @@ impl Blocks {
         });
         let disk = disk.and_then(|opened| {
             let dir = config.disk_dir.display();
-            opened.inspect_err(|error| tracing::error!(path = %dir, %error, "running without a disk cache")).ok()
+            opened
+                .inspect_err(|error| tracing::error!(path = %dir, %error, "running without a disk cache"))
+                .ok()
         });
         Self::with_disk(locator, gather, denylist, clock, config, disk)
     }
@@ -244,7 +246,7 @@ impl Blocks {
             return Some(block);
         }
         let bytes = self.shared.memory.get(cid)?;
-        metrics::counter!("block_reads_total", "from" => "memory").increment(1);
+        metrics::counter!("pinstripe_block_reads_total", "from" => "memory").increment(1);
         Some(Block { cid: cid.clone(), bytes })
     }
 

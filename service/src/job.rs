@@ -29,7 +29,8 @@ pub async fn run<J: Job>(job: J, every: Duration, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let span = Span::step(J::NAME);
         let outcome = span.within(job.step()).await;
-        metrics::counter!("job_steps_total", "job" => J::NAME, "outcome" => label(&outcome)).increment(1);
+        metrics::counter!("pinstripe_task_steps_total", "task" => J::NAME, "outcome" => label(&outcome))
+            .increment(1);
         match outcome {
             Ok(Progress::More) => span.end_step(false),
             Ok(Progress::Idle) => {

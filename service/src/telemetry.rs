@@ -88,9 +88,22 @@ pub fn set_log_filter(filter: &str) -> anyhow::Result<()> {
 /// Bounds of latency histograms, in seconds.
 const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Bounds of histograms of sizes, in bytes.
+const BYTES_BUCKETS: [f64; 9] =
+    [1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
 /// Starts metrics and returns what renders them.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = builder()?.install_recorder()?;
+    metrics::gauge!("pinstripe_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn builder() -> anyhow::Result<PrometheusBuilder> {
     Ok(PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &LATENCY_BUCKETS)?
-        .install_recorder()?)
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES_BUCKETS)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -303,8 +303,8 @@ impl Network {
     async fn pieces_at(&self, node: &str) -> usize {
         let metrics = self.http.get(format!("{node}/metrics")).send().await.expect("metrics");
         let metrics = metrics.text().await.expect("metrics");
-        let line = metrics.lines().find_map(|line| line.strip_prefix("store_pieces "));
-        line.expect("store_pieces").parse().expect("a whole number")
+        let line = metrics.lines().find_map(|line| line.strip_prefix("pinstripe_store_pieces "));
+        line.expect("pinstripe_store_pieces").parse().expect("a whole number")
     }
 
     /// Ids of the nodes that hold pieces of the file's first segment.

@@ -70,7 +70,7 @@ impl FetchPins {
             Err(Failure::ForNow(_)) => "put_back",
             Err(Failure::Withdrawn) => "withdrawn",
         };
-        metrics::counter!("pins_fetched_total", "outcome" => label).increment(1);
+        metrics::counter!("pinstripe_pins_fetched_total", "outcome" => label).increment(1);
         match outcome {
             Ok(()) | Err(Failure::Withdrawn) => Ok(()),
             Err(Failure::ForGood(info)) => self.fail(&job, &info).await,

@@ -188,8 +188,8 @@ impl Packing {
             InHand { uploads: self.uploads.len(), segments: self.in_work.len(), blocks: self.placed.len() };
         let changed = |told: &mut InHand| std::mem::replace(told, in_hand) != in_hand;
         if self.in_hand.send_if_modified(changed) {
-            metrics::gauge!("uploads_in_progress").set(in_hand.uploads as f64);
-            metrics::gauge!("segments_in_work").set(in_hand.segments as f64);
+            metrics::gauge!("pinstripe_uploads_in_progress").set(in_hand.uploads as f64);
+            metrics::gauge!("pinstripe_segments_in_work").set(in_hand.segments as f64);
         }
     }
 
@@ -284,16 +284,16 @@ impl Packing {
         let stored = |whose| self.stored.get(&(block.cid.clone(), whose));
         let own = upload.long.as_ref().and_then(|long| stored(Some(long.clone())));
         if let Some(segment) = own.or_else(|| stored(None)) {
-            metrics::counter!("upload_blocks_total", "kind" => "stored_before").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "stored_before").increment(1);
             upload.segments.insert(*segment);
             return true;
         }
         let at = if let Some(at) = self.placed.get(&block.cid) {
-            metrics::counter!("upload_blocks_total", "kind" => "under_way").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "under_way").increment(1);
             at.clone()
         } else {
             let Some(at) = self.push(block) else { return false };
-            metrics::counter!("upload_blocks_total", "kind" => "new").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "new").increment(1);
             at
         };
         let in_work = self.in_work.entry(at.segment).or_default();

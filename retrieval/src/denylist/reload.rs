@@ -56,7 +56,7 @@ impl Denylist {
             },
             |_| {
                 let rules = list.take().finish();
-                metrics::gauge!("denylist_rules").set(rules.len() as f64);
+                metrics::gauge!("pinstripe_denylist_rules").set(rules.len() as f64);
                 self.0.current.store(Some(Arc::new(rules)));
             },
         )
@@ -79,7 +79,7 @@ impl Denylist {
                 "refused"
             }
         };
-        metrics::counter!("denylist_reloads_total", "outcome" => outcome).increment(1);
+        metrics::counter!("pinstripe_denylist_reloads_total", "outcome" => outcome).increment(1);
         outcome == "loaded"
     }
 }

@@ -128,8 +128,8 @@ impl Writer {
             let state = self.shared.state.lock();
             (state.load(), state.entries())
         };
-        metrics::gauge!("disk_cache_bytes").set(load.bytes as f64);
-        metrics::gauge!("disk_cache_entries").set(entries as f64);
+        metrics::gauge!("pinstripe_disk_cache_bytes").set(load.bytes as f64);
+        metrics::gauge!("pinstripe_disk_cache_entries").set(entries as f64);
     }
 
     fn append_fresh(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {

@@ -39,7 +39,7 @@ async fn observe(State(listener): State<&'static str>, request: Request, next: N
     let status = response.status();
     span.answered(status);
     metrics::histogram!(
-        "http_request_duration_seconds", "listener" => listener, "route" => route, "method" => method,
+        "pinstripe_http_request_duration_seconds", "listener" => listener, "route" => route, "method" => method,
         "status" => class(status)
     )
     .record(started.elapsed());
@@ -100,3 +100,6 @@ impl http_body::Body for Watched {
         http_body::Body::size_hint(&self.body)
     }
 }
+
+#[cfg(test)]
+mod tests;

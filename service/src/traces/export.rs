@@ -202,5 +202,5 @@ impl Sender {
 }
 
 fn count(outcome: &'static str, spans: u64) {
-    metrics::counter!("trace_spans_total", "outcome" => outcome).increment(spans);
+    metrics::counter!("pinstripe_trace_spans_total", "outcome" => outcome).increment(spans);
 }

@@ -101,7 +101,7 @@ async fn a_collector_that_is_away_or_stalls_holds_up_nobody() {
         export.finish().await;
         tracer.start("too late").end();
         let counts = recorder.handle().render();
-        let dropped = "trace_spans_total{outcome=\"dropped\"} 9985\n";
+        let dropped = "pinstripe_trace_spans_total{outcome=\"dropped\"} 9985\n";
         assert!(counts.contains(dropped), "all but the 16 for which there was room: {counts}");
         assert!(!counts.contains("sent"), "{counts}");
     }

@@ -169,7 +169,7 @@ impl Attempts {
             }
             Err(error) => {
                 tracing::warn!(segment = %self.segment, node = %target.node, %error, "node did not take a piece");
-                metrics::counter!("spread_failures_total").increment(1);
+                metrics::counter!("pinstripe_spread_failures_total").increment(1);
                 if is_no_space(&error) {
                     self.no_space += 1;
                 } else {
@@ -218,7 +218,7 @@ impl Attempts {
         let slow = self.under_way.iter().filter(|(_, tries)| is_slow(tries)).map(|(piece, _)| *piece);
         for piece in slow.collect::<Vec<usize>>() {
             let Some(spare) = self.spares.pop_front() else { return };
-            metrics::counter!("spread_slow_total").increment(1);
+            metrics::counter!("pinstripe_spread_slow_total").increment(1);
             self.send(piece, spare);
         }
     }
