@@ -185,8 +185,7 @@ impl Link {
     }
 
     /// Whether it is up as far as is known.
-    #[cfg(test)]
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.0.connection.load().is_some()
     }
 }

@@ -186,6 +186,22 @@ impl Network {
         response.bytes().await.expect("body").to_vec()
     }
 
+    /// Waits until `pinstripe status` ends in this way, and gives what it says.
+    pub(crate) async fn until_status(&self, code: i32) -> String {
+        let started = Instant::now();
+        loop {
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"));
+            command.arg("status").arg("--dir").arg(self.dir.path().join("net"));
+            let output = command.output().await.unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            if output.status.code() == Some(code) {
+                return said;
+            }
+            assert!(started.elapsed() < PATIENCE, "{said}{}", String::from_utf8_lossy(&output.stderr));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// What a process has logged.
     pub(crate) fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(format!("net/logs/{name}.log"))).unwrap()

@@ -44,7 +44,7 @@ pub(super) fn recover(dir: &Path, bounds: &Bounds) -> io::Result<Recovered> {
                 Ok(Taken::NoRoom) => room = false,
                 Ok(Taken::Useless) => {}
                 Err(error) => {
-                    tracing::warn!(file = number, %error, "a file of the disk cache cannot be read")
+                    tracing::warn!(file = number, %error, "a file of the disk cache cannot be read");
                 }
             }
         }
