@@ -21,8 +21,8 @@ pub(crate) struct Endpoint {
     /// Admin token [default: the one of the network in --dir]
     #[arg(long, env = "PINSTRIPE_ADMIN_TOKEN", global = true, hide_env_values = true)]
     admin_token: Option<String>,
-    /// File that holds the admin token
-    #[arg(long, env = "PINSTRIPE_ADMIN_TOKEN_FILE", global = true, conflicts_with = "admin_token")]
+    /// File that holds the admin token, which wins over --admin-token
+    #[arg(long, global = true)]
     admin_token_file: Option<PathBuf>,
     /// Directory of a network started with `pinstripe dev`
     #[arg(long, default_value = ".pinstripe", global = true)]

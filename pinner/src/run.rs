@@ -83,8 +83,9 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     tracing::info!(%node, %address, "node is up");
     let exit = life.run(drain_delay, grace).await?;
 
+    let closed = close(store, usage).await;
     traces.shut_down().await;
-    close(store, usage).await?;
+    closed?;
     tracing::info!(%node, "node is down");
     Ok(exit)
 }
