@@ -6,7 +6,7 @@ mod report;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use client::{CallError, GatewayClient, Timeouts, Transport};
+use client::{CallError, GatewayClient, SendError, Timeouts, Transport};
 use http::{Method, StatusCode};
 use protocol::{
     api::NodeList,
@@ -69,9 +69,11 @@ async fn ask(endpoint: &Endpoint) -> anyhow::Result<Report> {
             // An address for the admin API alone does not say it here, but below.
             Ok(_) | Err(CallError::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
             Err(CallError::Refused { details, .. }) => Some(details),
-            // Of one gateway among several the others can still tell.
-            Err(error) if gateways.len() > 1 => Some(error.to_string()),
-            Err(error) => return Err(anyhow::anyhow!("{url}: {error}")),
+            Err(error @ CallError::Send(SendError::Connect(_))) if gateways.len() == 1 => {
+                return Err(anyhow::anyhow!("{url}: {error}"));
+            }
+            // It may wait for its database, which it says below; and of one among several the others can still tell.
+            Err(error) => Some(error.to_string()),
         };
         report.gateways.push(GatewayReport { url: url.clone(), not_ready });
     }
