@@ -6,3 +6,4 @@ pub(crate) mod files;
 pub(crate) mod nodes;
 pub(crate) mod recover;
 pub(crate) mod serve;
+pub(crate) mod status;

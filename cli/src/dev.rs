@@ -21,7 +21,7 @@ use self::{
     stop::Stop,
 };
 use crate::output;
-pub(crate) use file::DevFile;
+pub(crate) use file::{DevFile, DevServer};
 
 /// How long the network may take to become usable.
 const START_MAX: Duration = Duration::from_mins(2);

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use client::{GatewayClient, Timeouts, Transport};
-use service::clock::Clock;
+use service::{clock::Clock, secrets::read_admin_token};
 
-use crate::dev::DevFile;
+use crate::dev::{DevFile, DevServer};
 
 /// Flags of all commands that talk to a gateway.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,9 @@ pub(crate) struct Endpoint {
     /// Admin token [default: the one of the network in --dir]
     #[arg(long, env = "PINSTRIPE_ADMIN_TOKEN", global = true, hide_env_values = true)]
     admin_token: Option<String>,
+    /// File that holds the admin token, which wins over --admin-token
+    #[arg(long, global = true)]
+    admin_token_file: Option<PathBuf>,
     /// Directory of a network started with `pinstripe dev`
     #[arg(long, default_value = ".pinstripe", global = true)]
     dir: PathBuf,
@@ -42,6 +45,17 @@ impl Endpoint {
         })
     }
 
+    /// URLs of the gateways and monitors that can be asked: the gateway that was given, or all of the network in the directory.
+    pub(crate) fn servers(&self) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        match self.dev_file().filter(|_| self.gateway.is_none()) {
+            Some(dev) => {
+                let urls = |servers: Vec<DevServer>| servers.into_iter().map(|server| server.url).collect();
+                Ok((urls(dev.gateways), urls(dev.monitors)))
+            }
+            None => Ok((vec![self.url()?], Vec::new())),
+        }
+    }
+
     /// The API key.
     pub(crate) fn api_key(&self) -> anyhow::Result<String> {
         let key = self.api_key.clone().or_else(|| self.dev_file().map(|dev| dev.api_key));
@@ -50,8 +64,11 @@ impl Endpoint {
 
     /// The admin token.
     pub(crate) fn admin_token(&self) -> anyhow::Result<String> {
+        if let Some(file) = &self.admin_token_file {
+            return Ok(read_admin_token(file)?.value);
+        }
         let token = self.admin_token.clone().or_else(|| self.dev_file().map(|dev| dev.admin_token));
-        token.context("no admin token: give --admin-token or PINSTRIPE_ADMIN_TOKEN")
+        token.context("no admin token: give --admin-token-file or PINSTRIPE_ADMIN_TOKEN")
     }
 
     /// A client of the gateway.

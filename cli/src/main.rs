@@ -51,6 +51,8 @@ enum Command {
     Rm(commands::files::CidArgs),
     /// Show how many losses a file still stands
     Health(commands::files::CidArgs),
+    /// Show how the network is: 0 when nothing needs anybody, 1 when somebody should look, 2 when nobody could be asked
+    Status(commands::status::StatusArgs),
     /// Nodes: list them, see what one earned
     #[command(subcommand)]
     Node(commands::nodes::NodeCommand),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => on_runtime(commands::files::ls(args)),
         Command::Rm(args) => on_runtime(commands::files::rm(args)),
         Command::Health(args) => on_runtime(commands::files::health(args)),
+        Command::Status(args) => on_runtime(commands::status::run(args)),
         Command::Node(command) => on_runtime(commands::nodes::run(command)),
         Command::Admin(command) => on_runtime(commands::admin::run(command)),
     };

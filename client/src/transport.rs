@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use service::http::error::ErrorBody;
+use service::{http::error::ErrorBody, traces::Span};
 
 use crate::body::SyncBody;
 
@@ -26,6 +26,17 @@ pub enum SendError {
     /// The connection broke, or what came was not HTTP.
     #[error("connection broke: {0}")]
     Broken(String),
+}
+
+impl SendError {
+    /// One word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "no_connection",
+            Self::Timeout => "timed_out",
+            Self::Broken(_) => "broken_off",
+        }
+    }
 }
 
 /// Why a call did not give what was asked for.
@@ -129,6 +140,22 @@ impl Transport {
 
     /// Sends a request; `timeout` bounds the whole exchange, body included, on a real network.
     pub async fn send(
+        &self,
+        request: Request<Body>,
+        timeout: Option<Duration>,
+    ) -> Result<Response<Body>, SendError> {
+        let span = Span::client(request.method(), request.uri());
+        let mut request = request;
+        span.inject(request.headers_mut());
+        let outcome = span.within(self.send_untraced(request, timeout)).await;
+        match &outcome {
+            Ok(response) => span.answered(response.status()),
+            Err(error) => span.failed(error.kind()),
+        }
+        outcome
+    }
+
+    async fn send_untraced(
         &self,
         request: Request<Body>,
         timeout: Option<Duration>,

@@ -31,7 +31,7 @@ impl<S: Sink> Run<'_, S> {
             if problem.as_ref().is_none_or(|problem| problem.is_bad() || problem.may_pass()) {
                 source.note(problem.as_ref());
             }
-            tracing::debug!(source = source.name, ?problem, blocks = self.index.blocks(), "car read");
+            tracing::debug!(source = source.name, error = ?problem, blocks = self.index.blocks(), "car read");
             if self.index.blocks() > before {
                 return Ok(());
             }

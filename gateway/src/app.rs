@@ -69,6 +69,7 @@ pub struct Inner {
     /// Versions of CIDs that accounts asked for last, in forms that say it only at their ends.
     pub(crate) cid_versions: moka::sync::Cache<String, CidVersion>,
     pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) redis: Option<Link>,
 }
 
 /// What a gateway is built from.
@@ -195,7 +196,8 @@ impl Gateway {
             answers,
             keys: Keys::new(db.clone(), database.clone(), clock.clone(), live.clone()),
             live,
-            notices: Notices::new(redis),
+            notices: Notices::new(redis.clone()),
+            redis,
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,

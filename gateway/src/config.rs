@@ -20,6 +20,7 @@ use service::{
     http::{server::HttpConfig, tls::TlsConfig},
     secrets::is_loopback,
     telemetry::LogConfig,
+    traces::TracesConfig,
 };
 use shared::RedisConfig;
 use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
@@ -64,6 +65,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
     /// Waiting times of calls to nodes.
     pub timeouts: Timeouts,
     /// How uploads are taken in.
@@ -279,6 +282,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
             timeouts: Timeouts::default(),
             uploads: UploadsConfig::default(),
             pins: PinsConfig::default(),
@@ -438,6 +442,7 @@ impl Validate for Config {
         }
         problems.extend(self.http.problems());
         problems.extend(self.log.problems());
+        problems.extend(self.traces.problems());
         problems.extend(self.tls.problems());
         problems.extend(self.limits.problems());
         problems.extend(self.directory.problems());

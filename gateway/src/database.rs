@@ -66,7 +66,7 @@ impl<T> From<NoAnswer<T>> for ApiError {
 
 impl DatabaseWatch {
     pub(crate) fn new(db: Db, clock: Clock, config: &DirectoryConfig) -> Self {
-        metrics::gauge!("database_away").set(0.0);
+        metrics::gauge!("pinstripe_database_away").set(0.0);
         let (patience, retry_every) = (config.patience, config.retry_every);
         let inner = Inner { db, clock, patience, retry_every, absence: Mutex::default() };
         Self { inner: Arc::new(inner) }
@@ -151,14 +151,14 @@ impl DatabaseWatch {
             return;
         }
         tracing::error!(why, "the database is away: going on with what is known without it");
-        metrics::gauge!("database_away").set(1.0);
+        metrics::gauge!("pinstripe_database_away").set(1.0);
         *state = Some(Absence { has_failed, asked: self.inner.clock.monotonic(), is_open: false });
     }
 
     fn note_present(&self) {
         if self.inner.absence.lock().take().is_some() {
             tracing::warn!("the database answers again");
-            metrics::gauge!("database_away").set(0.0);
+            metrics::gauge!("pinstripe_database_away").set(0.0);
         }
     }
 }

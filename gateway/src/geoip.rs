@@ -60,7 +60,7 @@ impl GeoIp {
         let place = database.as_ref()?.place(ip.to_canonical(), &self.0.nearest);
         place.unwrap_or_else(|_| {
             // Counted and not logged: one bad record may be hit by every request of a network.
-            metrics::counter!("geoip_record_errors_total").increment(1);
+            metrics::counter!("pinstripe_geoip_record_errors_total").increment(1);
             None
         })
     }

@@ -161,7 +161,7 @@ impl StoreLocator {
         }
         let known = self.remembered(cids, now, STALE);
         let from = if known.is_some() { from } else { "nowhere" };
-        metrics::counter!("located_without_database_total", "from" => from).increment(1);
+        metrics::counter!("pinstripe_located_without_database_total", "from" => from).increment(1);
         known
     }
 

@@ -277,7 +277,7 @@ impl NodeWatch {
                 Some(Heard::new(now, now.since(asked), status.in_flight))
             }
             Ok(status) => {
-                tracing::warn!(%node, answered = %status.id, url = entry.row.url, "another node answers at this address");
+                tracing::warn!(%node, other_node = %status.id, url = entry.row.url, "another node answers at this address");
                 live.health.failed(now, &self.inner.ranking);
                 None
             }

@@ -23,9 +23,9 @@ impl Gateway {
         }
         let roots: Vec<(Cid, u64)> = pins.iter().map(|pin| (pin.root.clone(), pin.size_bytes)).collect();
         let outcomes = upload.finish(pins).await?;
-        metrics::counter!("uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
+        metrics::counter!("pinstripe_uploads_total").increment(u64::from(outcomes.iter().any(Result::is_ok)));
         for ((root, size_bytes), _) in roots.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
-            metrics::counter!("uploaded_bytes_total").increment(*size_bytes);
+            metrics::counter!("pinstripe_uploaded_bytes_total").increment(*size_bytes);
             // It may have been said a moment ago that it is not here.
             self.known_roots.invalidate(root);
         }

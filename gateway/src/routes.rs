@@ -12,6 +12,7 @@ mod pages;
 mod pinata;
 mod psa;
 mod refusals;
+mod status;
 mod time_text;
 mod tus;
 
@@ -87,7 +88,8 @@ fn admin_routes(gateway: &Gateway) -> Router<Gateway> {
         .route("/v1/admin/accounts/{id}/keys", post(admin::create_key).get(admin::keys))
         .route("/v1/admin/keys/{id}", delete(admin::revoke_key))
         .route("/v1/admin/invites", post(admin::create_invite))
-        .route("/v1/admin/events", get(admin::events));
+        .route("/v1/admin/events", get(admin::events))
+        .route("/v1/admin/status", get(status::show));
     read_whole(gateway, routes, JSON_BODY_MAX).layer(map_response(refusals::json_refusals))
 }
 
@@ -154,11 +156,15 @@ fn refusing(routes: Router<Gateway>) -> Router<Gateway> {
 async fn ready(
     axum::extract::State(gateway): axum::extract::State<Gateway>,
 ) -> Result<&'static str, ApiError> {
+    readiness(&gateway).await.map(|()| "ready\n")
+}
+
+async fn readiness(gateway: &Gateway) -> Result<(), ApiError> {
     match gateway.db.ping().await {
         Ok(()) if !gateway.nodes.were_looked_at() => {
             Err(ApiError::unavailable("starting", "the nodes have not been looked at yet", 1))
         }
-        Ok(()) => Ok("ready\n"),
+        Ok(()) => Ok(()),
         Err(_) => Err(ApiError::unavailable("store_unavailable", "the metadata store does not answer", 5)),
     }
 }

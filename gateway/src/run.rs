@@ -19,6 +19,7 @@ use service::{
     lifecycle::Lifecycle,
     secrets::{read_admin_token, read_network_key, refuse_dev_secrets},
     telemetry::{set_log_filter, start_metrics},
+    traces,
 };
 use shared::Link;
 use store::{Db, DbOptions};
@@ -37,7 +38,7 @@ const CHANGEABLE: [&str; 3] = ["rates", "limits", "log.filter"];
 
 /// Runs a gateway until it is asked to stop.
 pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
-    let metrics = start_metrics()?;
+    let (metrics, traces) = (start_metrics()?, traces::start(&config.traces, "pinstripe-gateway")?);
     let secrets = Secrets::read(&config)?;
     let tls = Tls::open(&config.tls).context("tls")?;
     let options =
@@ -68,6 +69,7 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     let http = gateway.config.http.clone();
     let code = lifecycle.run(http.drain_delay, http.drain * 2).await?;
     db.close().await;
+    traces.shut_down().await;
     Ok(code)
 }
 

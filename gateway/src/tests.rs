@@ -27,6 +27,7 @@ mod redirects;
 mod refused;
 mod shapes;
 mod shared_state;
+mod status;
 mod tus;
 mod world;
 mod zips;

@@ -60,6 +60,13 @@ class Rendered(unittest.TestCase):
         with self.assertRaisesRegex(Exception, "no tables within lists"):
             chart.objects(tree)
 
+    def test_all_processes_send_traces_to_the_same_collector(self):
+        for component in ("gateway", "monitor", "pinner"):
+            traces = only(chart.values("production"), component)["traces"]
+            self.assertEqual(traces, {"endpoint": "http://collector.monitoring.svc:4318/v1/traces", "sampled": 0.05})
+            if component == "gateway":
+                self.assertNotIn("traces", only(chart.values("minimal"), component))
+
     def test_every_listener_has_an_address_of_its_own(self):
         gateway = only(chart.values("production"), "gateway")
         self.assertEqual(gateway["listen"], "0.0.0.0:8080")

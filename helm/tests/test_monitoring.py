@@ -108,6 +108,16 @@ class Names(unittest.TestCase):
         for name, kind in emitted().items():
             self.assertEqual(documented()[name], kind, name)
 
+    def test_names_keep_to_the_conventions(self):
+        for name, (kind, labels) in emitted().items():
+            with self.subTest(name):
+                self.assertRegex(name, r"^pinstripe_[a-z0-9]+(_[a-z0-9]+)*$")
+                self.assertEqual(name.endswith("_total"), kind == "counter")
+                self.assertNotRegex(name, r"_(ms|millis|milliseconds|minutes|hours|kb|kib|mb|mib|gb|percent)(_|$)")
+                if kind == "histogram":
+                    self.assertRegex(name, r"_(seconds|bytes)$", "its buckets go by its unit")
+                self.assertFalse(labels & {"job", "instance", "le", "quantile", "release", "component", "pod"})
+
     def test_alerts_and_dashboard_ask_for_what_there_is(self):
         for where, expression in expressions():
             with self.subTest(f"{where}: {expression}"):
@@ -124,17 +134,17 @@ class Names(unittest.TestCase):
         self.assertIn(base, emitted())
         kind, labels = emitted()[base]
         self.assertEqual(base != name, kind == "histogram", f"{name} is a {kind}")
-        # What the ServiceMonitor and Prometheus add, and what becomes of our label "job".
-        known = {"exported_job" if label == "job" else label for label in labels} | {"release", "component", "pod", "le"}
+        # What the ServiceMonitor and Prometheus add.
+        known = labels | {"release", "component", "pod", "le"}
         for matcher in selector.matchers.matchers:
             self.assertIn(matcher.name, known, name)
 
     def test_names_that_do_not_exist_are_noticed(self):
-        for wrong in ("uploads", "no_such_total", 'segments{stage="lost"}', "repair_seconds"):
+        for wrong in ("uploads_total", "pinstripe_no_such_total", 'pinstripe_segments{stage="lost"}', "pinstripe_repair_duration_seconds"):
             with self.assertRaises(AssertionError):
                 self.check(selectors(wrong)[0])
         with self.assertRaises(ValueError):
-            selectors("sum(rate(uploads_total[5m])")
+            selectors("sum(rate(pinstripe_uploads_total[5m])")
 
 
 class Alerts(unittest.TestCase):

@@ -190,6 +190,13 @@ class Policies(unittest.TestCase):
                         if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0":
                             self.assertIn("169.254.0.0/16", peer["ipBlock"]["except"], f"{name}: {which}")
 
+    def test_who_sends_traces_reaches_the_collector(self):
+        collector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+        wanted = {"to": [collector], "ports": [{"port": 4318}]}
+        for which in ("gateway", "monitor", "pinner"):
+            self.assertIn(wanted, self.policies("production")[which]["egress"])
+            self.assertNotIn(wanted, self.policies("minimal").get(which, {}).get("egress", []))
+
     def test_databases_of_the_release_are_reached_by_who_uses_them(self):
         policies = self.policies("trial")
         for database, users in (("postgresql", ["gateway", "monitor"]), ("redis", ["gateway"])):

@@ -16,6 +16,7 @@ use service::{
     secrets::{read_network_key, refuse_dev_secrets},
     signer::Signer,
     telemetry::{self, set_log_filter},
+    traces,
 };
 use store::{Db, DbOptions};
 
@@ -27,6 +28,7 @@ const CHANGEABLE: [&str; 2] = ["rates", "log.filter"];
 /// Runs a monitor until it is asked to stop.
 pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
+    let traces = traces::start(&config.traces, "pinstripe-monitor")?;
     let (clock, dice) = (Clock::System, Dice::System);
     let key = read_key(&config)?;
     let options =
@@ -60,6 +62,7 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     let grace = config.http.drain + config.repairs.lease.min(std::time::Duration::from_mins(1));
     let code = lifecycle.run(config.http.drain_delay, grace).await;
     db.close().await;
+    traces.shut_down().await;
     code
 }
 

@@ -98,7 +98,7 @@ impl Audit {
         let batch = Batch { nonce: self.inner.dice.bytes(), challenges };
         let (nonce, answer) = (batch.nonce, self.challenge(&node, &batch).await?);
         let outcome = tokio::task::spawn_blocking(move || judge_answer(&batch, &answer)).await?;
-        metrics::counter!("audit_visits_total", "outcome" => outcome_name(&outcome)).increment(1);
+        metrics::counter!("pinstripe_audit_visits_total", "outcome" => outcome_name(&outcome)).increment(1);
         if outcome == Outcome::Contained {
             self.contain(node.id, &pieces);
         }

@@ -65,7 +65,7 @@ impl Collect {
         let expired = inner.db.expired_pins(now, config.batch).await?;
         for (account, pin) in &expired {
             if inner.db.expire_pin(account, pin, now, now + config.orphan_delay).await? {
-                metrics::counter!("pins_expired_total").increment(1);
+                metrics::counter!("pinstripe_pins_expired_total").increment(1);
                 tracing::info!(%account, %pin, "pin expired");
             }
         }
@@ -91,7 +91,7 @@ impl Collect {
         let dead = inner.db.collectable_segments(now, config.batch).await?;
         for segment in &dead {
             if inner.db.collect_segment(*segment, now).await? {
-                metrics::counter!("segments_collected_total").increment(1);
+                metrics::counter!("pinstripe_segments_collected_total").increment(1);
                 tracing::info!(%segment, "segment collected");
             }
         }
@@ -110,7 +110,7 @@ impl Collect {
             ("hours of the ledger", db.roll_up_ledger(now - config.ledger_hours_kept, FORGOTTEN_ROWS).await?),
         ];
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-            tracing::debug!(what, count, "cleared away what is old");
+            tracing::debug!(table = what, rows = count, "cleared away what is old");
         }
         Ok(counts.iter().any(|(_, count)| *count >= u64::from(FORGOTTEN_ROWS)))
     }
@@ -121,11 +121,11 @@ impl Inner {
     async fn measure(&self) -> anyhow::Result<()> {
         let counts = self.db.segment_counts().await?;
         for (state, count) in ["pending", "live", "orphaned", "lost"].into_iter().zip(counts) {
-            metrics::gauge!("segments", "state" => state).set(count as f64);
+            metrics::gauge!("pinstripe_segments", "state" => state).set(count as f64);
         }
-        metrics::gauge!("repairs_waiting").set(self.db.repairs_waiting().await? as f64);
-        metrics::gauge!("unpins_waiting").set(self.db.unpins_waiting().await? as f64);
-        metrics::gauge!("contained_pieces").set(self.contained.count() as f64);
+        metrics::gauge!("pinstripe_repairs_waiting").set(self.db.repairs_waiting().await? as f64);
+        metrics::gauge!("pinstripe_unpins_waiting").set(self.db.unpins_waiting().await? as f64);
+        metrics::gauge!("pinstripe_contained_pieces").set(self.contained.count() as f64);
         Ok(())
     }
 }

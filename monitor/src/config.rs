@@ -18,6 +18,7 @@ use service::{
     config::{Validate, rule_problems},
     http::server::HttpConfig,
     telemetry::LogConfig,
+    traces::TracesConfig,
 };
 use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
@@ -47,6 +48,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
     /// Waiting times of calls to nodes.
     pub timeouts: Timeouts,
     /// How long each job pauses when it has nothing to do.
@@ -93,6 +96,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             http: HttpConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
             timeouts: Timeouts::default(),
             jobs: JobsConfig::default(),
             probe: ProbeConfig::default(),
@@ -171,6 +175,7 @@ impl Validate for Config {
         ];
         problems.extend(self.http.problems());
         problems.extend(self.log.problems());
+        problems.extend(self.traces.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         problems
     }

@@ -74,12 +74,12 @@ impl Deliver {
         // No bytes of pieces move under it.
         let order = inner.signer.order(node.id, action, 0, ORDER_LIFETIME);
         if let Err(error) = inner.nodes.delete(&node.url, &order, body.into()).await {
-            metrics::counter!("unpins_failed_total").increment(1);
+            metrics::counter!("pinstripe_unpins_failed_total").increment(1);
             tracing::warn!(node = %node.id, pieces = unpins.len(), %error, "node did not take its unpins");
             return Ok(false);
         }
         inner.db.finish_unpins(node.id, unpins).await?;
-        metrics::counter!("unpins_delivered_total").increment(unpins.len() as u64);
+        metrics::counter!("pinstripe_unpins_delivered_total").increment(unpins.len() as u64);
         tracing::info!(node = %node.id, pieces = unpins.len(), "told a node what it may drop");
         Ok(true)
     }

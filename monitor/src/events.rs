@@ -113,7 +113,7 @@ impl Inner {
         let mut events = Vec::with_capacity(notes.len());
         for note in notes {
             note.log();
-            metrics::counter!("monitor_events_total", "kind" => note.kind.name()).increment(1);
+            metrics::counter!("pinstripe_monitor_events_total", "kind" => note.kind.name()).increment(1);
             let event = Event {
                 at: now,
                 kind: note.kind.name().to_string(),
@@ -124,7 +124,7 @@ impl Inner {
             events.push((hex::encode(self.dice.bytes::<16>()), event));
         }
         if let Err(error) = self.db.record_events(&events).await {
-            tracing::error!(count = events.len(), %error, "could not keep events");
+            tracing::error!(events = events.len(), %error, "could not keep events");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Probe {
         let Some(row) = self.inner.db.node(id).await? else { return Ok(None) };
         let missed = self.ask(&row).await.err();
         let outcome = if missed.is_some() { "missed" } else { "reached" };
-        metrics::counter!("probes_total", "outcome" => outcome).increment(1);
+        metrics::counter!("pinstripe_probes_total", "outcome" => outcome).increment(1);
         let now = self.inner.clock.now();
         let misses = self.count(&row, missed.is_none(), now);
         self.inner.rounds.probed(id, missed.is_none(), now);

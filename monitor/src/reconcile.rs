@@ -144,7 +144,7 @@ impl Reconcile {
         let next = inner.clock.now() + inner.config.reconcile.interval;
         inner.db.schedule_visit(node, Visit::Reconcile, next).await?;
         if comparison.orphans > 0 {
-            metrics::counter!("orphans_total").increment(comparison.orphans as u64);
+            metrics::counter!("pinstripe_orphans_total").increment(comparison.orphans as u64);
             let details = format!("{} pieces that are recorded nowhere may be dropped", comparison.orphans);
             inner.note(vec![Note::node(Kind::OrphansFound, node, details)]).await;
         }

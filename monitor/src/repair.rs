@@ -79,9 +79,9 @@ impl Repair {
                 ("failed", Some(self.backoff(job.attempts)))
             }
         };
-        metrics::counter!("repairs_total", "outcome" => label).increment(1);
+        metrics::counter!("pinstripe_repairs_total", "outcome" => label).increment(1);
         let now = self.inner.clock.now();
-        metrics::histogram!("repair_seconds").record(now.since(started).as_secs_f64());
+        metrics::histogram!("pinstripe_repair_duration_seconds").record(now.since(started).as_secs_f64());
         match again {
             Some(pause) => self.inner.db.postpone_repair(job.segment, now + pause).await?,
             None => self.inner.db.finish_repair(job.segment).await?,
@@ -231,8 +231,8 @@ impl Repair {
         self.inner.mark(&info_after, after.health.status(), true).await?;
         let piece_len = info.scheme.layout(info.length_bytes).piece_len();
         let bytes = piece_len.saturating_mul(recorded as u64);
-        metrics::counter!("repair_pieces_total").increment(recorded as u64);
-        metrics::counter!("repair_bytes_total").increment(bytes);
+        metrics::counter!("pinstripe_repair_pieces_total").increment(recorded as u64);
+        metrics::counter!("pinstripe_repair_bytes_total").increment(bytes);
         let (from, to) = (before.health.healthy.len(), after.health.healthy.len());
         let details = format!(
             "{from} -> {to} of {} pieces healthy: {recorded} rebuilt, {bytes} bytes, {} ms",

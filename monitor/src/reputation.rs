@@ -93,7 +93,7 @@ impl Inner {
                 }
                 return Ok(Some(reputation.standing));
             }
-            metrics::counter!("reputation_conflicts_total").increment(1);
+            metrics::counter!("pinstripe_reputation_conflicts_total").increment(1);
         }
         bail!("reputation of node {node} changed {TRIES} times while it was to be written")
     }

@@ -122,7 +122,7 @@ impl Inner {
         self.rounds.forget(now - window, now - rules.window.max(self.config.probe.interval * 2), network);
         let hold = self.rounds.round(network, now, rules).hold(rules);
         let before = std::mem::replace(&mut *self.rounds.open.lock(), hold);
-        metrics::gauge!("breaker_open").set(if hold.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("pinstripe_breaker_open").set(if hold.is_some() { 1.0 } else { 0.0 });
         match (before, hold) {
             (None, Some(hold)) => {
                 let details = format!("{hold}: nobody is blamed, only urgent repairs go on");

@@ -26,7 +26,7 @@ impl Inner {
         if let Some(held) = watch.held.as_ref().filter(|_| watch.is_new) {
             self.note(vec![Note::new(Kind::CollectionHeld, said(&held.why))]).await;
         }
-        metrics::gauge!("collection_held").set(if watch.held.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("pinstripe_collection_held").set(if watch.held.is_some() { 1.0 } else { 0.0 });
         Ok(watch)
     }
 

@@ -55,7 +55,7 @@ impl Judged {
     }
 
     fn add(&mut self, piece: HeldPiece, verdict: Verdict) {
-        metrics::counter!("audit_verdicts_total", "verdict" => verdict_name(verdict)).increment(1);
+        metrics::counter!("pinstripe_audit_verdicts_total", "verdict" => verdict_name(verdict)).increment(1);
         match verdict {
             Verdict::Passed => self.passed.push(piece),
             Verdict::Failed(fault) => self.failed.push((piece, fault)),
@@ -234,7 +234,7 @@ impl Inner {
             visit.passed.iter().map(|piece| (piece.slot, piece.verified, piece.piece_bytes)).collect();
         let pay = storage_pay(**self.rates.load());
         let byte_seconds = self.db.record_passed(visit.node, &passed, self.clock.now(), pay).await?;
-        metrics::counter!("paid_byte_seconds_total").increment(byte_seconds);
+        metrics::counter!("pinstripe_paid_byte_seconds_total").increment(byte_seconds);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Inner {
         let lost: Vec<(PieceSlot, PieceHash)> =
             visit.failed.iter().map(|(piece, _)| (piece.slot, piece.hash)).collect();
         let count = self.db.lose_pieces(visit.node, &lost, self.clock.now()).await?;
-        metrics::counter!("pieces_lost_total").increment(count);
+        metrics::counter!("pinstripe_pieces_lost_total").increment(count);
         let nonce = visit.nonce.map_or_else(|| "none (read whole)".to_string(), hex::encode);
         let note = |(piece, fault): &(HeldPiece, Fault)| {
             let details = format!(

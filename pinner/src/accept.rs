@@ -93,11 +93,11 @@ pub(crate) async fn accept(
     match &taken {
         Ok(stored) => {
             let outcome = if *stored == Stored::New { "new" } else { "held" };
-            metrics::counter!("pieces_put_total", "outcome" => outcome).increment(1);
-            metrics::counter!("piece_bytes_received_total").increment(meta.piece_len());
+            metrics::counter!("pinstripe_pieces_put_total", "outcome" => outcome).increment(1);
+            metrics::counter!("pinstripe_piece_bytes_received_total").increment(meta.piece_len());
         }
         Err(error) => {
-            metrics::counter!("pieces_put_total", "outcome" => "refused").increment(1);
+            metrics::counter!("pinstripe_pieces_put_total", "outcome" => "refused").increment(1);
             tracing::info!(piece = %meta.hash, segment = %meta.segment, %error, "piece not taken");
             // Who went away or fell silent does not wait for a reason.
             if !matches!(error, AcceptError::TooSlow(_) | AcceptError::BrokenOff(_)) {

@@ -83,7 +83,7 @@ pub(crate) async fn answer(
             Finding::Error => (Answer::Error, "error"),
         };
         answers.push(&answer);
-        metrics::counter!("challenges_total", "answer" => label).increment(1);
+        metrics::counter!("pinstripe_challenges_total", "answer" => label).increment(1);
     }
     Ok(answers.into_body())
 }
@@ -103,7 +103,7 @@ fn find(store: &dyn PieceStore, nonce: &[u8; 32], challenge: &Challenge) -> Find
             return reader.slice_to_bytes(challenge.range(nonce)).map(Some);
         }
         // The asker has the piece's length wrong. A proof for another length would look like a lie.
-        tracing::warn!(piece = %challenge.hash, held = reader.piece_len(), asked = challenge.piece_len, "challenge with another length");
+        tracing::warn!(piece = %challenge.hash, bytes = reader.piece_len(), expected_bytes = challenge.piece_len, "challenge with another length");
         Ok(None)
     });
     match slice {

@@ -55,8 +55,8 @@ pub(crate) async fn delete(store: &Arc<dyn PieceStore>, body: &[u8]) -> Result<u
     let unpins = unpins.ok_or(CollectError::Body { bytes: body.len() })?;
     let asked = unpins.len();
     let deleted = store.delete(unpins).await?;
-    tracing::info!(asked, deleted, "pieces deleted");
-    metrics::counter!("pieces_deleted_total").increment(deleted as u64);
+    tracing::info!(pieces = asked, deleted, "pieces deleted");
+    metrics::counter!("pinstripe_pieces_deleted_total").increment(deleted as u64);
     Ok(deleted)
 }
 

@@ -9,6 +9,7 @@ use service::{
     config::Validate,
     http::{server::HttpConfig, tls::TlsConfig},
     telemetry::LogConfig,
+    traces::TracesConfig,
 };
 use transfer::GatherConfig;
 
@@ -72,6 +73,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
     /// Waiting for others.
     pub timeouts: Timeouts,
 }
@@ -103,6 +106,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -147,6 +151,7 @@ impl Validate for Config {
         }
         problems.extend(self.http.problems());
         problems.extend(self.log.problems());
+        problems.extend(self.traces.problems());
         problems.extend(self.tls.problems());
         problems.extend(self.reads.problems());
         problems.extend(self.denylist.problems());

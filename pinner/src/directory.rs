@@ -130,8 +130,8 @@ impl Directory {
         }
         let mut log = log.lock();
         log.drop_older_than(now - self.inner.config.age_max);
-        metrics::gauge!("directory_bytes").set(log.bytes() as f64);
-        metrics::gauge!("directory_blocks").set(log.blocks() as f64);
+        metrics::gauge!("pinstripe_directory_bytes").set(log.bytes() as f64);
+        metrics::gauge!("pinstripe_directory_blocks").set(log.blocks() as f64);
     }
 
     fn is_usable(&self, places: &Places, now: UnixMillis) -> bool {
@@ -186,7 +186,7 @@ fn key_of(cid: &Cid) -> u64 {
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("directory_statements_total", "outcome" => outcome).increment(1);
+    metrics::counter!("pinstripe_directory_statements_total", "outcome" => outcome).increment(1);
 }
 
 /// The job that writes down what this node was told.

@@ -64,11 +64,11 @@ impl Heartbeat {
     async fn beat(&self) -> anyhow::Result<HeartbeatRequest> {
         let (store, max) = (self.store.clone(), self.problems_max);
         let (stats, problems) = blocking(move || (store.stats(), store.problems(max))).await?;
-        metrics::gauge!("store_pieces").set(stats.pieces as f64);
-        metrics::gauge!("store_corrupt_pieces").set(stats.corrupt_pieces as f64);
-        metrics::gauge!("store_used_bytes").set(stats.used_bytes as f64);
-        metrics::gauge!("store_dead_bytes").set(stats.dead_bytes as f64);
-        metrics::gauge!("store_free_bytes").set(stats.free_bytes as f64);
+        metrics::gauge!("pinstripe_store_pieces").set(stats.pieces as f64);
+        metrics::gauge!("pinstripe_store_corrupt_pieces").set(stats.corrupt_pieces as f64);
+        metrics::gauge!("pinstripe_store_used_bytes").set(stats.used_bytes as f64);
+        metrics::gauge!("pinstripe_store_dead_bytes").set(stats.dead_bytes as f64);
+        metrics::gauge!("pinstripe_store_free_bytes").set(stats.free_bytes as f64);
         Ok(HeartbeatRequest {
             version: env!("CARGO_PKG_VERSION").to_string(),
             capacity_bytes: stats.capacity_bytes,
@@ -94,11 +94,11 @@ impl Heartbeat {
             tracing::warn!(difference_ms, "this machine's clock differs from the gateway's: set it right");
         }
         said.clock_is_off = is_off;
-        metrics::gauge!("clock_difference_seconds").set(difference_ms as f64 / 1000.0);
+        metrics::gauge!("pinstripe_clock_difference_seconds").set(difference_ms as f64 / 1000.0);
     }
 
     fn note_failure(&self, error: &CallError) {
-        metrics::counter!("heartbeat_failures_total").increment(1);
+        metrics::counter!("pinstripe_heartbeat_failures_total").increment(1);
         if !is_unable(error) {
             // Refused: this node is unknown there, or its address or clock is not accepted. Enrolling finds out which.
             tracing::warn!(%error, "heartbeat refused, enrolling again");

@@ -124,7 +124,7 @@ fn parse_key(file: &Path, text: &str) -> Result<SigningKey, IdentityError> {
     if let Ok(mode) = fs::metadata(file).map(|found| found.permissions().mode())
         && mode & 0o077 != 0
     {
-        tracing::warn!(file = %file.display(), "the node's key can be read by others than its owner");
+        tracing::warn!(path = %file.display(), "the node's key can be read by others than its owner");
     }
     let malformed = || IdentityError::Malformed {
         file: file.display().to_string(),

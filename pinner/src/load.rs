@@ -81,7 +81,7 @@ impl Load {
     /// Takes a place, or says that there is none: callers go elsewhere rather than wait here.
     pub(crate) fn enter(&self, kind: Kind) -> Result<Pass, Busy> {
         let place = self.places[kind as usize].0.clone().try_acquire_owned().map_err(|_| {
-            metrics::counter!("requests_busy_total", "kind" => kind.name()).increment(1);
+            metrics::counter!("pinstripe_requests_busy_total", "kind" => kind.name()).increment(1);
             Busy
         })?;
         Ok(Pass { _place: place })

@@ -50,7 +50,7 @@ pub(crate) enum LeaveError {
 
 impl From<LeaveError> for ApiError {
     fn from(error: LeaveError) -> Self {
-        metrics::counter!("orders_refused_total").increment(1);
+        metrics::counter!("pinstripe_orders_refused_total").increment(1);
         match error {
             LeaveError::Missing => Self::new(StatusCode::UNAUTHORIZED, "order_missing", error),
             LeaveError::NotEnrolled => Self::unavailable("not_enrolled", error, 5),

@@ -69,7 +69,7 @@ impl Redeem {
             Ok(answer) => {
                 let (settled, refused) = (answer.settled, answer.refused);
                 tracing::info!(%hour, entries = count, bytes, settled, refused, "hour of traffic handed in");
-                metrics::counter!("redeemed_bytes_total").increment(bytes);
+                metrics::counter!("pinstripe_redeemed_bytes_total").increment(bytes);
                 self.forget(hour).await?;
                 Ok(true)
             }

@@ -21,7 +21,7 @@ use service::{
     },
     job,
     lifecycle::Lifecycle,
-    telemetry,
+    telemetry, traces,
 };
 
 use crate::{
@@ -50,6 +50,7 @@ const PLACES_DIR: &str = "places";
 pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     let (clock, dice) = (Clock::System, Dice::System);
     let metrics = telemetry::start_metrics()?;
+    let traces = traces::start(&config.traces, "pinstripe-pinner")?;
     let tls = Tls::open(&config.tls).context("tls")?;
     let server = Server::bind(config.listen, config.http.clone()).await?;
     let server = server.trusting(&config.limits.trusted_proxies).with_tls(tls.clone());
@@ -85,7 +86,9 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
     tracing::info!(%node, %address, "node is up");
     let exit = life.run(drain_delay, grace).await?;
 
-    close(store, usage).await?;
+    let closed = close(store, usage).await;
+    traces.shut_down().await;
+    closed?;
     tracing::info!(%node, "node is down");
     Ok(exit)
 }
@@ -119,7 +122,7 @@ async fn open(
         let stats = store.stats();
         tracing::info!(
             node = %node_id(&key), pieces = stats.pieces, used_bytes = stats.used_bytes,
-            free_bytes = stats.free_bytes, dir = %pieces_dir.display(), "piece store is open"
+            free_bytes = stats.free_bytes, path = %pieces_dir.display(), "piece store is open"
         );
         let usage = Usage::open(&data_dir.join(USAGE_FILE), &config.usage, now)?;
         // Behind the counts, whose file only one process can open: nobody else writes there.

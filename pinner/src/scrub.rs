@@ -110,8 +110,8 @@ impl Scrub {
     }
 
     fn note(&self, done: ScrubProgress) {
-        metrics::counter!("scrubbed_bytes_total").increment(done.bytes);
-        metrics::counter!("scrub_corrupt_total").increment(done.corrupt);
+        metrics::counter!("pinstripe_scrubbed_bytes_total").increment(done.bytes);
+        metrics::counter!("pinstripe_scrub_corrupt_total").increment(done.corrupt);
         if done.corrupt > 0 {
             tracing::warn!(pieces = done.corrupt, "damage found while checking pieces");
         }
@@ -168,7 +168,7 @@ impl Job for Compact {
         let store = self.care.store.clone();
         let done = blocking(move || store.compact_step(budget.min(COMPACT_STEP_BYTES))).await??;
         self.pace.lock().spend(done.read_bytes);
-        metrics::counter!("compacted_bytes_total").increment(done.freed_bytes);
+        metrics::counter!("pinstripe_compacted_bytes_total").increment(done.freed_bytes);
         // With an allowance of several steps the next one follows at once.
         Ok(if done.more && !is_busy { Progress::More } else { Progress::Idle })
     }

@@ -190,7 +190,7 @@ impl Receiver {
 fn read(reader: &dyn PieceReader, range: Range<u64>, len: u64, mut charge: Charge, receiver: &Receiver) {
     let mut hand_over = |part: Bytes| {
         let part_len = part.len() as u64;
-        metrics::counter!("piece_bytes_sent_total").increment(part_len);
+        metrics::counter!("pinstripe_piece_bytes_sent_total").increment(part_len);
         // Proofs are not paid: the charge ends with the bytes that were set aside.
         charge.served(part_len);
         receiver.take(Ok(part))
@@ -213,7 +213,7 @@ fn read(reader: &dyn PieceReader, range: Range<u64>, len: u64, mut charge: Charg
             "failed"
         }
     };
-    metrics::counter!("slices_total", "outcome" => outcome).increment(1);
+    metrics::counter!("pinstripe_slices_total", "outcome" => outcome).increment(1);
 }
 
 /// Hands a long slice over in parts of about [`PART_BYTES`].

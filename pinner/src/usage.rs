@@ -170,7 +170,7 @@ impl Usage {
             }
         }
         entries.retain(|_, entry| entry.open > 0 || !entry.is_written() || entry.expires > now);
-        metrics::gauge!("usage_counted").set(entries.len() as f64);
+        metrics::gauge!("pinstripe_usage_counted").set(entries.len() as f64);
         Ok(())
     }
 
@@ -203,7 +203,7 @@ fn entry<'a>(
     counted_max: usize,
 ) -> Option<&'a mut Entry> {
     if entries.len() >= counted_max && !entries.contains_key(&leave.serial) {
-        metrics::counter!("usage_uncounted_total").increment(1);
+        metrics::counter!("pinstripe_usage_uncounted_total").increment(1);
         return None;
     }
     let Leave { issued, expires, bytes_max, .. } = *leave;

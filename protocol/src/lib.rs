@@ -22,6 +22,7 @@ pub mod region;
 pub mod repair;
 pub mod reputation;
 pub mod rules;
+pub mod status;
 pub mod ticket;
 pub mod time;
 pub mod token;

@@ -83,7 +83,7 @@ impl Recovery {
                 let (missing, _) = self.measure(root, urls, summary).await?;
                 let is_pinned = self.db.relink_root(root).await?;
                 if missing > 0 && is_pinned {
-                    tracing::warn!(root, missing, "blocks under a pinned root are missing");
+                    tracing::warn!(cid = root, missing, "blocks under a pinned root are missing");
                     summary.incomplete(root);
                 } else {
                     self.db.note_incomplete(root, false).await?;

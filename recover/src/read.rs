@@ -103,7 +103,7 @@ impl Recovery {
             let bytes = match self.gather.read(&source, std::slice::from_ref(&(0..len))).await {
                 Ok(mut read) => read.pop().unwrap_or_default(),
                 Err(error) => {
-                    tracing::debug!(segment = %id, attempt, %error, "segment not read");
+                    tracing::debug!(segment = %id, tries = attempt, %error, "segment not read");
                     failures += 1;
                     if failures > FAILURES_MAX {
                         return Ok(None);
@@ -122,7 +122,7 @@ impl Recovery {
             if let Some(found) = tokio::task::spawn_blocking(work).await? {
                 return Ok(Some(found));
             }
-            tracing::warn!(segment = %id, attempt, "pieces of a segment do not fit together");
+            tracing::warn!(segment = %id, tries = attempt, "pieces of a segment do not fit together");
         }
         Ok(None)
     }

@@ -20,7 +20,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use service::clock::Clock;
+use service::{clock::Clock, traces::here};
 use transfer::Gather;
 
 pub(crate) use self::loans::COPY_BYTES;
@@ -178,7 +178,9 @@ impl Blocks {
         });
         let disk = disk.and_then(|opened| {
             let dir = config.disk_dir.display();
-            opened.inspect_err(|error| tracing::error!(%dir, %error, "running without a disk cache")).ok()
+            opened
+                .inspect_err(|error| tracing::error!(path = %dir, %error, "running without a disk cache"))
+                .ok()
         });
         Self::with_disk(locator, gather, denylist, clock, config, disk)
     }
@@ -244,7 +246,7 @@ impl Blocks {
             return Some(block);
         }
         let bytes = self.shared.memory.get(cid)?;
-        metrics::counter!("block_reads_total", "from" => "memory").increment(1);
+        metrics::counter!("pinstripe_block_reads_total", "from" => "memory").increment(1);
         Some(Block { cid: cid.clone(), bytes })
     }
 
@@ -338,11 +340,11 @@ impl Blocks {
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
         let inner = self.shared.clone();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(here().carry(async move {
             // Made in here: a task that is refused because everything ends is dropped while the list is locked.
             let entered = Entered { inner, cids };
             fetch::fetch(&entered.inner, &entered.cids, &soon).await
-        });
+        }));
         Fetch { batch: task.map(Result::ok).boxed().shared(), denylist: self.denylist().clone() }
     }
 

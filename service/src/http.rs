@@ -7,6 +7,7 @@ mod connection;
 mod connections;
 pub mod error;
 mod in_progress;
+mod observe;
 mod patient;
 pub mod server;
 pub mod tls;
@@ -24,6 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
+pub use self::observe::observed;
 
 /// `/healthz` (the process answers), and `/readyz` as `ready` says; it is 503 from the moment that `draining` is cancelled.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(

@@ -4,6 +4,8 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::traces::Span;
+
 /// What a step left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -25,13 +27,21 @@ pub trait Job: Send + Sync + 'static {
 /// Runs a job until asked to stop: again at once while it has more, otherwise after `every`.
 pub async fn run<J: Job>(job: J, every: Duration, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let outcome = job.step().await;
-        metrics::counter!("job_steps_total", "job" => J::NAME, "outcome" => label(&outcome)).increment(1);
+        let span = Span::step(J::NAME);
+        let outcome = span.within(job.step()).await;
+        metrics::counter!("pinstripe_task_steps_total", "task" => J::NAME, "outcome" => label(&outcome))
+            .increment(1);
         match outcome {
-            Ok(Progress::More) => {}
-            Ok(Progress::Idle) => pause(every, &stop).await,
+            Ok(Progress::More) => span.end_step(false),
+            Ok(Progress::Idle) => {
+                span.end_step(true);
+                pause(every, &stop).await;
+            }
             Err(error) => {
-                tracing::error!(job = J::NAME, error = format!("{error:#}"), "job step failed");
+                let error = format!("{error:#}");
+                span.enter(|| tracing::error!(task = J::NAME, error, "job step failed"));
+                span.failed("step failed");
+                span.end_step(false);
                 pause(every, &stop).await;
             }
         }

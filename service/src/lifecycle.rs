@@ -53,7 +53,7 @@ impl Lifecycle {
             _ = interrupt.recv() => { tracing::warn!("one more signal, leaving at once"); Ok(ExitCode::FAILURE) }
             _ = terminate.recv() => { tracing::warn!("one more signal, leaving at once"); Ok(ExitCode::FAILURE) }
             () = tokio::time::sleep(grace) => {
-                tracing::warn!(left = self.tasks.len(), "tasks still running after the grace period");
+                tracing::warn!(tasks = self.tasks.len(), "tasks still running after the grace period");
                 Ok(ExitCode::FAILURE)
             }
         }

@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<Secret<String>, SecretError> {
         return Err(SecretError::TooLong(path.to_owned()));
     }
     if metadata.mode() & OTHERS_READ != 0 {
-        tracing::warn!(file = %path.display(), "everybody on this machine can read this secret: chmod 600");
+        tracing::warn!(path = %path.display(), "everybody on this machine can read this secret: chmod 600");
     }
     let text = fs::read_to_string(path).map_err(unreadable)?.trim().to_string();
     Ok(Secret { is_dev: text.starts_with(DEV_MARK), value: text })

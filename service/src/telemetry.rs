@@ -1,10 +1,14 @@
 //! Logs and metrics. Logs go to standard error; metrics are rendered on each process's `/metrics`.
 
+mod lines;
+
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, reload};
+
+use self::lines::WithTrace;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +56,16 @@ pub fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let (started, set): (_, SetFilter) = match config.format {
+    let kind = config.format;
+    let (started, set): (_, SetFilter) = match kind {
         LogFormat::Text => {
-            let lines = lines.with_filter_reloading();
+            let lines = lines.map_event_format(|format| WithTrace { format, kind }).with_filter_reloading();
             let handle = lines.reload_handle();
             (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
         }
         LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let lines = lines.json().flatten_event(true);
+            let lines = lines.map_event_format(|format| WithTrace { format, kind }).with_filter_reloading();
             let handle = lines.reload_handle();
             (lines.try_init(), Box::new(move |filter| handle.reload(filter)))
         }
@@ -82,9 +88,22 @@ pub fn set_log_filter(filter: &str) -> anyhow::Result<()> {
 /// Bounds of latency histograms, in seconds.
 const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Bounds of histograms of sizes, in bytes.
+const BYTES_BUCKETS: [f64; 9] =
+    [1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
 /// Starts metrics and returns what renders them.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = builder()?.install_recorder()?;
+    metrics::gauge!("pinstripe_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn builder() -> anyhow::Result<PrometheusBuilder> {
     Ok(PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &LATENCY_BUCKETS)?
-        .install_recorder()?)
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &BYTES_BUCKETS)?)
 }
+
+#[cfg(test)]
+mod tests;

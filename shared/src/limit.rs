@@ -50,7 +50,7 @@ impl<K: Eq + Hash + Display> SharedLimit<K> {
     pub async fn take(&self, key: K) -> Result<(), TooMany> {
         let outcome = self.taken(key).await;
         if outcome.is_err() {
-            metrics::counter!("rate_limited_total", "limit" => self.kind).increment(1);
+            metrics::counter!("pinstripe_rate_limited_total", "limit" => self.kind).increment(1);
         }
         outcome
     }

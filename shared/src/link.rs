@@ -116,7 +116,8 @@ impl Link {
         F: Future<Output = RedisResult<T>>,
     {
         let count = |outcome: &'static str| {
-            metrics::counter!("redis_calls_total", "call" => what, "outcome" => outcome).increment(1);
+            metrics::counter!("pinstripe_redis_calls_total", "call" => what, "outcome" => outcome)
+                .increment(1);
         };
         let Some(connection) = self.0.connection.load_full() else {
             count("away");
@@ -153,7 +154,7 @@ impl Link {
         let now = self.0.connection.compare_and_swap(&Some(connection.clone()), None);
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection)) {
             tracing::warn!(call = what, error = %why, "redis is away, going on without");
-            metrics::gauge!("redis_up").set(0.0);
+            metrics::gauge!("pinstripe_redis_up").set(0.0);
             // Not at once: whoever takes connections and breaks each of them is not asked more often than this.
             self.heal(self.0.config.retry_every);
         }
@@ -184,8 +185,7 @@ impl Link {
     }
 
     /// Whether it is up as far as is known.
-    #[cfg(test)]
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.0.connection.load().is_some()
     }
 }
@@ -206,7 +206,7 @@ async fn heal(link: Weak<Inner>, mut pause: Duration) {
                 // In this order: whoever loses the new connection at once must be able to begin again.
                 inner.healing.store(false, Ordering::SeqCst);
                 inner.connection.store(Some(Arc::new(connection)));
-                metrics::gauge!("redis_up").set(1.0);
+                metrics::gauge!("pinstripe_redis_up").set(1.0);
                 tracing::info!("redis answers");
                 return;
             }

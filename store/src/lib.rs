@@ -25,6 +25,7 @@ mod rows;
 mod schedule;
 mod schema;
 mod segments;
+mod tallies;
 mod tus_uploads;
 mod unpins;
 mod visits;
@@ -51,6 +52,7 @@ pub use recover::{
 pub use repairs::RepairJob;
 pub use schema::PendingMigration;
 pub use segments::SegmentState;
+pub use tallies::Tallies;
 pub use tus_uploads::{
     ClaimedTus, NewTusUpload, TusBegun, TusClaim, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload,
 };

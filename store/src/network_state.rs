@@ -158,8 +158,13 @@ impl Db {
 
     /// Whether nothing is collected, and why.
     pub async fn held(&self) -> Result<Option<Held>, StoreError> {
+        Ok(self.last_watch().await?.and_then(|watch| watch.held))
+    }
+
+    /// What monitors last wrote down; nothing in a database in which none ever worked.
+    pub async fn last_watch(&self) -> Result<Option<Watch>, StoreError> {
         let row: Option<Row> = read!(self, pool => sqlx::query_as(STATE).fetch_optional(pool).await)?;
-        Ok(row.as_ref().and_then(|row| watch(row).held))
+        Ok(row.as_ref().map(watch))
     }
 
     /// Has nothing be collected from now on; `false` when that is so already.

@@ -171,7 +171,7 @@ async fn migrate_postgres(connection: &mut PgConnection, migrations: &Migrator) 
             None => apply(connection, migration).await?,
         }
         if !made.contains_key(&migration.version) {
-            tracing::info!(version = migration.version, what = %migration.description, "schema changed");
+            tracing::info!(version = migration.version, description = %migration.description, "schema changed");
         }
     }
     Ok(())

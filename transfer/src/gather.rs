@@ -170,7 +170,7 @@ impl Gather {
             Err(error) => {
                 let (segment, node, index) = (segment.id, source.order.node, source.index);
                 tracing::debug!(%segment, %node, index, %error, "could not read a piece");
-                metrics::counter!("gather_failures_total").increment(1);
+                metrics::counter!("pinstripe_gather_failures_total").increment(1);
                 self.peers.failed(node);
                 Fetched { at, range, bytes: None }
             }

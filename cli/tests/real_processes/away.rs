@@ -32,7 +32,7 @@ async fn until_one_knows(network: &mut Network, cid: &str, blocks: usize) -> Str
     let (node, _) = network.read_from(&path).await;
     assert_ne!(node, network.gateway_url());
     let begin = Instant::now();
-    while network.metric(&node, "directory_blocks").await.is_none_or(|kept| kept < blocks) {
+    while network.metric(&node, "pinstripe_directory_blocks").await.is_none_or(|kept| kept < blocks) {
         assert!(begin.elapsed() < PATIENCE, "the node does not keep what it is told");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -82,7 +82,7 @@ async fn a_gateway_that_remembers_nothing_serves_without_the_database_what_only_
         assert!(from == node && read_there == bytes, "from {from} (cut: {cut})");
         let (status, _, read_here) = read(&network, &format!("{cid}?route=proxy")).await;
         assert!(status == 200 && read_here == bytes, "{status} (cut: {cut})");
-        let known = "located_without_database_total{from=\"nodes\"}";
+        let known = "pinstripe_located_without_database_total{from=\"nodes\"}";
         let known = network.metric(&network.gateway_url(), known).await;
         assert!(known.is_some_and(|times| times > 0), "nodes knew it (cut: {cut})");
         let range = network.read_range(&cid, 1_234_567, 1_000).await;

@@ -6,6 +6,7 @@ mod away;
 mod many;
 mod network;
 mod recover;
+mod traced;
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -88,8 +89,14 @@ async fn nodes_serve_on_without_gateway_monitor_and_database() {
     let cid = network.upload("file", &bytes).await;
     let (at_node, read) = network.read_from(&format!("/ipfs/{cid}")).await;
     assert!(read == bytes && at_node != network.gateway_url());
-    network.kill_gateway();
+    // Until the monitor has given its first sign of life.
+    let said = network.until_status(0).await;
+    assert!(said.contains("segments    live") && said.contains("nothing needs anybody"), "{said}");
     network.kill_monitor();
+    let said = network.until_status(1).await;
+    assert!(said.contains("does not answer"), "{said}");
+    network.kill_gateway();
+    network.until_status(2).await;
     network.remove_database();
     assert_eq!(network.read_at(&at_node, &format!("/ipfs/{cid}")).await, bytes);
 }

@@ -69,12 +69,18 @@ impl Network {
 
     /// The same with more arguments for `pinstripe dev`.
     pub(crate) async fn start_with(nodes: u16, arguments: &[&str]) -> Self {
+        Self::start_in(nodes, arguments, &[]).await
+    }
+
+    /// The same with variables of the environment for all processes.
+    pub(crate) async fn start_in(nodes: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listen = free_address();
         let mut dev = Command::new(env!("CARGO_BIN_EXE_pinstripe"))
             .args(["dev", "--nodes", &nodes.to_string(), "--listen", &listen.to_string(), "--dir"])
             .arg(dir.path().join("net"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -180,6 +186,40 @@ impl Network {
         response.bytes().await.expect("body").to_vec()
     }
 
+    /// Waits until `pinstripe status` ends in this way, and gives what it says.
+    pub(crate) async fn until_status(&self, code: i32) -> String {
+        let started = Instant::now();
+        loop {
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_pinstripe"));
+            command.arg("status").arg("--dir").arg(self.dir.path().join("net"));
+            let output = command.output().await.unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            if output.status.code() == Some(code) {
+                return said;
+            }
+            assert!(started.elapsed() < PATIENCE, "{said}{}", String::from_utf8_lossy(&output.stderr));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What a process has logged.
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("net/logs/{name}.log"))).unwrap()
+    }
+
+    /// Waits until the gateway counts something.
+    pub(crate) async fn until_metric(&self, name: &str) {
+        let started = Instant::now();
+        loop {
+            let text = self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
+            if text.contains(name) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{name} is not in {text}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn json(&self, path: &str) -> Value {
         let response = self.http.get(self.url(path)).bearer_auth(self.key()).send().await.expect(path);
         serde_json::from_slice(&response.bytes().await.expect(path)).expect(path)
@@ -277,7 +317,7 @@ impl Network {
 
     /// How many pieces a node says that it holds.
     async fn pieces_at(&self, node: &str) -> usize {
-        self.metric(node, "store_pieces").await.expect("store_pieces")
+        self.metric(node, "pinstripe_store_pieces").await.expect("pinstripe_store_pieces")
     }
 
     /// What a process says of a metric that is a whole number; with its labels, if it has some.

@@ -41,18 +41,19 @@ impl GeoIp {
                 "refused"
             }
         };
-        metrics::counter!("geoip_reloads_total", "outcome" => outcome).increment(1);
+        metrics::counter!("pinstripe_geoip_reloads_total", "outcome" => outcome).increment(1);
     }
 
     fn report_loaded(&self) {
         let Some(database) = self.0.current.load_full() else { return };
         // Lets an operator alert on a database that nobody renews.
-        metrics::gauge!("geoip_database_built_seconds").set(database.built_seconds() as f64);
+        metrics::gauge!("pinstripe_geoip_database_built_timestamp_seconds")
+            .set(database.built_seconds() as f64);
         let path = self.0.file.paths().first().map(|path| tracing::field::display(path.display()));
         tracing::info!(
             path,
             kind = database.kind(),
-            built = database.built_seconds(),
+            built_seconds = database.built_seconds(),
             "geoip database loaded"
         );
     }

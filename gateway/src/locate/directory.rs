@@ -194,5 +194,5 @@ fn none(outcome: &'static str) -> Vec<Places> {
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("directory_questions_total", "outcome" => outcome).increment(1);
+    metrics::counter!("pinstripe_directory_questions_total", "outcome" => outcome).increment(1);
 }

@@ -70,7 +70,7 @@ impl FetchPins {
             Err(Failure::ForNow(_)) => "put_back",
             Err(Failure::Withdrawn) => "withdrawn",
         };
-        metrics::counter!("pins_fetched_total", "outcome" => label).increment(1);
+        metrics::counter!("pinstripe_pins_fetched_total", "outcome" => label).increment(1);
         match outcome {
             Ok(()) | Err(Failure::Withdrawn) => Ok(()),
             Err(Failure::ForGood(info)) => self.fail(&job, &info).await,
@@ -86,7 +86,7 @@ impl FetchPins {
     }
 
     async fn fail(&self, job: &PinJob, info: &str) -> anyhow::Result<()> {
-        tracing::info!(pin = %job.pin, cid = %job.cid, %info, "a pin failed");
+        tracing::info!(pin = %job.pin, cid = %job.cid, error = %info, "a pin failed");
         Ok(self.gateway.db.fail_pin_job(job, info).await?)
     }
 

@@ -157,7 +157,7 @@ async fn redirect(
         headers.insert("x-pinstripe-region", region);
     }
     add_cors(headers);
-    metrics::counter!("redirects_total", "region" => node.row.region.clone()).increment(1);
+    metrics::counter!("pinstripe_redirects_total", "region" => node.row.region.clone()).increment(1);
     Some(response)
 }
 
@@ -170,7 +170,7 @@ pub(super) async fn serve(gateway: &Gateway, wanted: &ContentRequest) -> Respons
     };
     let response = respond(&gateway.blocks, &gateway.answers, wanted).await;
     let method = if wanted.head { "HEAD" } else { "GET" };
-    metrics::counter!("proxied_reads_total", "method" => method).increment(1);
+    metrics::counter!("pinstripe_proxied_reads_total", "method" => method).increment(1);
     hold(slot, response)
 }
 

@@ -217,7 +217,7 @@ async fn admit(gateway: &Gateway, node: NodeId, hashes: &[PieceHash]) -> Result<
         return Ok(());
     }
     tracing::warn!(%node, pieces = taken, "node admits lost pieces");
-    metrics::counter!("pieces_admitted_lost_total").increment(taken);
+    metrics::counter!("pinstripe_pieces_admitted_lost_total").increment(taken);
     note_admitted(gateway, node, &slots, now).await;
     for (slot, _) in &slots {
         // Urgency 0: looked at next; the monitor classifies the segment and works the real one out.

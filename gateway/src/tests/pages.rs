@@ -124,6 +124,7 @@ async fn no_page_may_use_what_operators_and_nodes_use() {
     for uri in [
         "/v1/admin/accounts",
         "/v1/admin/events",
+        "/v1/admin/status",
         "/v1/nodes",
         "/v1/nodes/redeem",
         "/v1/filesystem",

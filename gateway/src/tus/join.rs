@@ -3,6 +3,7 @@
 
 use futures_util::TryStreamExt as _;
 use retrieval::{ReadError, stream_file};
+use service::traces::here;
 use store::{TusKind, TusProgress, TusUpload};
 
 use super::{Beginning, Claim, Metadata, TusError, begin, find, finish, profile, write::record};
@@ -41,7 +42,7 @@ pub(crate) async fn join(
     let beginning = Beginning { parts: said, ..beginning };
     let upload = begin(gateway, account, beginning).await?;
     let gateway = gateway.clone();
-    let task = tokio::spawn(async move {
+    let task = tokio::spawn(here().carry(async move {
         let _slot = slot;
         let id = upload.id.clone();
         let joined = join_parts(&gateway, upload, &parts).await;
@@ -52,7 +53,7 @@ pub(crate) async fn join(
             tracing::warn!(%error, "could not forget an upload whose parts could not be put together");
         }
         joined
-    });
+    }));
     task.await.map_err(|_| TusError::Broken)?
 }
 

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use content::unixfs::file::FileBuilder;
 use futures_util::TryStreamExt as _;
+use service::traces::here;
 use store::{ClaimedTus, TusKind, TusPiece, TusProgress, TusRecorded, TusUpload};
 use tokio::task::JoinHandle;
 
@@ -47,14 +48,14 @@ pub(crate) async fn write(
     }
     let slot = gateway.uploads.take(&upload.account)?;
     let (gateway, id) = (gateway.clone(), upload.id);
-    let task = tokio::spawn(async move {
+    let task = tokio::spawn(here().carry(async move {
         let _slot = slot;
         let (claim, claimed) = Claim::take(&gateway, &id).await?;
         let written = write_claimed(&gateway, &claim, claimed, piece, body).await;
         claim.release().await;
         let upload = written?;
         if is_to_be_finished(&upload) { finish(&gateway, upload).await } else { Ok(upload) }
-    });
+    }));
     task.await.map_err(|_| TusError::Broken)?
 }
 

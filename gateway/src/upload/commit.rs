@@ -130,7 +130,7 @@ async fn finish(db: Db, clock: Clock, room: Room, sealed: Sealed) {
             stored = rest.next() => stored,
             () = async { tokio::time::sleep_until(patient_until).await; room.until_waited_for().await } => {
                 tracing::warn!(segment = %segment.id, "late pieces are given up: others wait for their room");
-                metrics::counter!("late_pieces_given_up_total").increment(1);
+                metrics::counter!("pinstripe_late_pieces_given_up_total").increment(1);
                 None
             }
         };

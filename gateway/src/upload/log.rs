@@ -114,7 +114,7 @@ impl WritePinLog {
         let due = now + gateway.config.uploads.orphan_delay;
         let (pins, gone) = (part.record.pins.len(), part.record.gone.len());
         if gateway.db.commit_pin_log(part, &sealed.segment, &record, now, due).await? {
-            metrics::counter!("pin_log_parts_total").increment(1);
+            metrics::counter!("pinstripe_pin_log_parts_total").increment(1);
             tracing::debug!(segment = %id, pins, gone, "a part of the log of pins is stored");
         } else {
             tracing::warn!(segment = %id, "another gateway has written the log of pins meanwhile");

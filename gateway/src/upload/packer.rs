@@ -8,7 +8,11 @@ use std::sync::{
 
 use content::Block;
 use protocol::ids::SegmentId;
-use service::{clock::Clock, dice::Dice};
+use service::{
+    clock::Clock,
+    dice::Dice,
+    traces::{Here, here},
+};
 use store::Db;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -29,6 +33,8 @@ pub(super) enum Message {
         upload: u64,
         failure: Arc<OnceLock<UploadError>>,
         long: Option<String>,
+        /// The request that it belongs to.
+        place: Here,
     },
     Block {
         upload: u64,
@@ -124,7 +130,7 @@ impl Packer {
         let underway = Underway { packer: self.clone(), upload, failure: failure.clone(), finished: false };
         // Whoever goes away meanwhile abandons it.
         let handle = UploadHandle(Some(underway));
-        self.send(Message::Begin { upload, failure, long }).await?;
+        self.send(Message::Begin { upload, failure, long, place: here() }).await?;
         Ok(handle)
     }
 

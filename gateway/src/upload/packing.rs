@@ -16,7 +16,7 @@ use std::{
 
 use content::{Block, Cid};
 use protocol::{ids::SegmentId, record::PinRecord, time::UnixMillis};
-use service::{clock::Clock, dice::Dice};
+use service::{clock::Clock, dice::Dice, traces::Here};
 use store::{BlockAt, BlockFound, Claim, Db, UploadMetadata};
 use tokio::{
     sync::{mpsc, watch},
@@ -73,6 +73,8 @@ struct Upload {
     waiting_for: BTreeSet<SegmentId>,
     settling: Vec<Settling>,
     finish: Option<(Vec<PinRequest>, Reply)>,
+    /// Where its request is, for traces.
+    place: Here,
 }
 
 /// A segment that is not recorded yet.
@@ -186,8 +188,8 @@ impl Packing {
             InHand { uploads: self.uploads.len(), segments: self.in_work.len(), blocks: self.placed.len() };
         let changed = |told: &mut InHand| std::mem::replace(told, in_hand) != in_hand;
         if self.in_hand.send_if_modified(changed) {
-            metrics::gauge!("uploads_in_progress").set(in_hand.uploads as f64);
-            metrics::gauge!("segments_in_work").set(in_hand.segments as f64);
+            metrics::gauge!("pinstripe_uploads_in_progress").set(in_hand.uploads as f64);
+            metrics::gauge!("pinstripe_segments_in_work").set(in_hand.segments as f64);
         }
     }
 
@@ -236,7 +238,7 @@ impl Packing {
     async fn work_off(&mut self) {
         while let Some(message) = self.backlog.pop_front() {
             match message {
-                Message::Begin { upload, failure, long } => self.begin(upload, failure, long),
+                Message::Begin { upload, failure, long, place } => self.begin(upload, failure, long, place),
                 Message::Block { upload, ref block, .. } => {
                     if !self.place(upload, block) {
                         self.backlog.push_front(message);
@@ -254,7 +256,7 @@ impl Packing {
         }
     }
 
-    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>, long: Option<String>) {
+    fn begin(&mut self, id: u64, failure: Arc<OnceLock<UploadError>>, long: Option<String>, place: Here) {
         // It may have been abandoned before it was its turn to begin.
         if failure.get().is_some() {
             return;
@@ -267,6 +269,7 @@ impl Packing {
             waiting_for: BTreeSet::new(),
             settling: Vec::new(),
             finish: None,
+            place,
         };
         self.uploads.insert(id, upload);
     }
@@ -281,16 +284,16 @@ impl Packing {
         let stored = |whose| self.stored.get(&(block.cid.clone(), whose));
         let own = upload.long.as_ref().and_then(|long| stored(Some(long.clone())));
         if let Some(segment) = own.or_else(|| stored(None)) {
-            metrics::counter!("upload_blocks_total", "kind" => "stored_before").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "stored_before").increment(1);
             upload.segments.insert(*segment);
             return true;
         }
         let at = if let Some(at) = self.placed.get(&block.cid) {
-            metrics::counter!("upload_blocks_total", "kind" => "under_way").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "under_way").increment(1);
             at.clone()
         } else {
             let Some(at) = self.push(block) else { return false };
-            metrics::counter!("upload_blocks_total", "kind" => "new").increment(1);
+            metrics::counter!("pinstripe_upload_blocks_total", "kind" => "new").increment(1);
             at
         };
         let in_work = self.in_work.entry(at.segment).or_default();
@@ -353,11 +356,18 @@ impl Packing {
         let Some(open) = self.open.take() else { return };
         (self.ripe_at, self.ripe) = (None, false);
         self.early += usize::from(early);
-        self.in_work.entry(open.id).or_default().early = early;
+        let in_work = self.in_work.entry(open.id).or_default();
+        in_work.early = early;
+        let members = in_work.members.iter().filter_map(|id| self.uploads.get(id));
+        let span = Here::joined("store segment", members.map(|upload| upload.place.clone()));
         let (id, buffer) = open.close(self.sealer.signer.key());
         let (sealer, sealed) = (self.sealer.clone(), self.sealed.clone());
         tokio::spawn(async move {
-            let outcome = sealer.seal(id, buffer, room).await;
+            let outcome = span.within(sealer.seal(id, buffer, room)).await;
+            if outcome.is_err() {
+                span.failed("not stored");
+            }
+            drop(span);
             // The packer outlives its segments unless the process ends.
             let _ = sealed.send((id, outcome));
         });

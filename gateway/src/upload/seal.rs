@@ -90,8 +90,8 @@ impl Sealer {
         for piece in stored {
             recorded[usize::from(piece.index)].node = Some(piece.node);
         }
-        metrics::counter!("segments_sealed_total").increment(1);
-        metrics::histogram!("segment_bytes").record(segment_len as f64);
+        metrics::counter!("pinstripe_segments_sealed_total").increment(1);
+        metrics::histogram!("pinstripe_segment_bytes").record(segment_len as f64);
         let segment = NewSegment { id, scheme, length_bytes: segment_len, pieces: recorded };
         Ok(Sealed { segment, rest, room, took: started.elapsed() })
     }

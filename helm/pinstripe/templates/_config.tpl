@@ -40,6 +40,17 @@ http:
   drain: {{ .drainSeconds }}s
 {{- end -}}
 
+{{/* Where traces go, the same for all. Takes the root. */}}
+{{- define "pinstripe.tracesConfig" -}}
+{{- with .Values.monitoring.traces }}
+{{- if .endpoint }}
+traces:
+  endpoint: {{ .endpoint | quote }}
+  sampled: {{ .sampled }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "pinstripe.tlsConfig" -}}
 {{- if .existingSecret }}
 tls:
@@ -72,6 +83,7 @@ admin_token_file: /secrets/admin.token
 redis_url_file: /secrets/redis-url
 {{- end }}
 {{ include "pinstripe.commonConfig" $gateway }}
+{{ include "pinstripe.tracesConfig" . }}
 {{ include "pinstripe.tlsConfig" $gateway.tls }}
 {{ include "pinstripe.diskCacheConfig" $gateway.diskCache }}
 uploads:
@@ -91,6 +103,7 @@ listen: {{ printf "%s:9090" .Values.bindAddress | quote }}
 database_url_file: /secrets/database-url
 network_key_file: /secrets/network.key
 {{ include "pinstripe.commonConfig" .Values.monitor }}
+{{ include "pinstripe.tracesConfig" . }}
 {{- end -}}
 
 {{/* Takes a list: the root, the ordinal of the node. */}}
@@ -107,6 +120,7 @@ invite_file: /secrets/invite
 {{- end }}
 capacity: {{ printf "%d GiB" (div (mul (int64 $pinner.storage.sizeGiB) 9) 10) | quote }}
 {{ include "pinstripe.commonConfig" $pinner }}
+{{ include "pinstripe.tracesConfig" $root }}
 {{ include "pinstripe.tlsConfig" $pinner.tls }}
 {{ include "pinstripe.diskCacheConfig" $pinner.diskCache }}
 {{- end -}}

@@ -40,13 +40,14 @@ async fn measure(bench: &Bench, network: &Network) -> anyhow::Result<Vec<Row>> {
     network.kill_nodes(KILLED)?;
     wait(async || Ok(status().await? == "degraded"), "degraded").await?;
     let metric = async |name| network.metric(network.monitor, name, "").await;
-    wait(async || Ok(metric("repair_bytes_total").await? > 0.0), "repairs").await?;
+    wait(async || Ok(metric("pinstripe_repair_bytes_total").await? > 0.0), "repairs").await?;
     let first_done = killed.elapsed().as_secs_f64();
-    let first_took = metric("repair_seconds_sum").await? / metric("repair_seconds_count").await?.max(1.0);
+    let first_took = metric("pinstripe_repair_duration_seconds_sum").await?
+        / metric("pinstripe_repair_duration_seconds_count").await?.max(1.0);
     wait(async || Ok(status().await? == "healthy"), "healthy again").await?;
     let healthy = killed.elapsed().as_secs_f64();
     let cpu = Cpu::now(network).since(cpu);
-    let rebuilt = metric("repair_bytes_total").await?;
+    let rebuilt = metric("pinstripe_repair_bytes_total").await?;
     let peak = process::memory(network.monitor_pid, "VmHWM").unwrap_or(0);
 
     let began = first_done - first_took;

@@ -84,7 +84,8 @@ pub(super) async fn small(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 
 async fn uploads(bench: &Bench, connections: usize) -> anyhow::Result<Uploads> {
     let remote = bench.network.files.clone();
-    let sealed = async || bench.network.metric(bench.network.gateway, "segments_sealed_total", "").await;
+    let sealed =
+        async || bench.network.metric(bench.network.gateway, "pinstripe_segments_sealed_total", "").await;
     let mut uploads = Uploads {
         rates: Runs::default(),
         medians: Runs::default(),

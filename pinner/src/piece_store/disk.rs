@@ -117,7 +117,7 @@ impl Drop for DiskPieceStore {
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!(dir = %self.shared.dir.display(), "piece writer panicked");
+            tracing::error!(path = %self.shared.dir.display(), "piece writer panicked");
         }
     }
 }

@@ -269,7 +269,7 @@ impl Recovery<'_> {
         self.index.change_ledger(|ledger| ledger.extend_to(log, end));
         let len = self.logs.len(log)?.unwrap_or(0);
         if len > end {
-            tracing::warn!(log, from = end, to = len, "end of the log is torn");
+            tracing::warn!(file = log, offset = end, bytes = len, "end of the log is torn");
         }
         Ok(end)
     }

@@ -51,7 +51,7 @@ pub(super) async fn content(State(app): State<Arc<App>>, request: Request) -> Re
     };
     let paid = if charge.is_some() { "ticket" } else { "none" };
     let response = respond(&app.blocks, &app.config.reads, &request).await;
-    metrics::counter!("content_requests_total", "paid" => paid, "status" => response.status().as_str().to_string())
+    metrics::counter!("pinstripe_content_requests_total", "paid" => paid, "status" => response.status().as_str().to_string())
         .increment(1);
     response.map(|inner| Body::new(Counted { inner, charge, _pass: pass }))
 }
@@ -116,7 +116,7 @@ impl HttpBody for Counted {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(bytes) = frame.data_ref()
         {
-            metrics::counter!("content_bytes_sent_total").increment(bytes.len() as u64);
+            metrics::counter!("pinstripe_content_bytes_sent_total").increment(bytes.len() as u64);
             if let Some(charge) = &mut self.charge {
                 charge.served(bytes.len() as u64);
             }

@@ -42,6 +42,6 @@ pub(super) async fn places(
     let (directory, now) = (app.directory.clone(), app.clock.now());
     let places = blocking(move || directory.find(&cids, now)).await?;
     let outcome = if places.is_empty() { "nothing" } else { "found" };
-    metrics::counter!("directory_answers_total", "outcome" => outcome).increment(1);
+    metrics::counter!("pinstripe_directory_answers_total", "outcome" => outcome).increment(1);
     Ok(Json(PlacesAnswer { places }))
 }

@@ -53,7 +53,7 @@ impl UsageFile {
             }
             Err(error) => {
                 let aside = path.with_extension("damaged");
-                tracing::error!(%error, aside = %aside.display(), "counts of served bytes cannot be read, starting anew");
+                tracing::error!(%error, path = %aside.display(), "counts of served bytes cannot be read, starting anew");
                 fs::rename(path, &aside).context("put damaged counts aside")?;
                 create().context("make a file for counts")?
             }

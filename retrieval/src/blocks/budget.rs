@@ -120,7 +120,7 @@ impl Budget {
             let oldest = held.batches.pop_front().and_then(|(_, batch)| batch.upgrade());
             let freed = oldest.map_or(0, |batch| batch.let_go());
             if freed > 0 {
-                metrics::counter!("read_rooms_taken_back_total").increment(1);
+                metrics::counter!("pinstripe_read_rooms_taken_back_total").increment(1);
             }
             found += freed;
         }

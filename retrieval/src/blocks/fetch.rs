@@ -57,7 +57,7 @@ async fn from_disk(inner: &Inner, cids: &[Cid]) -> Outcomes {
     let Some(disk) = &inner.disk else { return Outcomes::new() };
     let found = join_all(cids.iter().map(async |cid| Some((cid.clone(), disk.get(cid).await?)))).await;
     let found: Vec<(Cid, Bytes)> = found.into_iter().flatten().collect();
-    metrics::counter!("block_reads_total", "from" => "disk").increment(found.len() as u64);
+    metrics::counter!("pinstripe_block_reads_total", "from" => "disk").increment(found.len() as u64);
     for (cid, bytes) in &found {
         inner.memory.insert(cid.clone(), bytes.clone());
     }
@@ -129,7 +129,7 @@ fn fits(place: &Found) -> bool {
 
 fn misplaced(place: &Found) -> ReadError {
     let Found { cid, segment, offset, len, .. } = place;
-    tracing::error!(segment = %segment.id, %cid, offset, len, "a block cannot lie where it is said to be");
+    tracing::error!(segment = %segment.id, %cid, offset, bytes = len, "a block cannot lie where it is said to be");
     ReadError::Unavailable(format!("block {cid} is not where it is said to be"))
 }
 
@@ -168,8 +168,8 @@ async fn read_run(inner: &Inner, run: &[&Found]) -> Outcomes {
     };
     let named: Vec<(Cid, Bytes)> = run.iter().map(|place| place.cid.clone()).zip(parts).collect();
     let bytes: usize = named.iter().map(|(_, bytes)| bytes.len()).sum();
-    metrics::counter!("block_reads_total", "from" => "pieces").increment(named.len() as u64);
-    metrics::counter!("gathered_bytes_total").increment(bytes as u64);
+    metrics::counter!("pinstripe_block_reads_total", "from" => "pieces").increment(named.len() as u64);
+    metrics::counter!("pinstripe_gathered_bytes_total").increment(bytes as u64);
     if bytes < INLINE_HASH_BYTES {
         return verify(named);
     }
@@ -188,7 +188,7 @@ fn verify(named: Vec<(Cid, Bytes)>) -> Outcomes {
         Ok(block) => (cid, Ok(block.bytes)),
         Err(error) => {
             tracing::error!(%cid, %error, "block does not match its cid");
-            metrics::counter!("block_mismatches_total").increment(1);
+            metrics::counter!("pinstripe_block_mismatches_total").increment(1);
             let error = ReadError::Unavailable(format!("block {cid} does not verify"));
             (cid, Err(error))
         }

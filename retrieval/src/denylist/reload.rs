@@ -56,7 +56,7 @@ impl Denylist {
             },
             |_| {
                 let rules = list.take().finish();
-                metrics::gauge!("denylist_rules").set(rules.len() as f64);
+                metrics::gauge!("pinstripe_denylist_rules").set(rules.len() as f64);
                 self.0.current.store(Some(Arc::new(rules)));
             },
         )
@@ -79,7 +79,7 @@ impl Denylist {
                 "refused"
             }
         };
-        metrics::counter!("denylist_reloads_total", "outcome" => outcome).increment(1);
+        metrics::counter!("pinstripe_denylist_reloads_total", "outcome" => outcome).increment(1);
         outcome == "loaded"
     }
 }
@@ -88,7 +88,7 @@ fn tell(path: &Path, report: &Report) {
     let Report { rules, not_applied, wrong, first_wrong } = report;
     let path = path.display();
     for (line, fault) in first_wrong {
-        tracing::warn!(%path, line, fault, "denylist has a line that is passed over");
+        tracing::warn!(%path, line, error = fault, "denylist has a line that is passed over");
     }
     tracing::info!(%path, rules, not_applied, wrong, "denylist read");
 }

@@ -32,14 +32,18 @@ impl Counters {
     pub(super) fn count(&self, event: Event) {
         self.0[event as usize].fetch_add(1, Ordering::Relaxed);
         match event {
-            Event::Hit => metrics::counter!("disk_cache_reads_total", "outcome" => "hit"),
-            Event::Miss => metrics::counter!("disk_cache_reads_total", "outcome" => "miss"),
-            Event::Corrupt => metrics::counter!("disk_cache_reads_total", "outcome" => "corrupt"),
-            Event::Admitted => metrics::counter!("disk_cache_offers_total", "outcome" => "admitted"),
-            Event::Rejected => metrics::counter!("disk_cache_offers_total", "outcome" => "rejected"),
-            Event::Dropped => metrics::counter!("disk_cache_offers_total", "outcome" => "dropped"),
-            Event::Failed => metrics::counter!("disk_cache_offers_total", "outcome" => "failed"),
-            Event::Carried => metrics::counter!("disk_cache_carried_total"),
+            Event::Hit => metrics::counter!("pinstripe_disk_cache_reads_total", "outcome" => "hit"),
+            Event::Miss => metrics::counter!("pinstripe_disk_cache_reads_total", "outcome" => "miss"),
+            Event::Corrupt => metrics::counter!("pinstripe_disk_cache_reads_total", "outcome" => "corrupt"),
+            Event::Admitted => {
+                metrics::counter!("pinstripe_disk_cache_offers_total", "outcome" => "admitted")
+            }
+            Event::Rejected => {
+                metrics::counter!("pinstripe_disk_cache_offers_total", "outcome" => "rejected")
+            }
+            Event::Dropped => metrics::counter!("pinstripe_disk_cache_offers_total", "outcome" => "dropped"),
+            Event::Failed => metrics::counter!("pinstripe_disk_cache_offers_total", "outcome" => "failed"),
+            Event::Carried => metrics::counter!("pinstripe_disk_cache_carried_total"),
         }
         .increment(1);
     }

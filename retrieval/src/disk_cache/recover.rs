@@ -43,7 +43,9 @@ pub(super) fn recover(dir: &Path, bounds: &Bounds) -> io::Result<Recovered> {
                 Ok(Taken::Open) => continue,
                 Ok(Taken::NoRoom) => room = false,
                 Ok(Taken::Useless) => {}
-                Err(error) => tracing::warn!(number, %error, "a file of the disk cache cannot be read"),
+                Err(error) => {
+                    tracing::warn!(file = number, %error, "a file of the disk cache cannot be read");
+                }
             }
         }
         fs::remove_file(block_file::path(dir, number))?;

@@ -128,8 +128,8 @@ impl Writer {
             let state = self.shared.state.lock();
             (state.load(), state.entries())
         };
-        metrics::gauge!("disk_cache_bytes").set(load.bytes as f64);
-        metrics::gauge!("disk_cache_entries").set(entries as f64);
+        metrics::gauge!("pinstripe_disk_cache_bytes").set(load.bytes as f64);
+        metrics::gauge!("pinstripe_disk_cache_entries").set(entries as f64);
     }
 
     fn append_fresh(&mut self, line: Line, bytes: &[u8]) -> io::Result<()> {
@@ -184,7 +184,7 @@ impl Writer {
                 self.shared.state.lock().set_load(open.number, Load { bytes, records: open.lines.len() });
             }
             Err(error) => {
-                tracing::debug!(number = open.number, %error, "a file of the disk cache is left without its list");
+                tracing::debug!(file = open.number, %error, "a file of the disk cache is left without its list");
                 cut(open);
             }
         }
@@ -270,7 +270,7 @@ impl Writer {
 
     fn pause(&mut self, error: &io::Error) {
         if self.paused_at.is_none() {
-            tracing::warn!(dir = %self.dir.path().display(), %error, "the disk cache takes no more blocks for now");
+            tracing::warn!(path = %self.dir.path().display(), %error, "the disk cache takes no more blocks for now");
         }
         self.paused_at = Some(Instant::now());
         self.shared.paused.store(true, Ordering::Relaxed);
@@ -281,7 +281,7 @@ impl Writer {
 
     fn unpause(&mut self) {
         if self.paused_at.take().is_some() {
-            tracing::info!(dir = %self.dir.path().display(), "the disk cache takes blocks again");
+            tracing::info!(path = %self.dir.path().display(), "the disk cache takes blocks again");
             self.shared.paused.store(false, Ordering::Relaxed);
         }
     }
@@ -290,6 +290,6 @@ impl Writer {
 /// Cuts off what a failed write left behind. If even that fails, the next record or the next scan deals with it.
 fn cut(open: &OpenFile) {
     if let Err(error) = open.cut() {
-        tracing::debug!(number = open.number, %error, "a file of the disk cache cannot be cut");
+        tracing::debug!(file = open.number, %error, "a file of the disk cache cannot be cut");
     }
 }

@@ -44,7 +44,7 @@ where
         let next = next.unwrap_or(Some(Err(ReadError::TooSlow)))?;
         if let Err(error) = &next {
             tracing::warn!(%error, "content became unreadable while it was sent");
-            metrics::counter!("truncated_responses_total").increment(1);
+            metrics::counter!("pinstripe_truncated_responses_total").increment(1);
             count_denied(error);
         }
         let ended = next.is_err();

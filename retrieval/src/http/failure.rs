@@ -100,7 +100,7 @@ pub(super) fn count_denied(error: &ReadError) {
         ReadError::Denied(_, Denial::Legal) => "451",
         _ => return,
     };
-    metrics::counter!("denied_requests_total", "status" => status).increment(1);
+    metrics::counter!("pinstripe_denied_requests_total", "status" => status).increment(1);
 }
 
 /// A plain-text answer that nobody caches.

@@ -65,7 +65,7 @@ impl ClientLimit {
     pub fn take(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), TooMany> {
         let Some(customer) = customer_of(extensions, headers, &self.trusted_proxies) else { return Ok(()) };
         self.buckets.take(customer).inspect_err(|_| {
-            metrics::counter!("rate_limited_total", "limit" => "client").increment(1);
+            metrics::counter!("pinstripe_rate_limited_total", "limit" => "client").increment(1);
         })
     }
 }

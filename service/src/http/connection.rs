@@ -210,10 +210,10 @@ fn look_after(shared: &Shared, activity: &Activity, now: Instant) -> io::Result<
     let counts = shared.connections.counts();
     let stalled = activity.give_up_stalled(now, shared.config.write_timeout);
     counts.stalled.fetch_add(stalled, Ordering::Relaxed);
-    metrics::counter!("http_answers_stalled_total").increment(stalled);
+    metrics::counter!("pinstripe_http_answers_stalled_total").increment(stalled);
     if activity.given_up() > shared.config.resets_max {
         counts.flooding.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("http_connections_flooding_total").increment(1);
+        metrics::counter!("pinstripe_http_connections_flooding_total").increment(1);
         return Err(io::Error::other("the client gives up too many requests"));
     }
     Ok(())
@@ -244,12 +244,12 @@ fn refusal(shared: &Shared, no_room: NoRoom) -> ApiError {
     match no_room {
         NoRoom::Busy => {
             counts.busy.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("http_requests_busy_total").increment(1);
+            metrics::counter!("pinstripe_http_requests_busy_total").increment(1);
             ApiError::unavailable("busy", "too many requests are in progress", 1)
         }
         NoRoom::Greedy => {
             counts.greedy.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("http_requests_greedy_total").increment(1);
+            metrics::counter!("pinstripe_http_requests_greedy_total").increment(1);
             let details = "too many requests of this address are in progress";
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_in_progress", details);
             ApiError { retry_after_secs: Some(1), ..error }

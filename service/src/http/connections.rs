@@ -165,7 +165,8 @@ impl Connections {
         let known = client.and_then(|client| table.per_client.get(&client));
         if known.is_some_and(|client| client.connections >= self.0.per_client_max) {
             self.0.counts.refused.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("http_connections_refused_total", "listener" => self.0.listener).increment(1);
+            metrics::counter!("pinstripe_http_connections_refused_total", "listener" => self.0.listener)
+                .increment(1);
             return Err(TooMany);
         }
         if table.open.len() >= self.0.open_max && !self.evict(&mut table) {
@@ -204,7 +205,7 @@ impl Connections {
                 entry.evicted.cancel();
                 self.remove(table, id);
                 self.0.counts.evicted.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!("http_connections_evicted_total", "listener" => self.0.listener)
+                metrics::counter!("pinstripe_http_connections_evicted_total", "listener" => self.0.listener)
                     .increment(1);
                 return true;
             }
@@ -227,7 +228,8 @@ impl Connections {
 
     fn tell(&self, table: &Table) {
         self.0.counts.open.store(table.open.len(), Ordering::Relaxed);
-        metrics::gauge!("http_connections", "listener" => self.0.listener).set(table.open.len() as f64);
+        metrics::gauge!("pinstripe_http_connections", "listener" => self.0.listener)
+            .set(table.open.len() as f64);
     }
 
     /// Closes the connection that has been without a request for longest, for whoever has no room otherwise; `false`: all are

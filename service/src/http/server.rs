@@ -15,6 +15,7 @@ pub use super::{config::HttpConfig, connections::Counts};
 use super::{
     connection::{self, Shared},
     connections::{Connections, Place},
+    observe::observed,
     tls::Tls,
 };
 
@@ -78,6 +79,7 @@ impl Server {
         let requests = Arc::new(Semaphore::new(config.requests_max));
         let connections = TaskTracker::new();
         let end = CancellationToken::new();
+        let router = observed(router, name);
         let shared =
             Shared { router, config, tls, connections: places.clone(), requests, stop: stop.clone() };
         let shared = Arc::new(shared);
@@ -96,7 +98,7 @@ impl Server {
         if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             tracing::warn!(
                 listener = name,
-                open = connections.len(),
+                connections = connections.len(),
                 "connections still open after draining"
             );
         }

@@ -173,7 +173,7 @@ impl Job for TlsReload {
     async fn step(&self) -> anyhow::Result<Progress> {
         let tls = self.0.clone();
         let reloaded = tokio::task::spawn_blocking(move || tls.reload()).await?;
-        if reloaded.inspect_err(|_| metrics::counter!("tls_reload_failures_total").increment(1))? {
+        if reloaded.inspect_err(|_| metrics::counter!("pinstripe_tls_reload_failures_total").increment(1))? {
             tracing::info!("took a new certificate");
         }
         Ok(Progress::Idle)

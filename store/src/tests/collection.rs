@@ -7,7 +7,7 @@ use super::{
         store_file, upload,
     },
 };
-use crate::{Committed::SegmentGone, Db, NewPiece, SegmentState};
+use crate::{Committed::SegmentGone, Db, NewPiece, SegmentState, Tallies};
 
 both_engines!(
     a_pending_segment_is_collected_when_its_lease_ends,
@@ -68,6 +68,11 @@ async fn segments_are_counted_and_walked(db: Db) {
     db.unpin("a", &cid(4), later(1)).await.expect("unpin");
     db.set_lost(segment_id(3), true).await.expect("lose");
     assert_eq!(db.segment_counts().await.expect("counts"), [1, 2, 1, 1]);
+    let tallies = Tallies { pending: 1, live: 2, orphaned: 1, lost: 1, repairs: 0, unpins: 0 };
+    assert_eq!(db.tallies(100).await.expect("tallies"), tallies);
+    db.queue_repair(segment_id(1), 1.0, NOW).await.expect("queue");
+    let bounded = Tallies { live: 1, repairs: 1, ..tallies };
+    assert_eq!(db.tallies(1).await.expect("tallies"), bounded, "no further than one of each");
 
     let asked = [segment_id(5), segment_id(9), segment_id(3)];
     let states = db.segment_states(&asked).await.expect("states");

@@ -80,7 +80,7 @@ impl<'a> Reading<'a> {
                 },
                 () = tokio::time::sleep_until(lag.unwrap_or_else(Instant::now)), if lag.is_some() => {
                     self.degraded = true;
-                    metrics::counter!("gather_hedges_total").increment(1);
+                    metrics::counter!("pinstripe_gather_hedges_total").increment(1);
                 }
             }
         }

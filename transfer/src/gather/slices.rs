@@ -66,7 +66,7 @@ impl Slices {
         if self.wanted.iter().all(|(piece, _)| self.have.contains_key(piece)) {
             return Ok(self);
         }
-        metrics::counter!("gather_decodes_total").increment(1);
+        metrics::counter!("pinstripe_gather_decodes_total").increment(1);
         let segment = self.segment;
         let failed = |cause: String| GatherError::Rebuild { segment, cause };
         let bytes = memory(self.columns.end - self.columns.start) * usize::from(self.scheme.needed());

@@ -9,6 +9,7 @@ use std::{
 use client::{CallError, PieceOrder, SendError};
 use erasure::Scheme;
 use protocol::{ids::SegmentId, order::Action};
+use service::traces::here;
 use tokio::{
     task::{AbortHandle, JoinError, JoinSet},
     time::Instant,
@@ -106,7 +107,7 @@ impl Attempts {
         let (segment, scheme, segment_len) = (self.segment, self.scheme, self.segment_len);
         let (attempt, started, begun) = (self.next_attempt, Instant::now(), spreader.peers.now());
         self.next_attempt += 1;
-        let handle = self.running.spawn(async move {
+        let handle = self.running.spawn(here().carry(async move {
             let coded = &pieces[piece];
             let body = coded.body();
             let action = Action::Put(coded.meta(segment, scheme, segment_len));
@@ -122,7 +123,7 @@ impl Attempts {
             let outcome = outcome.unwrap_or(Err(CallError::Send(SendError::Timeout)));
             let took = outcome.map(|()| spreader.peers.now().saturating_sub(begun));
             Outcome { attempt, piece, target, took }
-        });
+        }));
         self.under_way.entry(piece).or_default().push(Try { attempt, started, handle });
     }
 
@@ -168,7 +169,7 @@ impl Attempts {
             }
             Err(error) => {
                 tracing::warn!(segment = %self.segment, node = %target.node, %error, "node did not take a piece");
-                metrics::counter!("spread_failures_total").increment(1);
+                metrics::counter!("pinstripe_spread_failures_total").increment(1);
                 if is_no_space(&error) {
                     self.no_space += 1;
                 } else {
@@ -217,7 +218,7 @@ impl Attempts {
         let slow = self.under_way.iter().filter(|(_, tries)| is_slow(tries)).map(|(piece, _)| *piece);
         for piece in slow.collect::<Vec<usize>>() {
             let Some(spare) = self.spares.pop_front() else { return };
-            metrics::counter!("spread_slow_total").increment(1);
+            metrics::counter!("pinstripe_spread_slow_total").increment(1);
             self.send(piece, spare);
         }
     }

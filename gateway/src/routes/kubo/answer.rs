@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use retrieval::ReadError;
 use serde::Serialize;
 use serde_json::{Value, json};
-use service::http::error::ApiError;
+use service::{http::error::ApiError, traces::here};
 use store::StoreError;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -159,11 +159,11 @@ where
 {
     let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
     let work = work(LineSender(sender.clone()));
-    let task = AbortOnDropHandle::new(tokio::spawn(async move {
+    let task = AbortOnDropHandle::new(tokio::spawn(here().carry(async move {
         if let Err(error) = work.await {
             let _ = sender.send(Err(error)).await;
         }
-    }));
+    })));
     let first = lines.recv().await.transpose()?;
     let first = stream::iter(first.map(|line| Ok(text(&[line]))));
     let rest = stream::unfold(State::Open(lines, task), async |state| match state {

@@ -13,6 +13,14 @@
 {{- end -}}
 
 {{/* Egress to the database. */}}
+{{- define "pinstripe.toCollector" -}}
+{{- if .Values.monitoring.traces.endpoint }}
+- to:
+    {{- toYaml .Values.networkPolicy.collector.to | nindent 4 }}
+  ports: [{ port: {{ .Values.networkPolicy.collector.port }} }]
+{{- end }}
+{{- end -}}
+
 {{- define "pinstripe.toDatabase" -}}
 {{- if .Values.postgresql.enabled }}
 - to:

@@ -1,0 +1,105 @@
+//! What is seen of every request: how long it took, by route, and its span if there are traces. Of a path only the template
+//! is kept: what stands in its place may be a secret, and there is no end of it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{Method, StatusCode},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::traces::Span;
+
+/// Paths without a route, and methods that nobody knows.
+const OTHER: &str = "other";
+
+/// The same routes, watched. `listener` is their name in metrics. [`crate::http::server::Server`] does this with what it
+/// serves.
+pub fn observed(router: Router, listener: &'static str) -> Router {
+    router.layer(from_fn_with_state(listener, observe))
+}
+
+async fn observe(State(listener): State<&'static str>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or(OTHER, MatchedPath::as_str).to_string();
+    let method = known(request.method());
+    let span = Span::server(listener, method, &route, request.headers());
+    let response = span.within(next.run(request)).await;
+    let status = response.status();
+    span.answered(status);
+    metrics::histogram!(
+        "pinstripe_http_request_duration_seconds", "listener" => listener, "route" => route, "method" => method,
+        "status" => class(status)
+    )
+    .record(started.elapsed());
+    if span.is_off() { response } else { response.map(|body| Body::new(Watched { body, span })) }
+}
+
+/// The names of methods that there are, so that nobody makes up more of them.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER,
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// The body of an answer, whose span goes on until it is sent or given up.
+struct Watched {
+    body: Body,
+    span: Span,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, span } = self.get_mut();
+        let polled = span.enter(|| Pin::new(body).poll_frame(cx));
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            span.failed("answer broken off");
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests;
