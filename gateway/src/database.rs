@@ -150,7 +150,7 @@ impl DatabaseWatch {
             absence.has_failed |= has_failed;
             return;
         }
-        tracing::error!(why, "the database is away: going on with what is known without it");
+        tracing::error!(reason = why, "the database is away: going on with what is known without it");
         metrics::gauge!("pinstripe_database_away").set(1.0);
         *state = Some(Absence { has_failed, asked: self.inner.clock.monotonic(), is_open: false });
     }

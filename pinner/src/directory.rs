@@ -56,7 +56,7 @@ impl Directory {
             return Self::with(None, config);
         }
         let log = Log::open(dir, config.bytes_max.0, config.blocks_max).inspect_err(|error| {
-            tracing::error!(dir = %dir.display(), %error, "running without a directory of places");
+            tracing::error!(path = %dir.display(), %error, "running without a directory of places");
         });
         Self::with(log.ok(), config)
     }

@@ -92,7 +92,8 @@ impl Recovery {
                 Ok(Outcome::Restored(usize::from(found.segment.scheme.needed())))
             }
             Err(too_few) => {
-                tracing::warn!(segment = %id, said = ?too_few.0, "segment cannot be read");
+                let (found, needed) = too_few.0.first().copied().unwrap_or_default();
+                tracing::warn!(segment = %id, found, needed, "segment cannot be read");
                 Ok(Outcome::Unreadable(too_few))
             }
         }

@@ -123,8 +123,11 @@ async fn accept(
                     // A client that left at once, or too many open files: neither ends the server, and whoever does nothing with
                     // a connection keeps nobody out.
                     let is_out_of_files = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-                    let has_made_room = is_out_of_files && places.make_room();
-                    tracing::warn!(%error, has_made_room, "could not accept a connection");
+                    if is_out_of_files && places.make_room() {
+                        tracing::warn!(%error, "could not accept a connection, and closed an idle one");
+                    } else {
+                        tracing::warn!(%error, "could not accept a connection");
+                    }
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
