@@ -18,7 +18,7 @@ pub(crate) struct Endpoint {
     /// API key [default: the one of the network in --dir]
     #[arg(long, env = "PINSTRIPE_API_KEY", global = true, hide_env_values = true)]
     api_key: Option<String>,
-    /// Admin token [default: the one of the network in --dir]
+    /// Admin token, for the gateway in --gateway [default: the one of the network in --dir, for that one]
     #[arg(long, env = "PINSTRIPE_ADMIN_TOKEN", global = true, hide_env_values = true)]
     admin_token: Option<String>,
     /// File that holds the admin token, which wins over --admin-token
@@ -58,17 +58,32 @@ impl Endpoint {
 
     /// The API key.
     pub(crate) fn api_key(&self) -> anyhow::Result<String> {
-        let key = self.api_key.clone().or_else(|| self.dev_file().map(|dev| dev.api_key));
+        // The key of the network here is not for others.
+        let of_dev = || self.dev_file().filter(|_| self.gateway.is_none()).map(|dev| dev.api_key);
+        let key = self.api_key.clone().or_else(of_dev);
         key.context("no API key: give --api-key or PINSTRIPE_API_KEY")
     }
 
     /// The admin token.
     pub(crate) fn admin_token(&self) -> anyhow::Result<String> {
-        if let Some(file) = &self.admin_token_file {
-            return Ok(read_admin_token(file)?.value);
+        self.known_admin_token()?.context("no admin token: give --admin-token-file or PINSTRIPE_ADMIN_TOKEN")
+    }
+
+    /// The admin token, if there is one. It is of whoever named the gateway: what somebody gave is not sent to an address that a
+    /// file names, nor what the file has to an address that somebody gave.
+    pub(crate) fn known_admin_token(&self) -> anyhow::Result<Option<String>> {
+        if self.gateway.is_none()
+            && let Some(dev) = self.dev_file()
+        {
+            return Ok(Some(dev.admin_token));
         }
-        let token = self.admin_token.clone().or_else(|| self.dev_file().map(|dev| dev.admin_token));
-        token.context("no admin token: give --admin-token-file or PINSTRIPE_ADMIN_TOKEN")
+        match &self.admin_token_file {
+            Some(file) => {
+                let token = read_admin_token(file).with_context(|| format!("read {}", file.display()))?;
+                Ok(Some(token.value))
+            }
+            None => Ok(self.admin_token.clone()),
+        }
     }
 
     /// A client of the gateway.

@@ -2,6 +2,9 @@
 
 mod directory;
 mod limits;
+mod pinata;
+mod reads;
+mod uploads;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,9 +14,8 @@ use std::{
 
 use client::Timeouts;
 use fetch::FetchConfig;
-use ipnet::IpNet;
 use protocol::{pay::Rates, ranking::RankingRules, redundancy::RedundancyRules, reputation::ReputationRules};
-use retrieval::{ActiveContent, AnswerRules, BlocksConfig, DenylistConfig};
+use retrieval::{BlocksConfig, DenylistConfig};
 use serde::{Deserialize, Serialize};
 use service::{
     config::{Validate, rule_problems},
@@ -26,7 +28,13 @@ use shared::RedisConfig;
 use store::{DATABASE_URL_DEFAULT, DatabaseConfig};
 use transfer::{GatherConfig, SpreadConfig};
 
-pub use self::{directory::DirectoryConfig, limits::LimitsConfig};
+pub(crate) use self::pinata::PinataConfig;
+pub use self::{
+    directory::DirectoryConfig,
+    limits::LimitsConfig,
+    reads::{ReadMode, ReadsConfig},
+    uploads::UploadsConfig,
+};
 use crate::{geoip::GeoIpConfig, pinning::PinsConfig, tus::TusConfig, upload::PinLogConfig};
 
 /// Everything that can be set.
@@ -109,141 +117,6 @@ pub struct Config {
     pub rates: Rates,
 }
 
-/// The `[uploads]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct UploadsConfig {
-    /// Bytes of one upload, at most.
-    pub size_max: u64,
-    /// Uploads in progress, at most.
-    pub uploads_max: usize,
-    /// Uploads of one account in progress, at most.
-    pub account_uploads_max: usize,
-    /// Files in one upload, at most.
-    pub files_max: usize,
-    /// Where archives are put down that can only be read whole; the system's directory for temporary files by default.
-    pub spool_dir: Option<PathBuf>,
-    /// Bytes of all of them together, at most.
-    pub spool_bytes: u64,
-    /// How many of them are unpacked at once, at most.
-    pub unpackers_max: usize,
-    /// Blocks of CARs in progress, links between them, and names in directories, over all uploads, at most: each takes up to
-    /// 160 bytes of memory, and a long name several times that.
-    pub dag_nodes_max: u32,
-    /// Blocks of one upload that are remembered until it is finished. Those of longer ones are recorded as they become
-    /// durable.
-    pub blocks_remembered: usize,
-    /// A segment is sealed when it has about this many bytes, at most 64 MiB.
-    pub segment_bytes: usize,
-    /// How long a finished upload waits for others to share its segment.
-    #[serde(with = "humantime_serde")]
-    pub linger: Duration,
-    /// Segments that are sealed before they are full, because somebody waits, and are not durable yet, at most. While so
-    /// many are, later uploads gather in the next one.
-    pub early_segments_max: usize,
-    /// The erasure code of new segments: `gf8` or `rs16`.
-    pub codec: String,
-    /// Bytes of segments and their pieces in memory, at most.
-    pub coding_bytes: usize,
-    /// Bytes of leaves being hashed or waiting to be packed, at most.
-    pub ingest_bytes: usize,
-    /// Blocks waiting to be packed, at most.
-    pub queue_max: usize,
-    /// How long a client may send nothing.
-    #[serde(with = "humantime_serde")]
-    pub idle_timeout: Duration,
-    /// How many bytes a second a client must manage on average, after a first `idle_timeout`. Whoever was faster may be
-    /// slower for ten minutes, at most.
-    pub rate_min: u64,
-    /// How long pieces of unfinished uploads are kept without a sign of life from the gateway.
-    #[serde(with = "humantime_serde")]
-    pub lease: Duration,
-    /// How long blocks are kept that were uploaded without being pinned.
-    #[serde(with = "humantime_serde")]
-    pub hold: Duration,
-    /// How long segments are kept that no pin needs any more.
-    #[serde(with = "humantime_serde")]
-    pub orphan_delay: Duration,
-}
-
-/// The `[pinata]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PinataConfig {
-    /// Groups of one account, at most.
-    pub groups_max: u32,
-    /// Entries of one pin's metadata, at most.
-    pub keyvalues_max: usize,
-    /// Bytes of JSON that is pinned, at most.
-    pub json_bytes_max: usize,
-    /// How long a signed URL for uploads may be good, at most.
-    #[serde(with = "humantime_serde")]
-    pub signed_url_lifetime: Duration,
-}
-
-impl Default for PinataConfig {
-    fn default() -> Self {
-        Self {
-            groups_max: 10_000,
-            keyvalues_max: 10,
-            json_bytes_max: 10 << 20,
-            signed_url_lifetime: Duration::from_hours(24),
-        }
-    }
-}
-
-/// Whether readers are sent to nodes or served here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadMode {
-    /// 307 to the best node of the reader's region.
-    Redirect,
-    /// Served by the gateway.
-    Proxy,
-}
-
-/// The `[reads]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReadsConfig {
-    /// What happens when a request does not say.
-    pub mode: ReadMode,
-    /// Reads served here at once, at most.
-    pub reads_max: usize,
-    /// Networks of proxies in front whose `X-Forwarded-For`, `-Host` and `-Proto` are believed.
-    #[serde(deserialize_with = "service::config::one_or_many")]
-    pub trusted_proxies: Vec<IpNet>,
-    /// Hosts (names without port) below which every CID has a host of its own, `{cid}.ipfs.{host}`. Paths under `/ipfs/`
-    /// of these hosts lead there.
-    #[serde(deserialize_with = "service::config::one_or_many")]
-    pub subdomain_hosts: Vec<String>,
-    /// Hosts that give nothing but raw blocks and CARs.
-    #[serde(deserialize_with = "service::config::one_or_many")]
-    pub trustless_hosts: Vec<String>,
-    /// What is done with HTML, SVG and their like under `/ipfs/`, where they share an origin with the API.
-    pub active_content: ActiveContent,
-    /// How long a reader waits for the head of an answer, at most.
-    #[serde(with = "humantime_serde")]
-    pub first_byte_timeout: Duration,
-    /// How long an answer may pause before it is broken off.
-    #[serde(with = "humantime_serde")]
-    pub stall_timeout: Duration,
-    /// Blocks of a CAR without duplicates, at most.
-    pub car_blocks_max: usize,
-    /// How long a ticket is valid.
-    #[serde(with = "humantime_serde")]
-    pub ticket_lifetime: Duration,
-    /// A node that was not heard of for so long is asked before a reader is sent to it.
-    #[serde(with = "humantime_serde")]
-    pub confirm_after: Duration,
-    /// How long that answer is waited for.
-    #[serde(with = "humantime_serde")]
-    pub confirm_timeout: Duration,
-    /// How long orders for reading pieces hold.
-    #[serde(with = "humantime_serde")]
-    pub order_lifetime: Duration,
-}
-
 /// The `[nodes]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -307,68 +180,6 @@ impl Default for Config {
     }
 }
 
-impl Default for UploadsConfig {
-    fn default() -> Self {
-        Self {
-            size_max: 32 << 30,
-            uploads_max: 256,
-            account_uploads_max: 128,
-            files_max: 200_000,
-            spool_dir: None,
-            spool_bytes: 16 << 30,
-            unpackers_max: 8,
-            dag_nodes_max: 1_000_000,
-            blocks_remembered: 2_048,
-            segment_bytes: 16 << 20,
-            linger: Duration::from_millis(5),
-            early_segments_max: 4,
-            codec: "gf8".into(),
-            coding_bytes: 88 << 20,
-            ingest_bytes: 16 << 20,
-            queue_max: 512,
-            idle_timeout: Duration::from_secs(30),
-            rate_min: 4 << 10,
-            lease: Duration::from_mins(10),
-            hold: Duration::from_hours(24),
-            orphan_delay: Duration::from_hours(24),
-        }
-    }
-}
-
-impl ReadsConfig {
-    /// The rules of answers that nodes have too.
-    pub fn answers(&self) -> AnswerRules {
-        AnswerRules {
-            trustless_hosts: self.trustless_hosts.clone(),
-            active_content: self.active_content,
-            first_byte_timeout: self.first_byte_timeout,
-            stall_timeout: self.stall_timeout,
-            car_blocks_max: self.car_blocks_max,
-        }
-    }
-}
-
-impl Default for ReadsConfig {
-    fn default() -> Self {
-        let answers = AnswerRules::default();
-        Self {
-            mode: ReadMode::Redirect,
-            reads_max: 512,
-            trusted_proxies: Vec::new(),
-            subdomain_hosts: vec!["localhost".into()],
-            trustless_hosts: answers.trustless_hosts,
-            active_content: ActiveContent::Sandbox,
-            first_byte_timeout: answers.first_byte_timeout,
-            stall_timeout: answers.stall_timeout,
-            car_blocks_max: answers.car_blocks_max,
-            ticket_lifetime: Duration::from_mins(5),
-            confirm_after: Duration::from_millis(250),
-            confirm_timeout: Duration::from_secs(1),
-            order_lifetime: Duration::from_mins(10),
-        }
-    }
-}
-
 impl Default for NodesConfig {
     fn default() -> Self {
         Self {
@@ -396,30 +207,11 @@ impl Validate for Config {
                 problems.push(problem.to_string());
             }
         };
-        let uploads = &self.uploads;
         check(self.public_url.starts_with("http"), "public_url: must be an http or https URL");
         check(
             self.redis_url.is_empty() || self.redis_url_file.is_none(),
             "redis_url: set it or redis_url_file, not both",
         );
-        check(
-            (1 << 20..=64 << 20).contains(&uploads.segment_bytes),
-            "uploads.segment_bytes: must be between 1 MiB and 64 MiB",
-        );
-        check(uploads.codec.parse::<erasure::Codec>().is_ok(), "uploads.codec: must be gf8 or rs16");
-        let coded = uploads.segment_bytes * usize::from(self.redundancy.total_max)
-            / usize::from(self.redundancy.needed.max(1));
-        check(uploads.coding_bytes >= coded, "uploads.coding_bytes: must hold one coded segment");
-        check(uploads.ingest_bytes >= 4 << 20, "uploads.ingest_bytes: must be at least 4 MiB");
-        check(uploads.dag_nodes_max >= 1_024, "uploads.dag_nodes_max: must be at least 1024");
-        check(
-            uploads.uploads_max > 0 && uploads.account_uploads_max > 0 && uploads.queue_max > 0,
-            "uploads: uploads_max, account_uploads_max and queue_max must not be 0",
-        );
-        check((1..=64).contains(&uploads.unpackers_max), "uploads.unpackers_max: must be in 1..=64");
-        check(uploads.spool_bytes >= 1 << 20, "uploads.spool_bytes: must be at least 1 MiB");
-        check(uploads.early_segments_max > 0, "uploads.early_segments_max: must not be 0");
-        check(!uploads.lease.is_zero(), "uploads.lease: must not be 0");
         check(self.cache.in_flight_bytes >= 4 << 20, "cache.in_flight_bytes: must be at least 4 MiB");
         check(self.reads.reads_max > 0, "reads.reads_max: must not be 0");
         let day = Duration::from_hours(24);
@@ -432,6 +224,7 @@ impl Validate for Config {
             ("reputation", self.reputation.validate()),
             ("ranking", self.ranking.validate()),
         ];
+        problems.extend(self.uploads.problems(self.redundancy));
         problems.extend(self.redis.problems());
         problems.extend(rules.into_iter().flat_map(|(section, outcome)| rule_problems(section, outcome)));
         if self.admin_token_file.is_some() && self.admin_listen.is_none() && !is_loopback(self.listen) {

@@ -127,8 +127,14 @@ impl DatabaseWatch {
     }
 
     async fn ask_again(&self) {
-        let answer = self.inner.db.ping().await;
-        let is_there = self.noted(answer).is_ok();
+        // Whoever waits for a connection of the pool waits for those that are dead to be found so.
+        let reached = tokio::time::timeout(self.inner.patience * 2, self.inner.db.reach()).await;
+        let is_there = if let Ok(answer) = reached {
+            self.noted(answer).is_ok()
+        } else {
+            self.note_absent(true, "it takes no connection");
+            false
+        };
         if let Some(absence) = self.inner.absence.lock().as_mut().filter(|_| !is_there) {
             absence.is_open = false;
         }
@@ -137,7 +143,8 @@ impl DatabaseWatch {
     fn noted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         match &answer {
             Ok(_) => self.note_present(),
-            Err(StoreError::Database(error)) => self.note_absent(true, &error.to_string()),
+            Err(error) if error.is_unreachable() => self.note_absent(true, &error.to_string()),
+            Err(error) if error.is_crowded() => self.note_absent(false, &error.to_string()),
             // It is there, and something else is wrong.
             Err(_) => {}
         }
@@ -150,7 +157,11 @@ impl DatabaseWatch {
             absence.has_failed |= has_failed;
             return;
         }
-        tracing::error!(reason = why, "the database is away: going on with what is known without it");
+        if has_failed {
+            tracing::error!(reason = why, "the database is away: going on with what is known without it");
+        } else {
+            tracing::warn!(reason = why, "the database is slow: others are asked first");
+        }
         metrics::gauge!("pinstripe_database_away").set(1.0);
         *state = Some(Absence { has_failed, asked: self.inner.clock.monotonic(), is_open: false });
     }

@@ -117,13 +117,23 @@ impl StoreLocator {
         }
         let question = |db: Db, cids: Vec<Cid>| async move { db.locate(&cids).await };
         let none = match self.database.ask(question(self.db.clone(), cids.to_vec())).await {
-            Ok(located) => return Ok(self.learnt(located, now)),
+            Ok(located) => return Ok(self.learnt(located, cids, now)),
             Err(none) => none,
         };
         if let NoAnswer::Failed(error) = &none {
             tracing::warn!(%error, "the database does not say where blocks are");
         }
-        if let Some(known) = self.known_without_database(cids, now).await {
+        // One that is slow can still say better than what could not be read a moment ago.
+        let only_sure = matches!(none, NoAnswer::Late(_) | NoAnswer::Slow);
+        if let Some(known) = self.known_without_database(cids, now, only_sure).await {
+            if let NoAnswer::Late(late) = none {
+                let (this, cids) = (self.clone(), cids.to_vec());
+                tokio::spawn(async move {
+                    if let Ok(Ok(located)) = late.await {
+                        this.learnt(located, &cids, now);
+                    }
+                });
+            }
             return Ok(known);
         }
         // Nobody else knows. If it is slow and not away it is waited for.
@@ -133,14 +143,19 @@ impl StoreLocator {
             NoAnswer::Away | NoAnswer::Failed(_) => None,
         };
         if let Some(located) = located {
-            return Ok(self.learnt(located, now));
+            return Ok(self.learnt(located, cids, now));
         }
         Err(LocateError(format!("{DATABASE_AWAY}, and nobody else who was asked knows")))
     }
 
-    /// Remembers what the database said at this time, and tells others.
-    fn learnt(&self, located: Located, now: UnixMillis) -> Known {
+    /// Remembers what the database said of these blocks at this time, and tells others.
+    fn learnt(&self, located: Located, cids: &[Cid], now: UnixMillis) -> Known {
         let Located { blocks, segments } = located;
+        if blocks.len() < cids.len() {
+            // What is stored no more is not remembered for when the database is away.
+            let there: HashSet<&Cid> = blocks.iter().map(|block| &block.cid).collect();
+            cids.iter().filter(|cid| !there.contains(cid)).for_each(|cid| self.blocks.invalidate(cid));
+        }
         let segments: Vec<Arc<SegmentInfo>> = segments.into_iter().map(Arc::new).collect();
         self.tell(&blocks, &segments, now);
         for block in &blocks {
@@ -153,13 +168,14 @@ impl StoreLocator {
     }
 
     /// What is remembered of these blocks, here or by nodes, for when the database is away.
-    async fn known_without_database(&self, cids: &[Cid], now: UnixMillis) -> Option<Known> {
+    async fn known_without_database(&self, cids: &[Cid], now: UnixMillis, only_sure: bool) -> Option<Known> {
         let unsure: Vec<Cid> = cids.iter().filter(|cid| !self.is_sure(cid, now)).cloned().collect();
         let from = if unsure.is_empty() { "memory" } else { "nodes" };
         if !unsure.is_empty() {
             self.ask_nodes(unsure, now).await;
         }
-        let known = self.remembered(cids, now, STALE);
+        let is_enough = !only_sure || cids.iter().all(|cid| self.is_sure(cid, now));
+        let known = self.remembered(cids, now, STALE).filter(|_| is_enough);
         let from = if known.is_some() { from } else { "nowhere" };
         metrics::counter!("pinstripe_located_without_database_total", "from" => from).increment(1);
         known
@@ -169,7 +185,8 @@ impl StoreLocator {
     fn is_sure(&self, cid: &Cid, now: UnixMillis) -> bool {
         let Some((block, at)) = self.blocks.get(cid) else { return false };
         let Some((_, segment_at)) = self.segments.get(&block.segment) else { return false };
-        now.since(at.min(segment_at)) <= STALE && !self.doubted.contains_key(&block.segment)
+        let is_doubted = self.doubted.get(&block.segment).is_some_and(|since| segment_at <= since);
+        now.since(at.min(segment_at)) <= STALE && !is_doubted
     }
 
     /// Asks nodes about blocks and remembers what they know. The same is asked once in a while, however many want to know.
@@ -180,10 +197,13 @@ impl StoreLocator {
         for cid in &cids {
             name.update(cid.as_bytes());
         }
+        let asked: HashSet<&Cid> = cids.iter().collect();
         let ask = async {
             for places in self.directory.look_up(&cids).await {
-                let at = places.time.min(now);
-                let (blocks, segment) = read(places);
+                // One whose clock is ahead has nothing to say that is newer than what the database does.
+                let at = if places.time > now { now - FRESH * 2 } else { places.time };
+                let (mut blocks, segment) = read(places);
+                blocks.retain(|block| asked.contains(&block.cid));
                 self.remember(blocks.into_iter().map(|block| (block, at)).collect(), vec![(segment, at)]);
             }
             self.clock.now()

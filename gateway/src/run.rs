@@ -67,10 +67,10 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
         lifecycle.spawn(server.serve(router, lifecycle.stop()));
     }
     let http = gateway.config.http.clone();
-    let code = lifecycle.run(http.drain_delay, http.drain * 2).await?;
+    let code = lifecycle.run(http.drain_delay, http.drain * 2).await;
     db.close().await;
     traces.shut_down().await;
-    Ok(code)
+    code
 }
 
 /// What is wrong with the files that a configuration names, each with its key. Nothing of a secret is in the text.

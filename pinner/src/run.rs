@@ -84,13 +84,13 @@ pub async fn run(source: ConfigSource, config: Config) -> anyhow::Result<ExitCod
         ConfigReload::new(source, Vec::new(), config, &CHANGEABLE, move |config| pinner.change(config));
     life.spawn(job::run(reload, RELOAD_EVERY, life.stop()));
     tracing::info!(%node, %address, "node is up");
-    let exit = life.run(drain_delay, grace).await?;
+    let exit = life.run(drain_delay, grace).await;
 
     let closed = close(store, usage).await;
     traces.shut_down().await;
     closed?;
     tracing::info!(%node, "node is down");
-    Ok(exit)
+    exit
 }
 
 /// What is wrong with the files that a configuration names, each with its key.

@@ -45,6 +45,13 @@ pub struct RegionStatus {
     pub free_bytes: u64,
 }
 
+impl RegionStatus {
+    /// Whether there are nodes, and none that readers can be sent to.
+    pub fn is_empty_handed(&self) -> bool {
+        self.healthy == 0 && self.offline + self.suspended > 0
+    }
+}
+
 /// What stands in the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedStatus {
@@ -93,7 +100,7 @@ impl NetworkStatus {
                 self.nodes_usable, self.nodes_needed
             ));
         }
-        let without = self.regions.iter().filter(|(_, nodes)| nodes.healthy == 0 && nodes.offline > 0);
+        let without = self.regions.iter().filter(|(_, nodes)| nodes.is_empty_handed());
         problems.extend(without.map(|(region, _)| format!("no node of region {region} is there")));
         match &self.recorded {
             None => problems.push("the database does not answer".into()),
@@ -131,6 +138,9 @@ impl RecordedStatus {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut NetworkStatus);
+    type Recorded = fn(&mut RecordedStatus);
+
     fn well() -> NetworkStatus {
         let recorded = RecordedStatus {
             counted_max: 100,
@@ -152,8 +162,7 @@ mod tests {
     #[test]
     fn each_problem_is_told_and_nothing_else() {
         assert_eq!(well().problems(), Vec::<String>::new());
-        type Change = fn(&mut NetworkStatus);
-        let recorded = |status: &mut NetworkStatus, change: fn(&mut RecordedStatus)| {
+        let recorded = |status: &mut NetworkStatus, change: Recorded| {
             change(status.recorded.as_mut().expect("recorded"));
         };
         let check = |change: &dyn Fn(&mut NetworkStatus), said: &str| {
@@ -172,9 +181,9 @@ mod tests {
         for (change, said) in direct {
             check(&change, said);
         }
-        let of_database: [(fn(&mut RecordedStatus), &str); 5] = [
-            (|status| drop(status.segments.insert("lost".into(), 3)), "segments are lost: 3"),
-            (|status| drop(status.segments.insert("lost".into(), 100)), "100 or more"),
+        let of_database: [(Recorded, &str); 5] = [
+            (|status| *status.segments.entry("lost".into()).or_default() = 3, "segments are lost: 3"),
+            (|status| *status.segments.entry("lost".into()).or_default() = 100, "100 or more"),
             (|status| status.monitor_seen_ms_ago = Some(61_000), "61 s"),
             (|status| status.monitor_seen_ms_ago = None, "no monitor has ever"),
             (|status| status.held = Some("set back".into()), "set back"),

@@ -141,7 +141,7 @@ impl Recovery {
         if attempt > 0 {
             some.shuffle(&mut self.dice.rng());
         }
-        if attempt % 2 == 0 {
+        if attempt.is_multiple_of(2) {
             self.liars.last(&mut some);
         }
         let mut some = one_each(&some);

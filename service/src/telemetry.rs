@@ -2,7 +2,7 @@
 
 mod lines;
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
@@ -92,9 +92,20 @@ const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 const BYTES_BUCKETS: [f64; 9] =
     [1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 
-/// Starts metrics and returns what renders them.
+/// How often what was measured is added up: until then each measurement takes memory, whether or not somebody asks for it.
+const ADD_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// Starts metrics and returns what renders them. Call inside a runtime, which adds them up as long as it lives.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = builder()?.install_recorder()?;
+    let added_up = handle.clone();
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(ADD_UP_EVERY);
+        loop {
+            every.tick().await;
+            added_up.run_upkeep();
+        }
+    });
     metrics::gauge!("pinstripe_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }

@@ -15,7 +15,7 @@ pub(crate) mod retry;
 use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use sqlx::{
-    PgPool, SqlitePool,
+    Connection as _, PgConnection, PgPool, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -173,6 +173,16 @@ macro_rules! write {
 pub(crate) use {read, write};
 
 impl StoreError {
+    /// Whether the database could not be reached, or went away.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Database(error) if retry::is_unreachable(error))
+    }
+
+    /// Whether all connections were in use for too long.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
+    }
+
     /// Whether what failed at this stage did certainly not happen, and may succeed now.
     pub(crate) fn may_run_again(&self, stage: retry::Stage) -> bool {
         matches!(self, Self::Database(error) if retry::may_run_again(error, stage))
@@ -252,6 +262,14 @@ impl Db {
     pub async fn ping(&self) -> Result<(), StoreError> {
         read!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
         Ok(())
+    }
+
+    /// Whether the database takes a new connection and answers on it. On SQLite there is nothing to be reached.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let Self::Postgres { pool, .. } = self else { return self.ping().await };
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+        connection.ping().await?;
+        Ok(connection.close().await?)
     }
 
     /// Closes all connections. One that stands still is not waited for without end.

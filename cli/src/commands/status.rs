@@ -65,8 +65,9 @@ async fn ask(endpoint: &Endpoint) -> anyhow::Result<Report> {
     let mut report = Report::default();
     for url in &gateways {
         let ready = client(url).bytes(Method::GET, "/readyz", None, None, CALL).await;
+        let is_ready = ready.is_ok();
         let not_ready = match ready {
-            // An address for the admin API alone does not say it here, but below.
+            // An address for the public, or for the admin API alone, does not say it here.
             Ok(_) | Err(CallError::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
             Err(CallError::Refused { details, .. }) => Some(details),
             Err(error @ CallError::Send(SendError::Connect(_))) if gateways.len() == 1 => {
@@ -75,7 +76,7 @@ async fn ask(endpoint: &Endpoint) -> anyhow::Result<Report> {
             // It may wait for its database, which it says below; and of one among several the others can still tell.
             Err(error) => Some(error.to_string()),
         };
-        report.gateways.push(GatewayReport { url: url.clone(), not_ready });
+        report.gateways.push(GatewayReport { url: url.clone(), is_ready, not_ready });
     }
     for url in monitors {
         let answer = client(&url).json::<MonitorStatus>(Method::GET, "/v1/status", None, None, CALL).await;
@@ -89,21 +90,27 @@ async fn ask(endpoint: &Endpoint) -> anyhow::Result<Report> {
     for (at, url) in gateways.iter().enumerate() {
         match network(endpoint, &client(url), &mut report).await {
             Ok(()) => {
-                let said = report.network.as_ref().and_then(|network| network.not_ready.clone());
-                report.gateways[at].not_ready = report.gateways[at].not_ready.take().or(said);
+                let asked = &mut report.gateways[at];
+                if let Some(network) = &report.network {
+                    asked.not_ready = asked.not_ready.take().or_else(|| network.not_ready.clone());
+                    asked.is_ready = asked.not_ready.is_none();
+                } else if !asked.is_ready && asked.not_ready.is_none() {
+                    let why = report.why_little.unwrap_or_default();
+                    anyhow::bail!("{url} does not say whether it is ready, nor how the network is: {why}");
+                }
                 report.judge();
                 return Ok(report);
             }
-            Err(error) => last = Some(anyhow::anyhow!("{url}: {error}")),
+            Err(error) => last = Some(error.context(url.clone())),
         }
     }
     Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no gateway to ask")))
 }
 
 /// What one gateway says of the network: all, or what everybody may know.
-async fn network(endpoint: &Endpoint, client: &GatewayClient, report: &mut Report) -> Result<(), CallError> {
-    let token = endpoint.admin_token();
-    if let Ok(token) = &token {
+async fn network(endpoint: &Endpoint, client: &GatewayClient, report: &mut Report) -> anyhow::Result<()> {
+    report.why_little = None;
+    if let Some(token) = &endpoint.known_admin_token()? {
         let answer = client.json(Method::GET, "/v1/admin/status", Some(token), None, CALL).await;
         match answer {
             Ok(status) => {
@@ -113,10 +120,8 @@ async fn network(endpoint: &Endpoint, client: &GatewayClient, report: &mut Repor
             Err(CallError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
                 report.why_little = Some("the admin API is not at this address".into());
             }
-            Err(CallError::Refused { status, details, .. }) if status.is_client_error() => {
-                report.why_little = Some(details);
-            }
-            Err(error) => return Err(error),
+            // Whoever gave a token wants to know more than everybody may.
+            Err(error) => return Err(error.into()),
         }
     } else {
         report.why_little = Some("no admin token: give --admin-token-file".into());

@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::Value;
 use testing::{PostgresDatabase, RedisServer, TcpProxy};
+use tokio::task::JoinHandle;
 
 use super::network::{Network, random_bytes};
 
@@ -199,6 +200,9 @@ async fn a_rolling_restart_under_load_fails_nobody_who_tries_again() {
     drop(base);
 }
 
+/// What happens to Redis.
+type Trouble = fn(&mut RedisServer);
+
 /// Redis dies, comes back, stands still and loses all it had while clients upload and read: none of them notices.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_in_trouble_under_load_fails_nobody() {
@@ -206,7 +210,7 @@ async fn redis_in_trouble_under_load_fails_nobody() {
     let first = random_bytes(71, 200_000);
     let cid = upload(&network, "gateway", "first", &first).await.unwrap();
     let load = Load::start(&network, &cid, &first);
-    let troubles: [(&str, fn(&mut RedisServer)); 5] = [
+    let troubles: [(&str, Trouble); 5] = [
         ("killed", RedisServer::kill),
         ("started again", RedisServer::restart),
         ("stands still", |redis| redis.stall()),
@@ -220,17 +224,20 @@ async fn redis_in_trouble_under_load_fails_nobody() {
     }
     load.stop(&network).await;
     for gateway in GATEWAYS {
-        network.until_metric(gateway, "pinstripe_redis_up", 1).await;
+        network.until_metric_is(gateway, "pinstripe_redis_up", 1).await;
     }
     drop(network);
     drop(base);
 }
 
+/// CIDs, each with the bytes that it must read as.
+type Uploaded = Vec<(String, Vec<u8>)>;
+
 /// Clients that upload and read until they are told to stop.
 struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
-    clients: Vec<tokio::task::JoinHandle<Vec<(String, Vec<u8>)>>>,
+    clients: Vec<JoinHandle<Uploaded>>,
 }
 
 impl Load {
@@ -274,10 +281,7 @@ impl Load {
         let begin = Instant::now();
         while self.done() < before + 8 {
             assert!(begin.elapsed() < Duration::from_mins(2), "nothing goes on after {after}");
-            assert!(
-                !self.clients.iter().all(tokio::task::JoinHandle::is_finished),
-                "all clients have failed"
-            );
+            assert!(!self.clients.iter().all(JoinHandle::is_finished), "all clients have failed");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -329,7 +329,7 @@ impl Network {
     }
 
     /// Waits until a gateway says this of itself.
-    pub(crate) async fn until_metric(&self, gateway: &str, name: &str, value: usize) {
+    pub(crate) async fn until_metric_is(&self, gateway: &str, name: &str, value: usize) {
         let (started, url) = (Instant::now(), self.url_of(gateway));
         loop {
             let found = self.metric(&url, name).await;

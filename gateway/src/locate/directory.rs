@@ -33,7 +33,7 @@ use crate::{
 /// How long an order to tell places holds: one question.
 const ORDER_LIFETIME: Duration = Duration::from_mins(1);
 /// Nodes that knew something lately and are asked first, since what is asked for together was mostly read there together.
-const KNEW_MAX: usize = 2;
+const KNEW_MAX: usize = 64;
 
 /// Asks nodes; cheap to clone.
 #[derive(Clone)]
@@ -113,7 +113,9 @@ impl Directory {
         };
         let mut ids: Vec<_> = ranked.iter().filter(|place| is_up(place)).map(|place| place.index).collect();
         let knew = inner.knew.lock().clone();
-        ids.sort_by_key(|index| !knew.contains(&nodes[*index].node));
+        // Who knew something last comes first.
+        let since = |index: &usize| knew.iter().position(|node| *node == nodes[*index].node);
+        ids.sort_by_key(|index| since(index).unwrap_or(usize::MAX));
         // A gateway that does not know where it is takes all nodes for near ones.
         let is_near = |index: &usize| {
             let region = inner.own.region;

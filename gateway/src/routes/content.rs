@@ -94,7 +94,7 @@ async fn send_on(gateway: &Gateway, wanted: &ContentRequest, parts: &Parts) -> O
     let size = match known_size(gateway, &wanted.root).await {
         Some(Known::Stored(size)) => size,
         // The database is away: a node may have it all the same.
-        Some(Known::Unclear) => 0,
+        Some(Known::Unclear) => UNKNOWN_BYTES,
         None if only_if_cached => return Some(not_cached(wanted)),
         None => {
             return Some(plain(StatusCode::NOT_FOUND, &format!("{} is not stored here", wanted.root)));
@@ -103,6 +103,9 @@ async fn send_on(gateway: &Gateway, wanted: &ContentRequest, parts: &Parts) -> O
     let peer = parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
     redirect(gateway, wanted, peer, size).await
 }
+
+/// What tickets allow of content whose size nobody knows while the database is away.
+const UNKNOWN_BYTES: u64 = 64 << 20;
 
 /// What is known of a CID before it is read.
 enum Known {
@@ -122,7 +125,8 @@ async fn known_size(gateway: &Gateway, root: &Cid) -> Option<Known> {
         Ok((blocks, _)) => {
             let (db, wanted) = (gateway.db.clone(), root.clone());
             let size = gateway.database.ask(async move { db.root_size(&wanted).await }).await;
-            let size = size.ok().flatten().unwrap_or(blocks[0].length_bytes);
+            let Ok(size) = size else { return Some(Known::Unclear) };
+            let size = size.unwrap_or(blocks[0].length_bytes);
             gateway.known_roots.insert(root.clone(), size);
             Some(Known::Stored(size))
         }

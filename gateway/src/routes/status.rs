@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State, http::HeaderMap};
 use protocol::{
+    placement::Candidate,
     reputation::Standing,
     status::{NetworkStatus, RecordedStatus, RegionStatus, StatusEvent},
 };
@@ -32,7 +33,11 @@ pub(super) async fn show(
         Ok((ready, recorded)) => (ready, recorded.ok()),
         Err(_) => (Err(ApiError::unavailable("store_unavailable", "the metadata store hangs", 5)), None),
     };
-    let usable = gateway.nodes.candidates().iter().filter(|node| node.score > 0.0).count();
+    // As uploads choose them, for a segment that is full.
+    let needed = u64::from(gateway.config.redundancy.needed.max(1));
+    let piece_bytes = (gateway.config.uploads.segment_bytes as u64).div_ceil(needed);
+    let can_take = |node: &&Candidate| node.score > 0.0 && node.free_bytes >= piece_bytes;
+    let usable = gateway.nodes.candidates().iter().filter(can_take).count();
     Ok(Json(NetworkStatus {
         version: env!("CARGO_PKG_VERSION").to_string(),
         not_ready: ready.err().map(|error| error.details),

@@ -77,9 +77,9 @@ async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>,
     let wanted: Vec<Cid> =
         unknown.chain(soon.iter().filter(|cid| remembered(cid).is_none())).cloned().collect();
     let mut found = inner.locator.locate(&wanted).await;
-    if found.is_err() && !soon.is_empty() {
+    let needed: Vec<Cid> = cids.iter().filter(|cid| !known.contains(cid)).cloned().collect();
+    if found.is_err() && needed.len() < wanted.len() {
         // Nobody may know where one of those is that can wait, and all there is to know of the others.
-        let needed: Vec<Cid> = cids.iter().filter(|cid| !known.contains(cid)).cloned().collect();
         found = inner.locator.locate(&needed).await;
     }
     for place in found.map_err(|error| ReadError::Unlocated(error.to_string()))? {

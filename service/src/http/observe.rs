@@ -35,15 +35,36 @@ async fn observe(State(listener): State<&'static str>, request: Request, next: N
     let route = matched.map_or(OTHER, MatchedPath::as_str).to_string();
     let method = known(request.method());
     let span = Span::server(listener, method, &route, request.headers());
+    let mut seen = Seen { started, listener, route, method, status: GONE };
     let response = span.within(next.run(request)).await;
     let status = response.status();
     span.answered(status);
-    metrics::histogram!(
-        "pinstripe_http_request_duration_seconds", "listener" => listener, "route" => route, "method" => method,
-        "status" => class(status)
-    )
-    .record(started.elapsed());
+    seen.status = class(status);
+    drop(seen);
     if span.is_off() { response } else { response.map(|body| Body::new(Watched { body, span })) }
+}
+
+/// Of requests that their clients gave up before there was an answer.
+const GONE: &str = "gone";
+
+/// What is measured of a request, when this is dropped.
+struct Seen {
+    started: Instant,
+    listener: &'static str,
+    route: String,
+    method: &'static str,
+    status: &'static str,
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let route = std::mem::take(&mut self.route);
+        metrics::histogram!(
+            "pinstripe_http_request_duration_seconds", "listener" => self.listener, "route" => route,
+            "method" => self.method, "status" => self.status
+        )
+        .record(self.started.elapsed());
+    }
 }
 
 /// The names of methods that there are, so that nobody makes up more of them.

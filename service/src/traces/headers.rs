@@ -1,13 +1,14 @@
 //! W3C trace context: how a call says which trace it belongs to, and whose word on that counts.
 //!
 //! A process of the network says so beside the ids, in `tracestate`. It is not proven: a stranger may say the same. All
-//! that gives him is that some of his requests are traced, as many a second as the configuration allows.
+//! that gives him is that some of his requests are traced, as many a second as the configuration allows, or that none of
+//! them is.
 
 use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, Injector, TextMapPropagator as _},
-    trace::{Link, SpanContext, TraceContextExt as _},
+    trace::{Link, SpanContext, TraceContextExt as _, TraceState},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use parking_lot::Mutex;
@@ -60,8 +61,11 @@ impl Followed {
         if !said.is_valid() {
             return Caller::default();
         }
+        // Whatever else stands in `tracestate` is somebody else's, and as long as he likes.
+        let (trace, span, flags) = (said.trace_id(), said.span_id(), said.trace_flags());
+        let said = SpanContext::new(trace, span, flags, true, TraceState::NONE);
         if is_ours(headers) && (!said.is_sampled() || self.has_room()) {
-            return Caller { parent: Some(cx), link: None };
+            return Caller { parent: Some(Context::new().with_remote_span_context(said)), link: None };
         }
         Caller { parent: None, link: Some(Link::with_context(said)) }
     }

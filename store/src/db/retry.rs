@@ -49,6 +49,12 @@ fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the server could not be reached, is going, or did not answer.
+pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, Tls};
+    is_lost(error) || matches!(error, Io(_) | PoolClosed | Tls(_))
+}
+
 /// Whether somebody else held a lock for longer than was to be waited.
 pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == LOCK_NOT_AVAILABLE)

@@ -20,10 +20,11 @@ use plans::Plans;
 const RECOVERY: &str = "for `pinstripe recover`, which goes through everything";
 
 /// Functions that may read whole tables, or touch none of them.
-const NOT_HOT: [(&str, &str); 37] = [
+const NOT_HOT: [(&str, &str); 39] = [
     ("open", "opens"),
     ("close", "closes"),
     ("ping", "reads nothing"),
+    ("reach", "reads nothing"),
     ("migrate", "once for each version"),
     ("pending_migrations", "at the start, of a few rows"),
     ("check_schema", "at the start, of a few rows"),
@@ -53,6 +54,7 @@ const NOT_HOT: [(&str, &str); 37] = [
     ("note_incomplete", RECOVERY),
     ("note_known_segment", RECOVERY),
     ("relink_root", RECOVERY),
+    ("release_collection", RECOVERY),
     ("restore_pin", RECOVERY),
     ("restore_segment", RECOVERY),
     ("skip_segment", RECOVERY),

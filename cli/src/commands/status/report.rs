@@ -28,6 +28,9 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 pub(super) struct GatewayReport {
     pub(super) url: String,
+    /// It says that it is.
+    pub(super) is_ready: bool,
+    /// Why it is not.
     pub(super) not_ready: Option<String>,
 }
 
@@ -60,7 +63,7 @@ impl Report {
             // That it is not ready was told above.
             NetworkStatus { not_ready: None, ..network.clone() }.problems()
         } else {
-            let without = self.regions.iter().filter(|(_, nodes)| nodes.healthy == 0 && nodes.offline > 0);
+            let without = self.regions.iter().filter(|(_, nodes)| nodes.is_empty_handed());
             without.map(|(region, _)| format!("no node of region {region} is there")).collect()
         };
         problems.extend(of_network);
@@ -71,7 +74,11 @@ impl Report {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut rows = Vec::new();
         for gateway in &self.gateways {
-            let how = gateway.not_ready.as_ref().map_or("ready".into(), |why| format!("not ready: {why}"));
+            let how = match &gateway.not_ready {
+                Some(why) => format!("not ready: {why}"),
+                None if gateway.is_ready => "ready".into(),
+                None => "does not say here whether it is ready".into(),
+            };
             rows.push(["gateway".to_string(), format!("{}  {how}", gateway.url)]);
         }
         for monitor in &self.monitors {
@@ -100,8 +107,10 @@ impl Report {
             lines.extend(events.iter().map(event));
         }
         lines.push(String::new());
-        if self.problems.is_empty() {
+        if self.problems.is_empty() && self.network.is_some() {
             lines.push("nothing needs anybody".into());
+        } else if self.problems.is_empty() {
+            lines.push("nothing is known that needs anybody".into());
         } else {
             lines.push("somebody should look at this".into());
             lines.extend(self.problems.iter().map(|problem| format!("  {problem}")));

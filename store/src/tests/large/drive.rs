@@ -118,7 +118,6 @@ async fn watching(d: &Drive<'_>) {
     run!(d.held());
     run!(d.last_watch());
     run!(d.tallies(10));
-    run!(d.release_collection(now));
     let number = 100 + u8::try_from(d.round).expect("few rounds");
     assert!(run!(d.readmit(&new_node(number), "operator", NOW, NOW)));
 }

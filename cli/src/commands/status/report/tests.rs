@@ -32,7 +32,7 @@ fn report() -> Report {
         ..NetworkStatus::default()
     };
     Report {
-        gateways: vec![GatewayReport { url: "http://a".into(), not_ready: None }],
+        gateways: vec![GatewayReport { url: "http://a".into(), is_ready: true, not_ready: None }],
         monitors: vec![MonitorReport { url: "http://b".into(), breaker: None, error: None }],
         network: Some(network),
         ..Report::default()
