@@ -197,13 +197,11 @@ impl StoreLocator {
         for cid in &cids {
             name.update(cid.as_bytes());
         }
-        let asked: HashSet<&Cid> = cids.iter().collect();
         let ask = async {
             for places in self.directory.look_up(&cids).await {
                 // One whose clock is ahead has nothing to say that is newer than what the database does.
                 let at = if places.time > now { now - FRESH * 2 } else { places.time };
-                let (mut blocks, segment) = read(places);
-                blocks.retain(|block| asked.contains(&block.cid));
+                let (blocks, segment) = read(places);
                 self.remember(blocks.into_iter().map(|block| (block, at)).collect(), vec![(segment, at)]);
             }
             self.clock.now()

@@ -12,7 +12,7 @@ use content::{
 };
 use pinner::piece_store::{Behaviour, PieceStore as _};
 use protocol::{
-    ids::{NodeId, PieceHash, SegmentId},
+    ids::{PieceHash, SegmentId},
     piece::PieceMeta,
 };
 use recover::{Config, Parts, Recovery, Summary};
@@ -289,53 +289,6 @@ fn an_upload_that_was_in_flight_at_the_backup_is_not_lost() {
             step(&mut world, number).await;
         }
         assert_whole(&mut world, before).await;
-        world.check_always().await.unwrap();
-    });
-}
-
-#[test]
-fn what_a_later_run_finds_belongs_to_pins_that_gateways_have_written_down_meanwhile() {
-    runtime().unwrap().block_on(async {
-        let mut world = filled(36).await;
-        // Its last segment, which says whose it is, is small and on other nodes than the others.
-        let large = world.upload(0, &[40_000_000], None).await.unwrap()[0];
-        let before = used(&world).await;
-        let segments = world.db.segments_after(None, 99).await.unwrap();
-        let infos =
-            world.db.segments_info(&segments.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await.unwrap();
-        let largest = infos.iter().max_by_key(|info| info.length_bytes).unwrap();
-        let needed = usize::from(largest.scheme.needed());
-        let holders: Vec<NodeId> = largest.pieces.iter().filter_map(|piece| piece.node).collect();
-        // So many of its nodes are away that it cannot be read, and as few as that takes.
-        let away: Vec<usize> = holders[needed - 1..].iter().map(|node| world.numbers[node]).collect();
-        lose_database(&mut world, "new.db").await;
-        for node in &away {
-            world.kill_node(*node);
-        }
-        let first = recover(&world).await;
-        assert!(!first.released && first.incomplete_count + first.unreadable_count > 0, "{first:?}");
-
-        for node in away {
-            world.start_node(node).unwrap();
-            world.enrol(node).await.unwrap();
-        }
-        for number in 10..14 {
-            step(&mut world, number).await;
-        }
-        // Gateways run, and write down what was recovered.
-        key(&world.db, world.common.seed).await.unwrap();
-        world.write_log().await.unwrap();
-        world.upload(0, &[5_000], None).await.unwrap();
-        let added = used(&world).await;
-        let second = recover(&world).await;
-        assert!(second.released && second.segments_restored > 0, "{second:?}");
-        for number in 14..40 {
-            step(&mut world, number).await;
-        }
-        world.forget_views();
-        let got = world.read(large, Route::Proxy(0), 1, None).await.unwrap();
-        assert!(matches!(got, Got::Bytes(_)), "{got:?}");
-        assert!(added >= before, "{added} < {before}");
         world.check_always().await.unwrap();
     });
 }
