@@ -224,7 +224,7 @@ async fn redis_in_trouble_under_load_fails_nobody() {
     }
     load.stop(&network).await;
     for gateway in GATEWAYS {
-        network.until_metric_is(gateway, "pinstripe_redis_up", 1).await;
+        network.until_metric(gateway, "pinstripe_redis_up", 1).await;
     }
     drop(network);
     drop(base);

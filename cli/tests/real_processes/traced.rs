@@ -84,7 +84,7 @@ async fn uploads_and_audits_are_each_one_trace_and_nobody_needs_the_collector() 
     }
 
     drop(collector);
-    network.until_metric("pinstripe_trace_spans_total{outcome=\"failed\"}").await;
+    network.until_metric("gateway", "pinstripe_trace_spans_total{outcome=\"failed\"}", 1).await;
     let bytes = random_bytes(2, 3_000_000);
     let cid = network.upload("later", &bytes).await;
     assert_eq!(network.read(&cid).await, bytes);

@@ -323,9 +323,10 @@ impl Db {
         Ok(rows.into_iter().map(|(root,)| Adopted { root }).collect())
     }
 
-    /// Pins that an earlier run made of roots that led to nothing then, and that lie under others as is known by now.
+    /// Pins that an earlier run made of roots to which nothing led then, and that lie under others as is known by now. What else is
+    /// pinned in that account somebody has pinned there.
     pub async fn mistaken_adoptions(&self, after: &str, limit: u32) -> Result<Vec<String>, StoreError> {
-        const SQL: &str = "SELECT p.id FROM pins p WHERE p.id > $1 AND p.account_id = $2 \
+        const SQL: &str = "SELECT p.id FROM pins p WHERE p.id > $1 AND p.account_id = $2 AND p.id = p.account_id || '.' || p.cid \
              AND EXISTS (SELECT 1 FROM found_links l WHERE l.child = p.cid) ORDER BY p.id LIMIT $3";
         let rows: Vec<(String,)> = read!(self, pool => {
             sqlx::query_as(SQL)
