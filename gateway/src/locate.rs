@@ -3,12 +3,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use client::PieceOrder;
 use content::Cid;
+use futures_util::future::{Either, select};
 use protocol::{
     api::{BlockPlace, LocateAnswer, PiecePlace, SegmentPlace},
     ids::SegmentId,
@@ -21,6 +23,7 @@ use service::{clock::Clock, signer::Signer};
 use store::{BlockAt, Db, Located, SegmentInfo, SegmentPiece};
 use transfer::{PieceSource, SegmentSource};
 
+use self::directory::Unsure;
 pub(crate) use self::{
     directory::{Directory, DirectoryParts},
     shared_places::SharedPlaces,
@@ -104,8 +107,8 @@ impl StoreLocator {
     }
 
     /// Places of blocks and the segments they lie in: fresh from the database, or as is known without it. Blocks that are
-    /// missing are not stored; an error says that nobody knows.
-    pub(crate) async fn find(&self, cids: &[Cid]) -> Result<Known, LocateError> {
+    /// missing are not stored; an error says that nobody knows. Without a `root` the first of them stands for it.
+    pub(crate) async fn find(&self, cids: &[Cid], root: Option<&Cid>) -> Result<Known, LocateError> {
         let now = self.clock.now();
         if let Some(known) = self.remembered(cids, now, FRESH) {
             return Ok(known);
@@ -125,27 +128,29 @@ impl StoreLocator {
         }
         // One that is slow can still say better than what could not be read a moment ago.
         let only_sure = matches!(none, NoAnswer::Late(_) | NoAnswer::Slow);
-        if let Some(known) = self.known_without_database(cids, now, only_sure).await {
-            if let NoAnswer::Late(late) = none {
-                let (this, cids) = (self.clone(), cids.to_vec());
-                tokio::spawn(async move {
-                    if let Ok(Ok(located)) = late.await {
-                        this.learnt(located, &cids, now);
-                    }
-                });
+        // One that is slow and not away is waited for while others are asked; whoever knows first is heard.
+        let late = pin!(async {
+            match none {
+                NoAnswer::Late(late) => {
+                    let (this, cids) = (self.clone(), cids.to_vec());
+                    // Its answer is remembered, also when it comes too late for this reader.
+                    let learn = async move { Some(this.learnt(late.await.ok()?.ok()?, &cids, now)) };
+                    tokio::spawn(learn).await.ok()?
+                }
+                NoAnswer::Slow => {
+                    let located = self.database.wait_for(question(self.db.clone(), cids.to_vec())).await;
+                    Some(self.learnt(located.ok()?, cids, now))
+                }
+                NoAnswer::Away | NoAnswer::Failed(_) => None,
             }
-            return Ok(known);
-        }
-        // Nobody else knows. If it is slow and not away it is waited for.
-        let located = match none {
-            NoAnswer::Late(late) => late.await.ok().and_then(Result::ok),
-            NoAnswer::Slow => self.database.wait_for(question(self.db.clone(), cids.to_vec())).await.ok(),
-            NoAnswer::Away | NoAnswer::Failed(_) => None,
+        });
+        let others = pin!(self.known_without_database(cids, root, now, only_sure));
+        let known = match select(others, late).await {
+            Either::Left((Some(known), _)) | Either::Right((Some(known), _)) => Some(known),
+            Either::Left((None, late)) => late.await,
+            Either::Right((None, others)) => others.await,
         };
-        if let Some(located) = located {
-            return Ok(self.learnt(located, cids, now));
-        }
-        Err(LocateError(format!("{DATABASE_AWAY}, and nobody else who was asked knows")))
+        known.ok_or_else(|| LocateError(format!("{DATABASE_AWAY}, and nobody else who was asked knows")))
     }
 
     /// Remembers what the database said of these blocks at this time, and tells others.
@@ -168,17 +173,30 @@ impl StoreLocator {
     }
 
     /// What is remembered of these blocks, here or by nodes, for when the database is away.
-    async fn known_without_database(&self, cids: &[Cid], now: UnixMillis, only_sure: bool) -> Option<Known> {
+    async fn known_without_database(
+        &self,
+        cids: &[Cid],
+        root: Option<&Cid>,
+        now: UnixMillis,
+        only_sure: bool,
+    ) -> Option<Known> {
         let unsure: Vec<Cid> = cids.iter().filter(|cid| !self.is_sure(cid, now)).cloned().collect();
         let from = if unsure.is_empty() { "memory" } else { "nodes" };
         if !unsure.is_empty() {
-            self.ask_nodes(unsure, now).await;
+            self.ask_nodes(unsure, root, now).await;
         }
         let is_enough = !only_sure || cids.iter().all(|cid| self.is_sure(cid, now));
         let known = self.remembered(cids, now, STALE).filter(|_| is_enough);
         let from = if known.is_some() { from } else { "nowhere" };
         metrics::counter!("pinstripe_located_without_database_total", "from" => from).increment(1);
         known
+    }
+
+    /// When what is remembered of a block's place was said.
+    fn known_since(&self, cid: &Cid) -> Option<UnixMillis> {
+        let (block, at) = self.blocks.get(cid)?;
+        let (_, segment_at) = self.segments.get(&block.segment)?;
+        Some(at.min(segment_at))
     }
 
     /// Whether the place of a block is remembered and nobody failed to read it there a moment ago.
@@ -190,15 +208,18 @@ impl StoreLocator {
     }
 
     /// Asks nodes about blocks and remembers what they know. The same is asked once in a while, however many want to know.
-    async fn ask_nodes(&self, mut cids: Vec<Cid>, now: UnixMillis) {
+    async fn ask_nodes(&self, mut cids: Vec<Cid>, root: Option<&Cid>, now: UnixMillis) {
+        let Some(root) = root.or(cids.first()).cloned() else { return };
         cids.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
         cids.dedup();
         let mut name = blake3::Hasher::new();
-        for cid in &cids {
+        for cid in [&root].into_iter().chain(&cids) {
             name.update(cid.as_bytes());
         }
+        let unsure =
+            cids.iter().map(|cid| Unsure { cid: cid.clone(), known: self.known_since(cid) }).collect();
         let ask = async {
-            for places in self.directory.look_up(&cids).await {
+            for places in self.directory.look_up(unsure, &root).await {
                 // One whose clock is ahead has nothing to say that is newer than what the database does.
                 let at = if places.time > now { now - FRESH * 2 } else { places.time };
                 let (blocks, segment) = read(places);
@@ -296,8 +317,8 @@ impl StoreLocator {
     }
 
     /// The answer to a node that asks.
-    pub(crate) async fn answer(&self, cids: &[Cid]) -> Result<LocateAnswer, LocateError> {
-        let (blocks, segments) = self.find(cids).await?;
+    pub(crate) async fn answer(&self, cids: &[Cid], root: Option<&Cid>) -> Result<LocateAnswer, LocateError> {
+        let (blocks, segments) = self.find(cids, root).await?;
         let expires = self.clock.now() + self.order_lifetime;
         let positions: HashMap<SegmentId, usize> =
             segments.iter().enumerate().map(|(position, (segment, _))| (segment.id, position)).collect();
@@ -392,7 +413,7 @@ impl StoreLocator {
 pub(crate) struct UnfinishedLocator(pub(crate) StoreLocator);
 
 impl Locator for UnfinishedLocator {
-    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+    fn locate<'a>(&'a self, cids: &'a [Cid], _root: Option<&'a Cid>) -> LocateFuture<'a> {
         Box::pin(async move {
             let located = self.0.db.locate_unfinished(cids).await;
             let Located { blocks, segments } = located.map_err(|error| LocateError(error.to_string()))?;
@@ -418,9 +439,9 @@ impl Locator for StoreLocator {
         }
     }
 
-    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+    fn locate<'a>(&'a self, cids: &'a [Cid], root: Option<&'a Cid>) -> LocateFuture<'a> {
         Box::pin(async move {
-            let (blocks, segments) = self.find(cids).await?;
+            let (blocks, segments) = self.find(cids, root).await?;
             Ok(self.found(blocks, segments.iter().map(|(segment, _)| segment)))
         })
     }

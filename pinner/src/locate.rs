@@ -33,8 +33,9 @@ impl GatewayLocator {
         Self { gateways, node, own_url, directory }
     }
 
-    async fn ask(&self, cids: &[Cid]) -> Result<Vec<Found>, LocateError> {
-        let request = LocateRequest { cids: cids.iter().map(Cid::to_string).collect() };
+    async fn ask(&self, cids: &[Cid], root: Option<&Cid>) -> Result<Vec<Found>, LocateError> {
+        let request =
+            LocateRequest { cids: cids.iter().map(Cid::to_string).collect(), root: root.map(Cid::to_string) };
         let answer = self
             .gateways
             .ask(|gateway, key| {
@@ -105,11 +106,11 @@ fn locate_block(
 }
 
 impl Locator for GatewayLocator {
-    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+    fn locate<'a>(&'a self, cids: &'a [Cid], root: Option<&'a Cid>) -> LocateFuture<'a> {
         Box::pin(async move {
             let mut found = Vec::new();
             for cids in cids.chunks(LOCATE_MAX) {
-                found.extend(self.ask(cids).await?);
+                found.extend(self.ask(cids, root).await?);
             }
             Ok(found)
         })

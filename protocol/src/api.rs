@@ -163,6 +163,10 @@ pub struct HeartbeatAnswer {
 pub struct LocateRequest {
     /// CIDs, at most [`LOCATE_MAX`].
     pub cids: Vec<String>,
+    /// What they are read below, if that is known: while the database is away, those nodes are asked first that its readers
+    /// are sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 /// CIDs in one locate request: a full dag-pb node has as many links.

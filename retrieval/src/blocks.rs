@@ -83,6 +83,8 @@ impl Default for BlocksConfig {
 #[derive(Clone)]
 pub struct Blocks {
     shared: Arc<Inner>,
+    /// What is read below.
+    root: Option<Cid>,
 }
 
 struct Inner {
@@ -206,7 +208,12 @@ impl Blocks {
         let fetches = Mutex::default();
         let inner =
             Inner { locator, gather, denylist, memory, disk, places, fetches, budget, loans, clock, config };
-        Self { shared: Arc::new(inner) }
+        Self { shared: Arc::new(inner), root: None }
+    }
+
+    /// The same for somebody who reads what lies below this root ([`Locator::locate`]).
+    pub fn under(&self, root: &Cid) -> Self {
+        Self { shared: self.shared.clone(), root: Some(root.clone()) }
     }
 
     /// What reads are limited by.
@@ -339,11 +346,11 @@ impl Blocks {
 
     /// Starts one fetch, which takes itself off the list when it ends.
     fn start(&self, cids: Vec<Cid>, soon: Vec<Cid>) -> Fetch {
-        let inner = self.shared.clone();
+        let (inner, root) = (self.shared.clone(), self.root.clone());
         let task = tokio::spawn(here().carry(async move {
             // Made in here: a task that is refused because everything ends is dropped while the list is locked.
             let entered = Entered { inner, cids };
-            fetch::fetch(&entered.inner, &entered.cids, &soon).await
+            fetch::fetch(&entered.inner, &entered.cids, &soon, root.as_ref()).await
         }));
         Fetch { batch: task.map(Result::ok).boxed().shared(), denylist: self.denylist().clone() }
     }

@@ -58,6 +58,7 @@ struct Ask<'a> {
 
 /// Answers a request for content. Never fails: errors are answers too.
 pub async fn respond(blocks: &Blocks, rules: &AnswerRules, request: &ContentRequest) -> Response {
+    let blocks = &blocks.under(&request.root);
     let ask = Ask { blocks, rules, request };
     let outcome = match agree(&ask) {
         Ok(negotiated) => tokio::time::timeout(rules.first_byte_timeout, answer(&ask, &negotiated))

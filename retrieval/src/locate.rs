@@ -32,8 +32,9 @@ pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Found>, Locat
 /// Knows where blocks are. There are the gateway's, over its database (one for readers, one for what
 /// it puts together itself), and the node's, over HTTP to a gateway.
 pub trait Locator: Send + Sync + 'static {
-    /// Finds blocks; those that nobody stores are missing from the answer.
-    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a>;
+    /// Finds blocks; those that nobody stores are missing from the answer. `root` is what they are read below, if that is
+    /// known: readers of one root are sent to the same nodes, so that these know best.
+    fn locate<'a>(&'a self, cids: &'a [Cid], root: Option<&'a Cid>) -> LocateFuture<'a>;
 
     /// Blocks could not be read where they were found: whoever remembers places asks anew next time.
     fn forget(&self, cids: &[Cid]) {

@@ -2,7 +2,7 @@
 //! costs a bounded number of questions, and a node that answers wrongly is passed over.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -14,11 +14,11 @@ use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use protocol::{
     api::PlacesRequest,
-    ids::NodeId,
     order::Action,
     places::Places,
     ranking::{self, RankingRules, Readiness},
     region::Place,
+    time::UnixMillis,
 };
 use service::{clock::Clock, signer::Signer};
 use tokio::sync::Semaphore;
@@ -32,8 +32,6 @@ use crate::{
 
 /// How long an order to tell places holds: one question.
 const ORDER_LIFETIME: Duration = Duration::from_mins(1);
-/// Nodes that knew something lately and are asked first, since what is asked for together was mostly read there together.
-const KNEW_MAX: usize = 64;
 
 /// Asks nodes; cheap to clone.
 #[derive(Clone)]
@@ -50,7 +48,13 @@ struct Inner {
     config: DirectoryConfig,
     own: Place,
     slots: Semaphore,
-    knew: Mutex<VecDeque<NodeId>>,
+}
+
+/// A block that is looked for.
+pub(super) struct Unsure {
+    pub(super) cid: Cid,
+    /// When what is known of its place already was said; only something newer ends the search.
+    pub(super) known: Option<UnixMillis>,
 }
 
 /// What a [`Directory`] is made of.
@@ -69,25 +73,29 @@ impl Directory {
     pub(crate) fn new(parts: DirectoryParts) -> Self {
         let DirectoryParts { nodes, client, signer, clock, rules, config, own } = parts;
         let slots = Semaphore::new(config.questions_max.min(Semaphore::MAX_PERMITS));
-        let knew = Mutex::default();
-        Self { inner: Arc::new(Inner { nodes, client, signer, clock, rules, config, own, slots, knew }) }
+        Self { inner: Arc::new(Inner { nodes, client, signer, clock, rules, config, own, slots }) }
     }
 
-    /// What nodes were told of these blocks, as far as the network signed it and it is not too old. Some may be missing, and
-    /// some may be in several of them.
-    pub(super) async fn look_up(&self, cids: &[Cid]) -> Vec<Places> {
+    /// What nodes were told of these blocks, which are read below `root`, as far as the network signed it and it is not too
+    /// old. Some may be missing, and some may be in several of them.
+    pub(super) async fn look_up(&self, unsure: Vec<Unsure>, root: &Cid) -> Vec<Places> {
         let inner = &*self.inner;
-        let Some(first) = cids.first() else { return Vec::new() };
-        let missing: Mutex<HashSet<Cid>> = Mutex::new(cids.iter().cloned().collect());
+        let missing: HashMap<Cid, Option<UnixMillis>> =
+            unsure.into_iter().map(|Unsure { cid, known }| (cid, known)).collect();
+        let missing = Mutex::new(missing);
         let mut found = Vec::new();
         let all = async {
-            for nodes in self.nodes_to_ask(first) {
+            for nodes in self.nodes_to_ask(root) {
                 let questions = nodes.into_iter().map(|node| self.ask(node, &missing));
                 let mut answers = stream::iter(questions).buffer_unordered(inner.config.at_once);
                 while let Some(answer) = answers.next().await {
                     let mut missing = missing.lock();
-                    for block in answer.iter().flat_map(|places| &places.blocks) {
-                        missing.remove(&block.cid);
+                    for places in &answer {
+                        for block in &places.blocks {
+                            if missing.get(&block.cid).is_some_and(|known| *known < Some(places.time)) {
+                                missing.remove(&block.cid);
+                            }
+                        }
                     }
                     found.extend(answer);
                     if missing.is_empty() {
@@ -103,25 +111,21 @@ impl Directory {
     }
 
     /// Nodes of this region that are asked, and some of others that are asked when those do not know; in either, those that
-    /// readers of the block are sent to come first, behind who knew something lately.
-    fn nodes_to_ask(&self, cid: &Cid) -> [Vec<Arc<NodeEntry>>; 2] {
+    /// readers of the root are sent to come first, since they were told most of what lies below it.
+    fn nodes_to_ask(&self, root: &Cid) -> [Vec<Arc<NodeEntry>>; 2] {
         let inner = &*self.inner;
         let nodes = inner.nodes.route_nodes();
-        let ranked = ranking::rank(cid.multihash(), &inner.own, &nodes, inner.clock.now(), &inner.rules);
+        let ranked = ranking::rank(root.multihash(), &inner.own, &nodes, inner.clock.now(), &inner.rules);
         let is_up = |place: &ranking::Ranked| {
             place.readiness != Readiness::Down && inner.nodes.is_reachable(nodes[place.index].node)
         };
-        let mut ids: Vec<_> = ranked.iter().filter(|place| is_up(place)).map(|place| place.index).collect();
-        let knew = inner.knew.lock().clone();
-        // Who knew something last comes first.
-        let since = |index: &usize| knew.iter().position(|node| *node == nodes[*index].node);
-        ids.sort_by_key(|index| since(index).unwrap_or(usize::MAX));
+        let ids = ranked.iter().filter(|place| is_up(place)).map(|place| place.index);
         // A gateway that does not know where it is takes all nodes for near ones.
         let is_near = |index: &usize| {
             let region = inner.own.region;
             region == nodes[*index].region || region.as_str() == UNKNOWN_REGION
         };
-        let (near, far): (Vec<usize>, Vec<usize>) = ids.into_iter().partition(is_near);
+        let (near, far): (Vec<usize>, Vec<usize>) = ids.partition(is_near);
         let some = |indices: Vec<usize>, max: usize| {
             let entries = indices.into_iter().filter_map(|index| inner.nodes.entry(nodes[index].node));
             entries.take(max).collect()
@@ -130,10 +134,14 @@ impl Directory {
     }
 
     /// What one node says of those that are still missing when it is its turn.
-    async fn ask(&self, node: Arc<NodeEntry>, missing: &Mutex<HashSet<Cid>>) -> Vec<Places> {
+    async fn ask(
+        &self,
+        node: Arc<NodeEntry>,
+        missing: &Mutex<HashMap<Cid, Option<UnixMillis>>>,
+    ) -> Vec<Places> {
         let inner = &*self.inner;
         let Ok(_slot) = inner.slots.acquire().await else { return Vec::new() };
-        let cids: Vec<Cid> = missing.lock().iter().cloned().collect();
+        let cids: Vec<Cid> = missing.lock().keys().cloned().collect();
         let request = PlacesRequest { cids: cids.iter().map(Cid::to_string).collect() };
         let Ok(question) = serde_json::to_vec(&request) else { return Vec::new() };
         let digest = *blake3::hash(&question).as_bytes();
@@ -161,7 +169,6 @@ impl Directory {
             return none("nothing");
         }
         count("found");
-        self.note_knew(id);
         found
     }
 
@@ -180,13 +187,6 @@ impl Directory {
             }
         }
         Some(found)
-    }
-
-    fn note_knew(&self, node: NodeId) {
-        let mut knew = self.inner.knew.lock();
-        knew.retain(|known| *known != node);
-        knew.push_front(node);
-        knew.truncate(KNEW_MAX);
     }
 }
 

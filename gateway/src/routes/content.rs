@@ -119,7 +119,7 @@ async fn known_size(gateway: &Gateway, root: &Cid) -> Option<Known> {
     if let Some(size) = gateway.known_roots.get(root) {
         return Some(Known::Stored(size));
     }
-    match gateway.locator.find(std::slice::from_ref(root)).await {
+    match gateway.locator.find(std::slice::from_ref(root), None).await {
         Err(_) => Some(Known::Unclear),
         Ok((blocks, _)) if blocks.is_empty() => None,
         Ok((blocks, _)) => {

@@ -288,7 +288,8 @@ pub(super) async fn locate(
     let mut cids = cids?;
     // A node without this list of its own cannot be asked for what it denies instead.
     cids.retain(|cid| gateway.blocks.denylist().denied(cid).is_none());
-    let answer = gateway.locator.answer(&cids).await;
+    let root = request.root.as_deref().map(super::files::parse_cid).transpose()?;
+    let answer = gateway.locator.answer(&cids, root.as_ref()).await;
     Ok(Json(answer.map_err(|error| ApiError::unavailable("store_unavailable", error, 5))?))
 }
 

@@ -26,7 +26,7 @@ use service::job::Job as _;
 use testing::{FakeNode, Mode};
 
 use super::world::{Answer, World, form_body, from_peer, json_request, patterned, request, send_to, until};
-use crate::{Config, Gateway, ReadMode, router};
+use crate::{Config, Gateway, ReadMode, database::NoAnswer, router};
 
 /// A file in a network, and a gateway that has just been started and whose database is gone.
 struct Away {
@@ -88,6 +88,13 @@ impl Away {
         self.world.network.nodes().iter().map(|node| node.places_asked()).collect()
     }
 
+    /// The number of the node that a reader is sent to.
+    fn sent_to(&self, sent: &Answer) -> usize {
+        let location = sent.headers[header::LOCATION].to_str().unwrap();
+        let is_there = |node: &FakeNode| location.starts_with(&format!("{}/", node.url()));
+        self.world.network.nodes().iter().position(|node| is_there(node)).unwrap()
+    }
+
     fn key(&self) -> SigningKey {
         self.world.network.signer().key().clone()
     }
@@ -95,9 +102,13 @@ impl Away {
 
 /// A node's question.
 async fn locate(router: &Router, node: &FakeNode, cids: &[Cid]) -> Answer {
+    locate_below(router, node, cids, None).await
+}
+
+async fn locate_below(router: &Router, node: &FakeNode, cids: &[Cid], root: Option<&Cid>) -> Answer {
     let path = "/v1/nodes/locate";
-    let body =
-        serde_json::to_value(LocateRequest { cids: cids.iter().map(Cid::to_string).collect() }).unwrap();
+    let cids = cids.iter().map(Cid::to_string).collect();
+    let body = serde_json::to_value(LocateRequest { cids, root: root.map(Cid::to_string) }).unwrap();
     let mut request = json_request(Method::POST, path, None, &body);
     let now = service::clock::Clock::System.now();
     let proof = prove(node.key(), "POST", path, now, body.to_string().as_bytes());
@@ -132,8 +143,7 @@ async fn what_only_a_node_knows_is_served_with_ranges_heads_and_redirects() {
     assert_eq!(sent.status, StatusCode::TEMPORARY_REDIRECT, "{sent:?}");
     let location = url::Url::parse(sent.headers[header::LOCATION].to_str().unwrap()).unwrap();
     let ticket = location.query_pairs().find(|(name, _)| name == "ticket").unwrap().1.into_owned();
-    let nodes = away.world.network.nodes();
-    let node = nodes.iter().find(|node| location.as_str().starts_with(&format!("{}/", node.url()))).unwrap();
+    let node = &away.world.network.nodes()[away.sent_to(&sent)];
     let ticket = Ticket::verify(&away.key().verifying_key(), node.id(), &ticket).unwrap();
     let cid: Cid = away.file.parse().unwrap();
     assert_eq!(ticket.check(cid.as_bytes(), away.gateway.clock.now()), Ok(()));
@@ -243,14 +253,60 @@ async fn an_old_word_costs_a_failed_fetch_and_a_newer_one_of_another_node_mends_
     let cid: Cid = away.file.parse().unwrap();
     let answer = away.get(Method::GET, "", None).await;
     assert_comes_back(&answer, "the pieces are not there any more");
-    assert!(away.gateway.locator.find(std::slice::from_ref(&cid)).await.is_ok());
-    // Another node knows better; whoever remembers the old word asks again when it has failed.
-    for node in away.world.network.nodes().iter().step_by(3) {
-        node.forget_places();
-    }
+    assert!(away.gateway.locator.find(std::slice::from_ref(&cid), None).await.is_ok());
+    // Another node knows better, and the others repeat the old word; whoever remembers that asks again when it has failed.
+    away.world.network.nodes()[9].forget_places();
     away.tell(9);
     until(async || away.get(Method::GET, "", None).await.status == StatusCode::OK).await;
     away.assert_serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_that_readers_of_a_root_are_sent_to_is_asked_about_all_below_it() {
+    let away = Away::new(|config| {
+        config.directory.own_region_max = 1;
+        config.directory.elsewhere_max = 0;
+    })
+    .await;
+    let sent = away.get(Method::GET, "?route=redirect", None).await;
+    assert_eq!(sent.status, StatusCode::TEMPORARY_REDIRECT, "{sent:?}");
+    let node = away.sent_to(&sent);
+    away.tell(node);
+    // That node has no cache of its own, and asks for blocks far from the root.
+    let told = |told: &String| Places::verify(&away.key().verifying_key(), told).unwrap();
+    let root: Cid = away.file.parse().unwrap();
+    let below: Vec<Cid> =
+        away.told.iter().flat_map(|text| told(text).blocks).map(|block| block.cid).collect();
+    assert!(below.len() > 2, "a root and its leaves");
+    let nodes = away.world.network.nodes();
+    for cid in below {
+        let answer = locate_below(&away.router, &nodes[node], std::slice::from_ref(&cid), Some(&root)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.json()["blocks"][0]["cid"], json!(cid.to_string()));
+    }
+    let asked = away.asked();
+    assert_eq!(asked.iter().sum::<usize>(), asked[node], "nobody else was asked: {asked:?}");
+    let away = Away { router: router(&another(&away).await), ..away };
+    away.assert_serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_slow_and_not_away_is_asked_beside_nodes_that_do_not_answer() {
+    let world = World::with(20, |config| {
+        let long = Duration::from_hours(1);
+        (config.directory.timeout, config.directory.within) = (long, long);
+    })
+    .await;
+    let file = world.upload("", patterned(1, 1_000)).await.file().cid.parse().unwrap();
+    let gateway = world.another_gateway().await;
+    gateway.probe_nodes().step().await.unwrap();
+    for node in world.network.nodes() {
+        node.set(Mode::Stalled);
+    }
+    let late = gateway.database.ask(std::future::pending::<Result<(), _>>()).await;
+    assert!(matches!(late, Err(NoAnswer::Late(_))), "it is slow");
+    let (blocks, _) = gateway.locator.find(std::slice::from_ref(&file), None).await.unwrap();
+    assert_eq!(blocks.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

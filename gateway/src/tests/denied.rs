@@ -118,7 +118,8 @@ async fn no_node_is_told_where_denied_blocks_are() {
     let located = async || {
         let cids = vec![file.cid.clone(), leaf.to_string()];
         let key = world.network.nodes()[0].key();
-        let answer = signed(&world, key, "/v1/nodes/locate", &LocateRequest { cids }).await.json();
+        let answer =
+            signed(&world, key, "/v1/nodes/locate", &LocateRequest { cids, root: None }).await.json();
         let blocks = answer["blocks"].as_array().unwrap();
         blocks.iter().map(|block| block["cid"].as_str().unwrap().to_string()).collect::<Vec<_>>()
     };

@@ -144,7 +144,7 @@ async fn only_nodes_are_heard() {
     let stranger = SigningKey::from_bytes(&[200; 32]);
     let refused = (403, "not_enrolled".to_string());
     assert_eq!(signed(&world, &stranger, "/v1/nodes/heartbeat", &heartbeat(vec![])).await.error(), refused);
-    let locate = LocateRequest { cids: vec![] };
+    let locate = LocateRequest { cids: vec![], root: None };
     assert_eq!(signed(&world, &stranger, "/v1/nodes/locate", &locate).await.error(), refused);
 }
 
@@ -199,7 +199,7 @@ async fn places_of_blocks() {
     let unknown = content::Cid::of(content::Codec::Raw, content::HashFn::Sha2_256, b"unknown");
     let cids = vec![file.cid.clone(), unknown.to_string(), leaf.to_string()];
     let locate = async |cids: Vec<String>| {
-        signed(&world, node.key(), "/v1/nodes/locate", &LocateRequest { cids }).await
+        signed(&world, node.key(), "/v1/nodes/locate", &LocateRequest { cids, root: None }).await
     };
     let answer: LocateAnswer = parse(&locate(cids).await);
     assert_eq!((answer.blocks.len(), answer.segments.len()), (2, 1));

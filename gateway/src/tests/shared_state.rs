@@ -131,7 +131,7 @@ async fn places_that_are_asked_for_often_are_known_to_all_gateways_though_the_da
     let hot_cid: Cid = shared.world.upload("?name=hot", hot.clone()).await.file().cid.parse().unwrap();
     let cold_cid: Cid = shared.world.upload("?name=cold", cold).await.file().cid.parse().unwrap();
     let found = async |gateway: &Gateway, cid: &Cid| {
-        gateway.locator.find(std::slice::from_ref(cid)).await.is_ok_and(|(blocks, _)| blocks.len() == 1)
+        gateway.locator.find(std::slice::from_ref(cid), None).await.is_ok_and(|(blocks, _)| blocks.len() == 1)
     };
     assert!(found(&shared.one, &hot_cid).await && found(&shared.one, &cold_cid).await);
     assert!(shared.redis.command("DBSIZE").contains(":0"), "what is asked for once is of no use to others");

@@ -21,11 +21,11 @@ const ORDER_MARGIN: Duration = Duration::from_secs(5);
 
 type Outcomes = HashMap<Cid, Result<Bytes, ReadError>>;
 
-/// Fetches blocks, each named once. `soon` will be wanted next: where they are is asked in the same question.
-pub(super) async fn fetch(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Arc<Batch> {
+/// Fetches blocks below `root`, each named once. `soon` will be wanted next: where they are is asked in the same question.
+pub(super) async fn fetch(inner: &Inner, cids: &[Cid], soon: &[Cid], root: Option<&Cid>) -> Arc<Batch> {
     let mut outcomes = from_disk(inner, cids).await;
     let missing: Vec<Cid> = cids.iter().filter(|cid| !outcomes.contains_key(*cid)).cloned().collect();
-    let places = locate(inner, &missing, soon).await.unwrap_or_else(|error| {
+    let places = locate(inner, &missing, soon, root).await.unwrap_or_else(|error| {
         outcomes.extend(missing.iter().map(|cid| (cid.clone(), Err(error.clone()))));
         Vec::new()
     });
@@ -37,7 +37,7 @@ pub(super) async fn fetch(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Arc<Batc
     let has_failed = |cid: &&Cid| read.get(*cid).is_none_or(Result::is_err);
     let failed: Vec<Cid> = places.iter().map(|place| &place.cid).filter(has_failed).cloned().collect();
     if !failed.is_empty() {
-        read.extend(read_afresh(inner, failed).await);
+        read.extend(read_afresh(inner, failed, root).await);
     }
     for (cid, bytes) in read.iter().filter_map(|(cid, bytes)| Some((cid, bytes.as_ref().ok()?))) {
         inner.memory.insert(cid.clone(), bytes.clone());
@@ -65,7 +65,12 @@ async fn from_disk(inner: &Inner, cids: &[Cid]) -> Outcomes {
 }
 
 /// Places of blocks, remembered ones first; those that nobody stores are missing.
-async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>, ReadError> {
+async fn locate(
+    inner: &Inner,
+    cids: &[Cid],
+    soon: &[Cid],
+    root: Option<&Cid>,
+) -> Result<Vec<Found>, ReadError> {
     let latest = inner.clock.now() + ORDER_MARGIN;
     let remembered = |cid: &Cid| inner.places.get(cid).filter(|place| place.expires > latest);
     let mut places: Vec<Found> = cids.iter().filter_map(remembered).collect();
@@ -76,11 +81,11 @@ async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>,
     let unknown = cids.iter().filter(|cid| !known.contains(cid));
     let wanted: Vec<Cid> =
         unknown.chain(soon.iter().filter(|cid| remembered(cid).is_none())).cloned().collect();
-    let mut found = inner.locator.locate(&wanted).await;
+    let mut found = inner.locator.locate(&wanted, root).await;
     let needed: Vec<Cid> = cids.iter().filter(|cid| !known.contains(cid)).cloned().collect();
     if found.is_err() && needed.len() < wanted.len() {
         // Nobody may know where one of those is that can wait, and all there is to know of the others.
-        found = inner.locator.locate(&needed).await;
+        found = inner.locator.locate(&needed, root).await;
     }
     for place in found.map_err(|error| ReadError::Unlocated(error.to_string()))? {
         inner.places.insert(place.cid.clone(), place.clone());
@@ -92,12 +97,12 @@ async fn locate(inner: &Inner, cids: &[Cid], soon: &[Cid]) -> Result<Vec<Found>,
 }
 
 /// Forgets where blocks were, asks again and reads them there: pieces move, and what was remembered may be stale.
-async fn read_afresh(inner: &Inner, cids: Vec<Cid>) -> Outcomes {
+async fn read_afresh(inner: &Inner, cids: Vec<Cid>, root: Option<&Cid>) -> Outcomes {
     for cid in &cids {
         inner.places.invalidate(cid);
     }
     inner.locator.forget(&cids);
-    match locate(inner, &cids, &[]).await {
+    match locate(inner, &cids, &[], root).await {
         Ok(places) => {
             let gone = cids.into_iter().map(|cid| (cid.clone(), Err(ReadError::NotFound(cid))));
             let mut outcomes: Outcomes = gone.collect();

@@ -74,7 +74,7 @@ impl FakeLocator {
 }
 
 impl Locator for FakeLocator {
-    fn locate<'a>(&'a self, cids: &'a [Cid]) -> LocateFuture<'a> {
+    fn locate<'a>(&'a self, cids: &'a [Cid], _: Option<&'a Cid>) -> LocateFuture<'a> {
         Box::pin(async move {
             self.0.asked.fetch_add(1, Ordering::SeqCst);
             // Answers come over a network or from a database: others get a turn meanwhile.
