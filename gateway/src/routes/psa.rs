@@ -107,7 +107,13 @@ async fn remove(
 }
 
 fn wanted(body: Result<Json<PinBody>, JsonRejection>) -> Result<Wanted, ApiError> {
-    let Json(body) = body.map_err(|error| ApiError::bad_request("bad_pin", error.body_text()))?;
+    let Json(body) = body.map_err(|error| {
+        let (status, reason) = match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            _ => (StatusCode::BAD_REQUEST, "bad_pin"),
+        };
+        ApiError::new(status, reason, error.body_text())
+    })?;
     body.wanted()
 }
 

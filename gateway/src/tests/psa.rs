@@ -362,6 +362,8 @@ async fn wishes_that_make_no_sense_are_refused() {
         let refused = world.pins(Method::POST, "", body.clone()).await;
         assert_eq!(refused.error(), (400, "bad_pin".into()), "{body}");
     }
+    let refused = world.pins(Method::POST, "", json!({ "cid": cid, "name": "n".repeat(70_000) })).await;
+    assert_eq!(refused.error(), (413, "body_too_large".into()));
     let refused = world.pins(Method::POST, "", json!({ "cid": "nonsense" })).await;
     assert_eq!(refused.error(), (400, "bad_parameter".into()));
     world.add_pin(json!({ "cid": cid, "name": null, "origins": null, "meta": null })).await;

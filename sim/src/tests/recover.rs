@@ -14,10 +14,13 @@ use pinner::piece_store::{Behaviour, PieceStore as _};
 use protocol::{
     ids::{PieceHash, SegmentId},
     piece::PieceMeta,
+    proof::verify_slice,
+    time::UnixMillis,
+    unpin::PieceUnpin,
 };
 use recover::{Config, Parts, Recovery, Summary};
 use service::signer::Signer;
-use store::SegmentInfo;
+use store::{RECOVERED_ACCOUNT, SegmentInfo};
 use tokio::sync::Notify;
 use transfer::{Pool, code_segment};
 
@@ -372,5 +375,111 @@ fn nodes_that_invent_pieces_and_segments_keep_nothing_from_coming_back() {
         assert_eq!(summary.unreadable_count, 1, "only what never was: {summary:?}");
         assert!(summary.released && summary.incomplete_count == 0, "{summary:?}");
         assert_whole(&mut world, before).await;
+    });
+}
+
+/// A piece that was taken from a node.
+struct Taken {
+    node: usize,
+    meta: PieceMeta,
+    stored: UnixMillis,
+    bytes: Vec<u8>,
+}
+
+/// Takes so many pieces of a segment from the nodes that hold them that it cannot be read.
+async fn take_away(world: &World, segment: &SegmentInfo) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    for (node, place) in world.nodes.iter().enumerate() {
+        for piece in segment.pieces.iter().skip(usize::from(segment.scheme.needed()) - 1) {
+            let Ok(reader) = place.store.read(piece.hash) else { continue };
+            let (meta, stored, len) = (*reader.meta(), reader.stored_at(), reader.piece_len());
+            let slice = reader.slice_to_bytes(0..len).unwrap();
+            let bytes = verify_slice(piece.hash, len, 0..len, &slice[..]).unwrap();
+            taken.push(Taken { node, meta, stored, bytes });
+            let unpin = PieceUnpin { hash: piece.hash, stored_before: stored + pace::DAY };
+            assert_eq!(place.store.delete(vec![unpin]).await.unwrap(), 1);
+        }
+    }
+    assert!(taken.len() > 1);
+    taken
+}
+
+async fn give_back(world: &World, taken: Vec<Taken>) {
+    for Taken { node, meta, stored, bytes } in taken {
+        let mut put = world.nodes[node].store.put(meta, stored).unwrap();
+        put.write(bytes.into()).await.unwrap();
+        put.finish().await.unwrap();
+    }
+}
+
+/// The segment in which a file's root lies.
+async fn segment_of_root(world: &World, file: usize) -> SegmentInfo {
+    let root: Cid = world.files.all[file].cid.parse().unwrap();
+    world.db.locate(&[root]).await.unwrap().segments.swap_remove(0)
+}
+
+#[test]
+fn a_later_run_links_what_an_earlier_one_could_not_read_and_takes_its_adoptions_back() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(40).await;
+        // Its root lies behind its first segments; no part of the log names it yet.
+        let large = world.upload(0, &[44_000_000], None).await.unwrap()[0];
+        let before = used(&world).await;
+        let segment = segment_of_root(&world, large).await;
+        let all = world.db.segments_after(None, 99).await.unwrap().len();
+        let taken = take_away(&world, &segment).await;
+
+        lose_database(&mut world, "new.db").await;
+        let summary = recover(&world).await;
+        assert_eq!((summary.segments_restored, summary.unreadable_count), (all as u64 - 1, 1), "{summary:?}");
+        assert!(!summary.is_whole() && !summary.released, "{summary:?}");
+        assert!(summary.adopted > 0, "its blocks belong to nobody that is known: {summary:?}");
+
+        give_back(&world, taken).await;
+        let summary = recover(&world).await;
+        assert_eq!(summary.segments_restored, 1, "{summary:?}");
+        assert!(summary.adoptions_ended > 0, "{summary:?}");
+        assert!(summary.is_whole() && summary.released, "{summary:?}");
+        assert_whole(&mut world, before).await;
+        let adopted = world.db.account(RECOVERED_ACCOUNT).await.unwrap();
+        assert_eq!(adopted.map(|account| account.used_bytes), Some(0), "nothing of it is adopted any more");
+        for number in 10..24 {
+            step(&mut world, number).await;
+        }
+        assert_whole(&mut world, before).await;
+        world.check_always().await.unwrap();
+    });
+}
+
+#[test]
+fn a_pin_whose_blocks_are_partly_gone_is_whole_once_a_later_run_finds_them() {
+    runtime().unwrap().block_on(async {
+        let mut world = filled(41).await;
+        let large = world.upload(0, &[44_000_000], None).await.unwrap()[0];
+        world.write_log().await.unwrap();
+        let before = used(&world).await;
+        let root = segment_of_root(&world, large).await.id;
+        let segments: Vec<SegmentId> =
+            world.db.segments_after(None, 99).await.unwrap().into_iter().map(|(id, _)| id).collect();
+        let infos = world.db.segments_info(&segments).await.unwrap();
+        let largest = infos.iter().filter(|info| info.id != root).max_by_key(|info| info.length_bytes);
+        let taken = take_away(&world, largest.unwrap()).await;
+
+        lose_database(&mut world, "new.db").await;
+        let summary = recover(&world).await;
+        assert_eq!(summary.incomplete, [world.files.all[large].cid.clone()], "{summary:?}");
+        assert!(!summary.is_whole() && !summary.released, "{summary:?}");
+
+        give_back(&world, taken).await;
+        let summary = recover(&world).await;
+        assert_eq!((summary.segments_restored, summary.incomplete_count), (1, 0), "{summary:?}");
+        assert!(summary.is_whole() && summary.released, "{summary:?}");
+        assert_whole(&mut world, before).await;
+        // Had it not been linked, it would be collected.
+        for number in 10..24 {
+            step(&mut world, number).await;
+        }
+        assert_whole(&mut world, before).await;
+        world.check_always().await.unwrap();
     });
 }
