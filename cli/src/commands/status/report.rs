@@ -125,10 +125,14 @@ fn of_network(network: &NetworkStatus) -> Vec<[String; 2]> {
         "up" => "answers",
         _ => "does not answer",
     };
+    let database = match (network.database.as_str(), &network.recorded) {
+        ("away", _) | ("", None) => "does not answer",
+        (_, None) => "answers, but does not say in time what is recorded",
+        (_, Some(_)) => "answers",
+    };
     let mut rows = vec![
         ["version", &network.version].map(str::to_string),
-        ["database", if network.recorded.is_some() { "answers" } else { "does not answer" }]
-            .map(str::to_string),
+        ["database", database].map(str::to_string),
         ["redis", redis].map(str::to_string),
         [
             "nodes".into(),
@@ -143,6 +147,8 @@ fn of_network(network: &NetworkStatus) -> Vec<[String; 2]> {
 
 fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
     let shown = |count: u64| recorded.shown(count);
+    let not_known = recorded.not_counted.as_ref().map(|why| format!("not known ({why})"));
+    let waiting = |count: Option<u64>| count.map_or_else(|| "not known".to_string(), shown);
     let segments = recorded.segments.iter().fold(String::new(), |mut text, (state, count)| {
         let comma = if text.is_empty() { "" } else { ", " };
         // Writing to a text cannot fail.
@@ -156,13 +162,13 @@ fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
     let held = recorded.held.as_ref().map_or("goes on".to_string(), |why| format!("held: {why}"));
     vec![
         ["monitors".into(), seen],
-        ["segments".into(), segments],
+        ["segments".into(), not_known.unwrap_or(segments)],
         [
             "waiting".into(),
             format!(
                 "repairs {}, pieces to be dropped {}",
-                shown(recorded.repairs_waiting),
-                shown(recorded.unpins_waiting)
+                waiting(recorded.repairs_waiting),
+                waiting(recorded.unpins_waiting)
             ),
         ],
         ["collection".into(), held],
