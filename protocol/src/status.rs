@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// Monitors give signs of life every few seconds. Without one for so long somebody should look.
-const MONITORS_AWAY_MAX: Duration = Duration::from_mins(1);
+pub const MONITORS_AWAY_MAX: Duration = Duration::from_mins(1);
 
 /// What a gateway knows of the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct RecordedStatus {
     pub not_counted: Option<String>,
     /// Milliseconds since a monitor gave a sign of life; nothing when none ever did.
     pub monitor_seen_ms_ago: Option<u64>,
+    /// Why monitors hold consequences back, by their names; those that do not are not here.
+    #[serde(default)]
+    pub breakers: BTreeMap<String, String>,
     /// Why nothing is collected, if that is so.
     pub held: Option<String>,
     /// What was decided lately, newest first.
@@ -137,6 +140,8 @@ impl RecordedStatus {
             }
             Some(_) => {}
         }
+        let breakers = self.breakers.iter();
+        problems.extend(breakers.map(|(id, why)| format!("monitor {id} holds consequences back: {why}")));
         problems.extend(self.held.iter().map(|why| format!("nothing is collected: {why}")));
         problems
     }
@@ -197,12 +202,13 @@ mod tests {
         for (change, said) in direct {
             check(&change, said);
         }
-        let of_database: [(Recorded, &str); 6] = [
+        let of_database: [(Recorded, &str); 7] = [
             (|status| *status.segments.entry("lost".into()).or_default() = 3, "segments are lost: 3"),
             (|status| *status.segments.entry("lost".into()).or_default() = 100, "100 or more"),
             (|status| status.monitor_seen_ms_ago = Some(61_000), "61 s"),
             (|status| status.monitor_seen_ms_ago = None, "no monitor has ever"),
             (|status| status.held = Some("set back".into()), "set back"),
+            (|status| status.breakers = [("a".into(), "many fail".into())].into(), "monitor a holds"),
             (|status| status.not_counted = Some("took too long".into()), "took too long"),
         ];
         for (change, said) in of_database {

@@ -8,10 +8,11 @@ use axum::{Json, extract::State, http::HeaderMap};
 use protocol::{
     placement::Candidate,
     reputation::Standing,
-    status::{NetworkStatus, RecordedStatus, RegionStatus, StatusEvent},
+    status::{MONITORS_AWAY_MAX, NetworkStatus, RecordedStatus, RegionStatus, StatusEvent},
+    time::UnixMillis,
 };
 use service::{clock::Clock, http::error::ApiError};
-use store::{Db, Event, StoreError, Tallies, Watch};
+use store::{Db, Event, Held, MonitorSign, StoreError, Tallies};
 use tokio::time::timeout;
 
 use super::{readiness, time_text::rfc3339};
@@ -24,6 +25,8 @@ use crate::{
 const COUNTED_MAX: u32 = 100_000;
 /// Events that are shown.
 const EVENTS_MAX: u32 = 10;
+/// Monitors that are asked about, those first that were seen last.
+const MONITORS_MAX: u32 = 100;
 /// How long the database may take to say that it is there.
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(2);
 /// How long what it says is waited for.
@@ -38,7 +41,9 @@ pub(crate) struct StatusMemory {
 /// What stands in a few rows.
 #[derive(Clone)]
 pub(crate) struct Notes {
-    watch: Option<Watch>,
+    held: Option<Held>,
+    monitor_seen: Option<UnixMillis>,
+    monitors: Vec<MonitorSign>,
     events: Vec<Event>,
 }
 
@@ -105,7 +110,12 @@ fn regions(gateway: &Gateway) -> BTreeMap<String, RegionStatus> {
 }
 
 async fn notes(db: Db) -> Result<Notes, StoreError> {
-    Ok(Notes { watch: db.last_watch().await?, events: db.recent_events(EVENTS_MAX).await? })
+    Ok(Notes {
+        held: db.held().await?,
+        monitor_seen: db.monitor_seen().await?,
+        monitors: db.monitors(MONITORS_MAX).await?,
+        events: db.recent_events(EVENTS_MAX).await?,
+    })
 }
 
 async fn tallies(db: Db) -> Result<Tallies, StoreError> {
@@ -113,7 +123,7 @@ async fn tallies(db: Db) -> Result<Tallies, StoreError> {
 }
 
 fn recorded(gateway: &Gateway, notes: Notes, tallies: Result<Tallies, NotKnown>) -> RecordedStatus {
-    let Notes { watch, events } = notes;
+    let Notes { held, monitor_seen, monitors, events } = notes;
     let counted = tallies.as_ref().ok();
     let segments = counted.map(|tallies| {
         [
@@ -125,7 +135,9 @@ fn recorded(gateway: &Gateway, notes: Notes, tallies: Result<Tallies, NotKnown>)
         .map(|(state, count)| (state.to_string(), count))
     });
     let now = gateway.clock.now();
-    let away = watch.as_ref().map(|watch| now.since(watch.beat).as_millis());
+    let away = monitor_seen.map(|seen| now.since(seen).as_millis());
+    // What a monitor held back that is gone holds nothing back any more.
+    let at_work = monitors.into_iter().filter(|monitor| now.since(monitor.seen) <= MONITORS_AWAY_MAX);
     RecordedStatus {
         counted_max: COUNTED_MAX.into(),
         segments: segments.into_iter().flatten().collect(),
@@ -133,7 +145,8 @@ fn recorded(gateway: &Gateway, notes: Notes, tallies: Result<Tallies, NotKnown>)
         unpins_waiting: counted.map(|tallies| tallies.unpins),
         not_counted: tallies.err().map(|why| why.to_string()),
         monitor_seen_ms_ago: away.map(|away| u64::try_from(away).unwrap_or(u64::MAX)),
-        held: watch.and_then(|watch| watch.held).map(|held| held.why),
+        breakers: at_work.filter_map(|monitor| Some((monitor.id, monitor.breaker?))).collect(),
+        held: held.map(|held| held.why),
         events: events.into_iter().map(event).collect(),
     }
 }

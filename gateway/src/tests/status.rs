@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{body::Body, http::Method};
 use protocol::status::NetworkStatus;
 use serde_json::json;
-use store::Tallies;
+use store::{MonitorSign, Tallies};
 use testing::Mode;
 
 use super::world::{World, patterned, request};
@@ -44,6 +44,11 @@ async fn the_network_is_told_as_it_is_and_to_nobody_else() {
     world.db.beat(None, now, Duration::from_hours(1)).await.unwrap();
     assert_eq!(status(&world).await.problems(), Vec::<String>::new());
     world.db.hold_collection(now, "it was set back").await.unwrap();
+    // One that works elsewhere, and one that worked there.
+    for (id, away) in [("here", Duration::ZERO), ("gone", Duration::from_mins(2))] {
+        let breaker = Some("4 of 9 nodes are offline".into());
+        world.db.sign_monitor(&MonitorSign { id: id.into(), seen: now - away, breaker }).await.unwrap();
+    }
     for node in &world.network.nodes()[..3] {
         node.set(Mode::Dead);
     }
@@ -51,8 +56,20 @@ async fn the_network_is_told_as_it_is_and_to_nobody_else() {
     let said = status(&world).await;
     assert_eq!(said.regions.values().map(|region| region.offline).sum::<u64>(), 3, "{said:?}");
     let problems = said.problems();
-    assert!(problems.len() == 2 && problems[0].starts_with("15 nodes"), "{problems:?}");
-    assert_eq!(problems[1], "nothing is collected: it was set back");
+    assert!(problems.len() == 3 && problems[0].starts_with("15 nodes"), "{problems:?}");
+    assert_eq!(problems[1], "monitor here holds consequences back: 4 of 9 nodes are offline");
+    assert_eq!(problems[2], "nothing is collected: it was set back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_is_not_told_as_a_monitor() {
+    let world = World::new().await;
+    world.db.begin_recovery(world.gateway.clock.now()).await.unwrap();
+    let said = status(&world).await;
+    assert_eq!(said.recorded.as_ref().unwrap().monitor_seen_ms_ago, None, "{said:?}");
+    let problems = said.problems();
+    assert_eq!(problems[0], "no monitor has ever worked here");
+    assert!(problems.len() == 2 && problems[1].starts_with("nothing is collected"), "{problems:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,8 +60,12 @@ impl Report {
             );
         }
         let of_network = if let Some(network) = &self.network {
-            // That it is not ready was told above.
-            NetworkStatus { not_ready: None, ..network.clone() }.problems()
+            // That it is not ready was told above, and what monitors said themselves.
+            let mut network = NetworkStatus { not_ready: None, ..network.clone() };
+            if let Some(recorded) = network.recorded.as_mut().filter(|_| !self.monitors.is_empty()) {
+                recorded.breakers.clear();
+            }
+            network.problems()
         } else {
             let without = self.regions.iter().filter(|(_, nodes)| nodes.is_empty_handed());
             without.map(|(region, _)| format!("no node of region {region} is there")).collect()
@@ -160,8 +164,12 @@ fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
         None => "none has ever worked".into(),
     };
     let held = recorded.held.as_ref().map_or("goes on".to_string(), |why| format!("held: {why}"));
-    vec![
-        ["monitors".into(), seen],
+    let breakers = recorded.breakers.iter();
+    let mut rows = vec![["monitors".to_string(), seen]];
+    rows.extend(
+        breakers.map(|(id, why)| ["monitor".into(), format!("{id}  holds consequences back: {why}")]),
+    );
+    rows.extend([
         ["segments".into(), not_known.unwrap_or(segments)],
         [
             "waiting".into(),
@@ -172,7 +180,8 @@ fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
             ),
         ],
         ["collection".into(), held],
-    ]
+    ]);
+    rows
 }
 
 /// Regions, in columns as wide as what stands in them.

@@ -19,14 +19,15 @@ pub(super) const EXPLAINED: &str = "&options[session_preload_libraries]=auto_exp
      &options[auto_explain.log_buffers]=on&options[auto_explain.log_timing]=off\
      &options[auto_explain.log_format]=json&options[auto_explain.log_level]=notice";
 
-/// Tables that may be read whole: a row for each node, for each of what people make by hand, or one.
-const SMALL: [&str; 9] = [
+/// Tables that may be read whole: a row for each node or monitor, for each of what people make by hand, or one.
+const SMALL: [&str; 10] = [
     "nodes",
     "invites",
     "settled_hours",
     "ledger_carry",
     "pin_groups",
     "network_state",
+    "monitors",
     "recovery",
     "pin_log",
     "pin_log_segments",

@@ -87,6 +87,20 @@ somebody should look at this
 }
 
 #[test]
+fn what_a_monitor_elsewhere_holds_back_is_told_once() {
+    let mut report = report();
+    let recorded = report.network.as_mut().unwrap().recorded.as_mut().unwrap();
+    recorded.breakers = [("4bf9".to_string(), "many fail".to_string())].into();
+    report.judge();
+    assert_eq!(report.problems, Vec::<String>::new(), "the monitor was asked itself");
+    report.monitors.clear();
+    report.judge();
+    assert_eq!(report.problems, ["monitor 4bf9 holds consequences back: many fail"]);
+    let text = report.lines().join("\n");
+    assert!(text.contains("\nmonitor     4bf9  holds consequences back: many fail\n"), "{text}");
+}
+
+#[test]
 fn what_was_not_counted_in_time_is_not_shown_as_a_database_that_is_away() {
     let mut report = report();
     let recorded = report.network.as_mut().unwrap().recorded.as_mut().unwrap();
