@@ -21,12 +21,13 @@ use opentelemetry_sdk::{
 
 pub use self::{
     config::TracesConfig,
-    span::{Carried, Here, Span, here, sampled_trace},
+    span::{Carried, Here, Span, here},
 };
 use self::{
     export::{Export, Outbox, Steps},
     headers::Followed,
 };
+pub(crate) use self::span::logged_trace;
 use crate::clock::Clock;
 
 /// The process's tracer, once there is one.

@@ -32,13 +32,17 @@ pub fn here() -> Here {
     Here(TRACING.get().map(|_| Context::current()))
 }
 
-/// The trace that the current task works for, if it is kept.
-pub fn sampled_trace() -> Option<TraceId> {
-    TRACING.get()?;
+/// The trace that a line of the log is written for, if it is kept. A step that logs is kept, so that whoever reads the line
+/// finds its trace.
+pub(crate) fn logged_trace() -> Option<TraceId> {
+    let tracing = TRACING.get()?;
     Context::map_current(|cx| {
         let span = cx.span();
         let said = span.span_context();
-        (said.is_valid() && said.is_sampled()).then(|| said.trace_id())
+        (said.is_valid() && said.is_sampled()).then(|| {
+            tracing.steps.busy(said.span_id());
+            said.trace_id()
+        })
     })
 }
 
@@ -126,7 +130,7 @@ impl Span {
         span
     }
 
-    /// Ends a step; `idle`: it found nothing to do. Calls that it made are something nevertheless.
+    /// Ends a step; `idle`: it found nothing to do. Calls that it made and lines that it logged are something nevertheless.
     pub fn end_step(self, idle: bool) {
         if let (Some(cx), Some(tracing)) = (&self.0, TRACING.get())
             && idle
@@ -246,6 +250,6 @@ mod tests {
         assert!(span.0.is_none() && span.within(async { here().0.is_none() }).await);
         let mut headers = HeaderMap::new();
         Span::client(&Method::GET, &Uri::from_static("http://a/b")).inject(&mut headers);
-        assert!(headers.is_empty() && sampled_trace().is_none());
+        assert!(headers.is_empty() && logged_trace().is_none());
     }
 }
