@@ -84,21 +84,25 @@ impl Tracing {
 }
 
 impl Span {
-    /// The answering of a request: part of its caller's trace, if the caller is a process of the network. `route` is the
-    /// template of its path.
-    pub fn server(listener: &'static str, method: &'static str, route: &str, headers: &HeaderMap) -> Self {
+    /// The answering of a request: part of its caller's trace, if the caller is a process of the network. What request it is
+    /// is said later ([`Span::request`]).
+    pub fn server(listener: &'static str, headers: &HeaderMap) -> Self {
         let Some(tracing) = TRACING.get() else { return Self(None) };
         let caller = tracing.followed.caller(headers);
-        let attributes = [
-            KeyValue::new("http.request.method", method),
-            KeyValue::new("http.route", route.to_string()),
-            KeyValue::new("listener", listener),
-        ];
-        let builder = SpanBuilder::from_name(format!("{method} {route}"))
+        let builder = SpanBuilder::from_name("request")
             .with_kind(SpanKind::Server)
-            .with_attributes(attributes)
+            .with_attributes([KeyValue::new("listener", listener)])
             .with_links(caller.link.into_iter().collect());
         tracing.span(builder, &caller.parent.unwrap_or_default())
+    }
+
+    /// Says which request it is that is answered; once, since attributes are added up. `route` is the template of its path.
+    pub fn request(&self, method: &'static str, route: &str) {
+        if let Some(cx) = &self.0 {
+            cx.span().update_name(format!("{method} {route}"));
+            self.note("http.request.method", method);
+            self.note("http.route", route.to_string());
+        }
     }
 
     /// A call to another process.
@@ -246,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_collector_there_is_nothing() {
-        let span = Span::server("public", "GET", "/x", &HeaderMap::new());
+        let span = Span::server("public", &HeaderMap::new());
         assert!(span.0.is_none() && span.within(async { here().0.is_none() }).await);
         let mut headers = HeaderMap::new();
         Span::client(&Method::GET, &Uri::from_static("http://a/b")).inject(&mut headers);
