@@ -19,6 +19,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 
+pub(crate) use self::span::logged_trace;
 pub use self::{
     config::TracesConfig,
     span::{Carried, Here, Span, here},
@@ -27,7 +28,6 @@ use self::{
     export::{Export, Outbox, Steps},
     headers::Followed,
 };
-pub(crate) use self::span::logged_trace;
 use crate::clock::Clock;
 
 /// The process's tracer, once there is one.
@@ -68,7 +68,7 @@ pub fn start(config: &TracesConfig, process: &'static str) -> anyhow::Result<Tra
     let tracing = Tracing {
         tracer: provider.tracer("pinstripe"),
         steps,
-        followed: Followed::new(config.parents_rate, Clock::System)?,
+        followed: Followed::new(config.parents_rate, &Clock::System)?,
     };
     TRACING.set(tracing).map_err(|_| anyhow::anyhow!("traces were started before"))?;
     Ok(Traces(Some(export)))

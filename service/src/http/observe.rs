@@ -19,7 +19,9 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use ipnet::IpNet;
 
+use super::client_limit::customer_of;
 use crate::traces::Span;
 
 /// Paths without a route, and methods that nobody knows.
@@ -28,7 +30,20 @@ const OTHER: &str = "other";
 /// The same routes, watched. `listener` is their name in metrics. [`crate::http::server::Server`] does this with what it
 /// serves.
 pub fn observed(router: Router, listener: &'static str) -> Router {
-    router.layer(from_fn_with_state(listener, observe))
+    observed_behind(router, listener, &[])
+}
+
+/// The same behind proxies, which are believed about who their clients are.
+pub(crate) fn observed_behind(router: Router, listener: &'static str, trusted_proxies: &[IpNet]) -> Router {
+    let place = Place { listener, trusted_proxies: trusted_proxies.into() };
+    router.layer(from_fn_with_state(place, observe))
+}
+
+/// Where requests come in.
+#[derive(Clone)]
+struct Place {
+    listener: &'static str,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 /// What a request is, when its path does not say it: paths were looked at before the host.
@@ -38,19 +53,21 @@ struct OtherRoute(Arc<OnceLock<&'static str>>);
 /// Has a request with these extensions seen as one of `route` and not of its path's. Only the first word counts.
 pub fn seen_as(extensions: &Extensions, route: &'static str) {
     if let Some(OtherRoute(other)) = extensions.get() {
-        // Whoever came first has looked at the host first.
+        // It fails only when something was said before.
         let _ = other.set(route);
     }
 }
 
-async fn observe(State(listener): State<&'static str>, mut request: Request, next: Next) -> Response {
+async fn observe(State(place): State<Place>, mut request: Request, next: Next) -> Response {
+    let Place { listener, trusted_proxies } = place;
     let started = Instant::now();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or(OTHER, MatchedPath::as_str).to_string();
     let other_route = OtherRoute::default();
     request.extensions_mut().insert(other_route.clone());
     let method = known(request.method());
-    let span = Span::server(listener, request.headers());
+    let client = || customer_of(request.extensions(), request.headers(), &trusted_proxies);
+    let span = Span::server(listener, request.headers(), client);
     let mut seen = Seen { started, listener, route, other_route, method, status: GONE, span };
     let response = seen.span.within(next.run(request)).await;
     seen.status = class(response.status());

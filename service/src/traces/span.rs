@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     pin::Pin,
     task::{self, Poll},
 };
@@ -85,10 +86,14 @@ impl Tracing {
 
 impl Span {
     /// The answering of a request: part of its caller's trace, if the caller is a process of the network. What request it is
-    /// is said later ([`Span::request`]).
-    pub fn server(listener: &'static str, headers: &HeaderMap) -> Self {
+    /// is said later ([`Span::request`]). `client`: whom it counts for.
+    pub(crate) fn server(
+        listener: &'static str,
+        headers: &HeaderMap,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Self {
         let Some(tracing) = TRACING.get() else { return Self(None) };
-        let caller = tracing.followed.caller(headers);
+        let caller = tracing.followed.caller(headers, client);
         let builder = SpanBuilder::from_name("request")
             .with_kind(SpanKind::Server)
             .with_attributes([KeyValue::new("listener", listener)])
@@ -97,7 +102,7 @@ impl Span {
     }
 
     /// Says which request it is that is answered; once, since attributes are added up. `route` is the template of its path.
-    pub fn request(&self, method: &'static str, route: &str) {
+    pub(crate) fn request(&self, method: &'static str, route: &str) {
         if let Some(cx) = &self.0 {
             cx.span().update_name(format!("{method} {route}"));
             self.note("http.request.method", method);
@@ -250,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_collector_there_is_nothing() {
-        let span = Span::server("public", &HeaderMap::new());
+        let span = Span::server("public", &HeaderMap::new(), || None);
         assert!(span.0.is_none() && span.within(async { here().0.is_none() }).await);
         let mut headers = HeaderMap::new();
         Span::client(&Method::GET, &Uri::from_static("http://a/b")).inject(&mut headers);
