@@ -25,6 +25,7 @@ use crate::{
     live::Live,
     locate::{Directory, DirectoryParts, LocatorParts, SharedPlaces, StoreLocator, UnfinishedLocator},
     nodes::{Hearsay, NodeWatch, ProbeNodes, WatchParts},
+    routes::StatusMemory,
     routing::{Routing, RoutingParts, nowhere},
     upload::{IngestParts, Packer, Room, Sealer, UploadSlots, WritePinLog},
 };
@@ -68,6 +69,7 @@ pub struct Inner {
     pub(crate) known_roots: moka::sync::Cache<content::Cid, u64>,
     /// Versions of CIDs that accounts asked for last, in forms that say it only at their ends.
     pub(crate) cid_versions: moka::sync::Cache<String, CidVersion>,
+    pub(crate) status: StatusMemory,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) redis: Option<Link>,
 }
@@ -198,6 +200,7 @@ impl Gateway {
             live,
             notices: Notices::new(redis.clone()),
             redis,
+            status: StatusMemory::new(&clock),
             uploads: UploadSlots::new(config.uploads.uploads_max, config.uploads.account_uploads_max),
             reads: Arc::new(Semaphore::new(config.reads.reads_max)),
             db,

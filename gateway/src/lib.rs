@@ -17,6 +17,7 @@ mod notes;
 mod pinning;
 mod pins;
 mod quota;
+mod remembered;
 mod routes;
 mod routing;
 mod run;

@@ -12,7 +12,7 @@ mod pages;
 mod pinata;
 mod psa;
 mod refusals;
-mod status;
+pub(crate) mod status;
 mod time_text;
 mod tus;
 
@@ -29,8 +29,8 @@ use service::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::refusals::store_failed;
-use crate::app::Gateway;
+pub(crate) use self::{refusals::store_failed, status::StatusMemory};
+use crate::{app::Gateway, database::DATABASE_AWAY};
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.
 const JSON_BODY_MAX: usize = 4 << 20;
@@ -156,15 +156,16 @@ fn refusing(routes: Router<Gateway>) -> Router<Gateway> {
 async fn ready(
     axum::extract::State(gateway): axum::extract::State<Gateway>,
 ) -> Result<&'static str, ApiError> {
-    readiness(&gateway).await.map(|()| "ready\n")
+    readiness(&gateway, gateway.db.ping().await.is_ok()).map(|()| "ready\n")
 }
 
-async fn readiness(gateway: &Gateway) -> Result<(), ApiError> {
-    match gateway.db.ping().await {
-        Ok(()) if !gateway.nodes.were_looked_at() => {
-            Err(ApiError::unavailable("starting", "the nodes have not been looked at yet", 1))
-        }
-        Ok(()) => Ok(()),
-        Err(_) => Err(ApiError::unavailable("store_unavailable", "the metadata store does not answer", 5)),
+/// Whether the gateway is ready, if the database answers or does not.
+fn readiness(gateway: &Gateway, database_answers: bool) -> Result<(), ApiError> {
+    if !database_answers {
+        return Err(ApiError::unavailable("store_unavailable", DATABASE_AWAY, 5));
     }
+    if !gateway.nodes.were_looked_at() {
+        return Err(ApiError::unavailable("starting", "the nodes have not been looked at yet", 1));
+    }
+    Ok(())
 }

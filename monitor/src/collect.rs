@@ -1,7 +1,10 @@
 //! Collecting: pins and uploads in several requests whose time is over end, what long uploads leave behind is cleared away, segments that nobody needs are
 //! removed, what grows with time is forgotten or added up. What nodes hold of them is queued, and told to them by `deliver`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use protocol::time::UnixMillis;
 use service::job::{Job, Progress};
@@ -13,6 +16,9 @@ const CLEARED_BLOCKS: u32 = 1_000;
 
 /// Rows of each kind that are forgotten or added up in one transaction.
 const FORGOTTEN_ROWS: u32 = 1_000;
+
+/// Monitors that are gone are remembered for so long.
+const MONITORS_KEPT: Duration = Duration::from_hours(24);
 
 /// The job that collects.
 #[derive(Debug)]
@@ -106,6 +112,7 @@ impl Collect {
         let now = self.inner.clock.now();
         let counts = [
             ("events", db.trim_events(now - config.events_kept, FORGOTTEN_ROWS).await?),
+            ("monitors", db.trim_monitors(now - MONITORS_KEPT, FORGOTTEN_ROWS).await?),
             ("settlements", db.trim_settlements(now - config.settlements_kept, FORGOTTEN_ROWS).await?),
             ("hours of the ledger", db.roll_up_ledger(now - config.ledger_hours_kept, FORGOTTEN_ROWS).await?),
         ];

@@ -2,19 +2,26 @@
 //! until somebody has looked (`pinstripe recover`) nothing is collected, no node is told to drop anything, and none is blamed
 //! for what it has no longer.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use protocol::{ids::NodeId, time::UnixMillis};
-use store::Watch;
+use store::{MonitorSign, Watch};
 
 use crate::{
     events::{Kind, Note},
     monitor::Inner,
 };
 
+/// What this monitor says of itself is written down this far apart, at least, unless it changes.
+const SIGN_EVERY: Duration = Duration::from_secs(5);
+
 /// What this monitor remembers of its signs of life.
 #[derive(Debug, Default)]
 pub(crate) struct Beats {
     last: Mutex<Option<UnixMillis>>,
+    /// When it said something of itself, and whether its breaker was open.
+    signed: Mutex<Option<(UnixMillis, bool)>>,
 }
 
 impl Inner {
@@ -23,11 +30,26 @@ impl Inner {
         let own = *self.beats.last.lock();
         let watch = self.db.beat(own, self.clock.now(), self.config.safety.away_max).await?;
         *self.beats.last.lock() = Some(watch.beat);
+        self.sign().await?;
         if let Some(held) = watch.held.as_ref().filter(|_| watch.is_new) {
             self.note(vec![Note::new(Kind::CollectionHeld, said(&held.why))]).await;
         }
         metrics::gauge!("pinstripe_collection_held").set(if watch.held.is_some() { 1.0 } else { 0.0 });
         Ok(watch)
+    }
+
+    /// Says of this monitor what people who ask a gateway want to know.
+    async fn sign(&self) -> anyhow::Result<()> {
+        let (now, hold) = (self.clock.now(), self.rounds.open());
+        let is_said =
+            |(at, was_open): (UnixMillis, bool)| was_open == hold.is_some() && now.since(at) < SIGN_EVERY;
+        if self.beats.signed.lock().is_some_and(is_said) {
+            return Ok(());
+        }
+        let breaker = hold.map(|hold| hold.to_string());
+        self.db.sign_monitor(&MonitorSign { id: self.id.clone(), seen: now, breaker }).await?;
+        *self.beats.signed.lock() = Some((now, hold.is_some()));
+        Ok(())
     }
 
     /// Whether nothing may be dropped.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 /// Monitors give signs of life every few seconds. Without one for so long somebody should look.
-const MONITORS_AWAY_MAX: Duration = Duration::from_mins(1);
+pub const MONITORS_AWAY_MAX: Duration = Duration::from_mins(1);
 
 /// What a gateway knows of the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct NetworkStatus {
     pub version: String,
     /// Why the gateway is not ready; nothing when it is.
     pub not_ready: Option<String>,
+    /// `up` or `away`; empty of gateways that do not say it.
+    #[serde(default)]
+    pub database: String,
     /// `off`, `up` or `away`.
     pub redis: String,
     /// Nodes that a segment needs, at least.
@@ -22,7 +25,7 @@ pub struct NetworkStatus {
     pub nodes_usable: u64,
     /// Nodes by region.
     pub regions: BTreeMap<String, RegionStatus>,
-    /// What the database says; nothing when it does not answer in time.
+    /// What the database says; nothing when it does not say it in time.
     pub recorded: Option<RecordedStatus>,
 }
 
@@ -57,14 +60,20 @@ impl RegionStatus {
 pub struct RecordedStatus {
     /// Nothing was counted further than this.
     pub counted_max: u64,
-    /// Segments by state: `pending`, `live`, `orphaned`, `lost`.
+    /// Segments by state: `pending`, `live`, `orphaned`, `lost`; none when they were not counted.
     pub segments: BTreeMap<String, u64>,
-    /// Segments that wait for repair.
-    pub repairs_waiting: u64,
-    /// Pieces that nodes are still to be told to drop.
-    pub unpins_waiting: u64,
+    /// Segments that wait for repair; nothing when they were not counted.
+    pub repairs_waiting: Option<u64>,
+    /// Pieces that nodes are still to be told to drop; nothing when they were not counted.
+    pub unpins_waiting: Option<u64>,
+    /// Why nothing was counted.
+    #[serde(default)]
+    pub not_counted: Option<String>,
     /// Milliseconds since a monitor gave a sign of life; nothing when none ever did.
     pub monitor_seen_ms_ago: Option<u64>,
+    /// Why monitors hold consequences back, by their names; those that do not are not here.
+    #[serde(default)]
+    pub breakers: BTreeMap<String, String>,
     /// Why nothing is collected, if that is so.
     pub held: Option<String>,
     /// What was decided lately, newest first.
@@ -102,10 +111,14 @@ impl NetworkStatus {
         }
         let without = self.regions.iter().filter(|(_, nodes)| nodes.is_empty_handed());
         problems.extend(without.map(|(region, _)| format!("no node of region {region} is there")));
-        match &self.recorded {
-            None => problems.push("the database does not answer".into()),
-            Some(recorded) => problems.extend(recorded.problems()),
+        match (&self.recorded, self.database.as_str()) {
+            (None, "up") => {
+                problems.push("the database answers, but does not say in time what is recorded".into());
+            }
+            (None, _) | (_, "away") => problems.push("the database does not answer".into()),
+            _ => {}
         }
+        problems.extend(self.recorded.iter().flat_map(RecordedStatus::problems));
         problems
     }
 }
@@ -113,6 +126,9 @@ impl NetworkStatus {
 impl RecordedStatus {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if let Some(why) = &self.not_counted {
+            problems.push(format!("whether segments are lost or wait for repair is not known: {why}"));
+        }
         let lost = self.segments.get("lost").copied().unwrap_or(0);
         if lost > 0 {
             problems.push(format!("segments are lost: {}", self.shown(lost)));
@@ -124,6 +140,8 @@ impl RecordedStatus {
             }
             Some(_) => {}
         }
+        let breakers = self.breakers.iter();
+        problems.extend(breakers.map(|(id, why)| format!("monitor {id} holds consequences back: {why}")));
         problems.extend(self.held.iter().map(|why| format!("nothing is collected: {why}")));
         problems
     }
@@ -150,6 +168,7 @@ mod tests {
         };
         let nodes = RegionStatus { healthy: 7, offline: 1, suspended: 1, ..RegionStatus::default() };
         NetworkStatus {
+            database: "up".into(),
             redis: "off".into(),
             nodes_needed: 16,
             nodes_usable: 16,
@@ -171,22 +190,26 @@ mod tests {
             let problems = status.problems();
             assert!(problems.len() == 1 && problems[0].contains(said), "{said}: {problems:?}");
         };
-        let direct: [(Change, &str); 5] = [
+        let direct: [(Change, &str); 7] = [
             (|status| status.not_ready = Some("starting".into()), "starting"),
             (|status| status.redis = "away".into(), "redis"),
             (|status| status.nodes_usable = 15, "15 nodes"),
             (|status| status.regions.values_mut().for_each(|nodes| nodes.healthy = 0), "region eu"),
-            (|status| status.recorded = None, "database"),
+            (|status| status.recorded = None, "answers, but"),
+            (|status| status.database = "away".into(), "database does not answer"),
+            (|status| (status.recorded, status.database) = (None, "away".into()), "database does not answer"),
         ];
         for (change, said) in direct {
             check(&change, said);
         }
-        let of_database: [(Recorded, &str); 5] = [
+        let of_database: [(Recorded, &str); 7] = [
             (|status| *status.segments.entry("lost".into()).or_default() = 3, "segments are lost: 3"),
             (|status| *status.segments.entry("lost".into()).or_default() = 100, "100 or more"),
             (|status| status.monitor_seen_ms_ago = Some(61_000), "61 s"),
             (|status| status.monitor_seen_ms_ago = None, "no monitor has ever"),
             (|status| status.held = Some("set back".into()), "set back"),
+            (|status| status.breakers = [("a".into(), "many fail".into())].into(), "monitor a holds"),
+            (|status| status.not_counted = Some("took too long".into()), "took too long"),
         ];
         for (change, said) in of_database {
             check(&|status| recorded(status, change), said);

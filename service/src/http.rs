@@ -25,7 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
-pub use self::observe::observed;
+pub use self::observe::{observed, seen_as};
 
 /// `/healthz` (the process answers), and `/readyz` as `ready` says; it is 503 from the moment that `draining` is cancelled.
 pub fn health_routes<S: Clone + Send + Sync + 'static>(

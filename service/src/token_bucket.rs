@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 /// Requests a second that can be set.
-const PER_SECOND_MIN: f64 = 0.001;
+pub(crate) const PER_SECOND_MIN: f64 = 0.001;
 const PER_SECOND_MAX: f64 = 1_000_000.0;
 /// Tokens that a bucket can be set to hold. With the slowest rate it fills up in 10^18 ns, which fits.
-const BURST_MAX: u32 = 1_000_000;
+pub(crate) const BURST_MAX: u32 = 1_000_000;
 
 /// How fast tokens come, and how many are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

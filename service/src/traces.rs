@@ -19,9 +19,10 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 
+pub(crate) use self::span::logged_trace;
 pub use self::{
     config::TracesConfig,
-    span::{Carried, Here, Span, here, sampled_trace},
+    span::{Carried, Here, Span, here},
 };
 use self::{
     export::{Export, Outbox, Steps},
@@ -67,7 +68,7 @@ pub fn start(config: &TracesConfig, process: &'static str) -> anyhow::Result<Tra
     let tracing = Tracing {
         tracer: provider.tracer("pinstripe"),
         steps,
-        followed: Followed::new(config.parents_rate, Clock::System)?,
+        followed: Followed::new(config.parents_rate, &Clock::System)?,
     };
     TRACING.set(tracing).map_err(|_| anyhow::anyhow!("traces were started before"))?;
     Ok(Traces(Some(export)))

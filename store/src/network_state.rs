@@ -85,9 +85,10 @@ fn after(row: Row, own: Option<UnixMillis>, now: UnixMillis, away_max: Duration)
 macro_rules! end_doubt {
     ($tx:ident, $now:expr) => {
         // A sign of life of a monitor whose clock is ahead stays: without it, its next one would look like a database set back.
-        const RELEASE: &str = "INSERT INTO network_state (id, beat_ms, gap_from_ms, gap_to_ms, held_ms, held_why) \
-             VALUES ('network', $1, 0, 0, NULL, '') ON CONFLICT (id) DO UPDATE SET gap_from_ms = 0, gap_to_ms = 0, \
-             held_ms = NULL, held_why = '', beat_ms = CASE WHEN network_state.beat_ms > excluded.beat_ms \
+        const RELEASE: &str = "INSERT INTO network_state (id, beat_ms, gap_from_ms, gap_to_ms, held_ms, held_why, \
+             stand_in_ms) VALUES ('network', $1, 0, 0, NULL, '', $1) ON CONFLICT (id) DO UPDATE SET gap_from_ms = 0, \
+             gap_to_ms = 0, held_ms = NULL, held_why = '', stand_in_ms = excluded.stand_in_ms, \
+             beat_ms = CASE WHEN network_state.beat_ms > excluded.beat_ms \
              THEN network_state.beat_ms ELSE excluded.beat_ms END";
         const FORGET: [&str; 9] = [
             "DELETE FROM found_pieces",
@@ -161,7 +162,8 @@ impl Db {
         Ok(self.last_watch().await?.and_then(|watch| watch.held))
     }
 
-    /// What monitors last wrote down; nothing in a database in which none ever worked.
+    /// What was last written down; nothing in a database in which no monitor ever worked and no recovery. When a monitor gave
+    /// its last sign of life is [`Db::monitor_seen`].
     pub async fn last_watch(&self) -> Result<Option<Watch>, StoreError> {
         let row: Option<Row> = read!(self, pool => sqlx::query_as(STATE).fetch_optional(pool).await)?;
         Ok(row.as_ref().map(watch))
@@ -169,8 +171,8 @@ impl Db {
 
     /// Has nothing be collected from now on; `false` when that is so already.
     pub async fn hold_collection(&self, now: UnixMillis, why: &str) -> Result<bool, StoreError> {
-        const HOLD: &str = "INSERT INTO network_state (id, beat_ms, gap_from_ms, gap_to_ms, held_ms, held_why) \
-             VALUES ('network', $1, 0, $1, $1, $2) ON CONFLICT (id) DO UPDATE SET held_ms = excluded.held_ms, \
+        const HOLD: &str = "INSERT INTO network_state (id, beat_ms, gap_from_ms, gap_to_ms, held_ms, held_why, \
+             stand_in_ms) VALUES ('network', $1, 0, $1, $1, $2, $1) ON CONFLICT (id) DO UPDATE SET held_ms = excluded.held_ms, \
              held_why = excluded.held_why WHERE network_state.held_ms IS NULL";
         write!(self, tx => {
             sqlx::query(HOLD).bind(now.0).bind(text(why)).execute(&mut *tx).await?.rows_affected() > 0

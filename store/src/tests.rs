@@ -20,6 +20,7 @@ mod lifecycle;
 mod long_uploads;
 mod lookup;
 mod migrations;
+mod monitors;
 mod network_state;
 mod nodes;
 mod pieces;

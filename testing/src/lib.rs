@@ -11,6 +11,9 @@ mod postgres_database;
 mod redis_server;
 mod tcp_proxy;
 
+#[cfg(test)]
+mod tests;
+
 pub use collector::{Collector, SeenSpan};
 pub use fake_node::{FakeNode, Mode};
 pub use network::FakeNetwork;

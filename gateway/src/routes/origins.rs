@@ -11,10 +11,14 @@ use axum::{
 };
 use content::{Cid, cid::CidError};
 use retrieval::{ContentRequest, denied, host_name, too_many_requests};
-use service::http::{client_address::PeerAddr, client_limit::customer_of};
+use service::http::{client_address::PeerAddr, client_limit::customer_of, seen_as};
 
 use super::content::{moved, not_this_method, options, plain, serve};
 use crate::app::Gateway;
+
+/// What requests to hosts of their own are in metrics and traces. Their paths are content, whatever else they look like.
+const OF_CIDS: &str = "{cid}.ipfs/{*path}";
+const OF_NAMES: &str = "{name}.ipns/{*path}";
 
 /// Longest label of a domain name.
 const LABEL_MAX: usize = 63;
@@ -36,6 +40,11 @@ enum Host<'h> {
 pub(super) async fn isolate(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let host = effective_host(&gateway, &request);
     let host = classify(host.as_deref().unwrap_or_default(), &gateway.config.reads.subdomain_hosts);
+    match host {
+        Host::Cid { .. } => seen_as(request.extensions(), OF_CIDS),
+        Host::Name => seen_as(request.extensions(), OF_NAMES),
+        Host::Gateway(_) | Host::Other => {}
+    }
     let limit = gateway.live.get().client_limit.clone();
     if let Some(limit) = limit
         && let Some(customer) = counts_for(&gateway, &host, &request)

@@ -5,6 +5,10 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+use service::http::observed;
+use tower::ServiceExt as _;
+
 use super::world::{Answer, World, from_peer, request};
 use crate::{Config, ReadMode};
 
@@ -179,4 +183,32 @@ async fn pages_beside_the_api_have_an_origin_of_their_own() {
     assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
     let policy = answer.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("sandbox ") && !policy.contains("allow-same-origin"), "{policy}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_the_host_of_a_cid_is_not_counted_as_the_api() {
+    let world = World::with(20, config).await;
+    let cid = site(&world).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let router = observed(world.router.clone(), "public");
+    let own = format!("{cid}.ipfs.example.com");
+    for (host, uri) in [
+        (own.as_str(), "/v1/nodes"),
+        (own.as_str(), "/"),
+        ("name.ipns.example.com", "/v1/nodes"),
+        ("example.com", "/v1/nodes"),
+    ] {
+        let mut request = request(Method::GET, uri, None, Body::empty());
+        request.headers_mut().insert("host", host.parse().unwrap());
+        router.clone().oneshot(request).await.unwrap();
+    }
+    let text = recorder.handle().render();
+    let counted = |route: &str| {
+        let of_route = format!("route=\"{route}\"");
+        let counts = text.lines().filter(|line| line.contains("_count{") && line.contains(&of_route));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).sum::<u32>()
+    };
+    let routes = ["{cid}.ipfs/{*path}", "{name}.ipns/{*path}", "/v1/nodes"];
+    assert_eq!(routes.map(counted), [2, 1, 1], "{text}");
 }

@@ -160,6 +160,14 @@ async fn a_fault_that_hits_many_nodes_at_once_blames_nobody() {
     assert_eq!(world.events("piece_lost").await.len(), 0);
     let opened = world.events("breaker_open").await;
     assert!(opened.len() == 1 && opened[0].contains("6 of 20 nodes failed"), "{opened:?}");
+    // Gateways tell it to people who cannot ask the monitor.
+    let breaker = async || {
+        monitor.inner().is_held().await.unwrap();
+        let said = world.db.monitors(9).await.unwrap();
+        assert!(said.len() == 1 && said[0].seen == world.clock.now(), "{said:?}");
+        said[0].breaker.clone()
+    };
+    assert!(breaker().await.is_some_and(|why| why.contains("6 of 20 nodes failed")));
     // Those that passed were paid all along.
     let piece_len = scheme().layout(40_000).piece_len();
     let hour = byte_seconds(piece_len, world.clock.now() - HOUR, world.clock.now());
@@ -168,6 +176,7 @@ async fn a_fault_that_hits_many_nodes_at_once_blames_nobody() {
     world.set(0..5, Mode::Honest);
     world.pass(&audit, 5 * MINUTE, 5 * MINUTE).await;
     assert_eq!(world.events("breaker_closed").await.len(), 1);
+    assert_eq!(breaker().await, None);
     assert_eq!(world.piece_of(id, 5).await, None, "one that fails alone is blamed");
     assert!(world.reputation(5).await.audit.score() < 1.0);
     assert_eq!(world.events("piece_lost").await.len(), 1);

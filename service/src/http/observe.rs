@@ -2,7 +2,9 @@
 //! is kept: what stands in its place may be a secret, and there is no end of it.
 
 use std::{
+    mem,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Instant,
 };
@@ -11,13 +13,15 @@ use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{Method, StatusCode},
+    http::{Extensions, Method, StatusCode},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use ipnet::IpNet;
 
+use super::client_limit::customer_of;
 use crate::traces::Span;
 
 /// Paths without a route, and methods that nobody knows.
@@ -26,21 +30,49 @@ const OTHER: &str = "other";
 /// The same routes, watched. `listener` is their name in metrics. [`crate::http::server::Server`] does this with what it
 /// serves.
 pub fn observed(router: Router, listener: &'static str) -> Router {
-    router.layer(from_fn_with_state(listener, observe))
+    observed_behind(router, listener, &[])
 }
 
-async fn observe(State(listener): State<&'static str>, request: Request, next: Next) -> Response {
+/// The same behind proxies, which are believed about who their clients are.
+pub(crate) fn observed_behind(router: Router, listener: &'static str, trusted_proxies: &[IpNet]) -> Router {
+    let place = Place { listener, trusted_proxies: trusted_proxies.into() };
+    router.layer(from_fn_with_state(place, observe))
+}
+
+/// Where requests come in.
+#[derive(Clone)]
+struct Place {
+    listener: &'static str,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+/// What a request is, when its path does not say it: paths were looked at before the host.
+#[derive(Clone, Debug, Default)]
+struct OtherRoute(Arc<OnceLock<&'static str>>);
+
+/// Has a request with these extensions seen as one of `route` and not of its path's. Only the first word counts.
+pub fn seen_as(extensions: &Extensions, route: &'static str) {
+    if let Some(OtherRoute(other)) = extensions.get() {
+        // It fails only when something was said before.
+        let _ = other.set(route);
+    }
+}
+
+async fn observe(State(place): State<Place>, mut request: Request, next: Next) -> Response {
+    let Place { listener, trusted_proxies } = place;
     let started = Instant::now();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or(OTHER, MatchedPath::as_str).to_string();
+    let other_route = OtherRoute::default();
+    request.extensions_mut().insert(other_route.clone());
     let method = known(request.method());
-    let span = Span::server(listener, method, &route, request.headers());
-    let mut seen = Seen { started, listener, route, method, status: GONE };
-    let response = span.within(next.run(request)).await;
-    let status = response.status();
-    span.answered(status);
-    seen.status = class(status);
-    drop(seen);
+    let client = || customer_of(request.extensions(), request.headers(), &trusted_proxies);
+    let span = Span::server(listener, request.headers(), client);
+    let mut seen = Seen { started, listener, route, other_route, method, status: GONE, span };
+    let response = seen.span.within(next.run(request)).await;
+    seen.status = class(response.status());
+    seen.span.answered(response.status());
+    let span = seen.end();
     if span.is_off() { response } else { response.map(|body| Body::new(Watched { body, span })) }
 }
 
@@ -52,13 +84,30 @@ struct Seen {
     started: Instant,
     listener: &'static str,
     route: String,
+    other_route: OtherRoute,
     method: &'static str,
     status: &'static str,
+    span: Span,
+}
+
+impl Seen {
+    /// Gives the span, which goes on.
+    fn end(mut self) -> Span {
+        self.name_span();
+        mem::take(&mut self.span)
+    }
+
+    fn name_span(&self) {
+        let route = self.other_route.0.get().copied().unwrap_or(&self.route);
+        self.span.request(self.method, route);
+    }
 }
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        let route = std::mem::take(&mut self.route);
+        self.name_span();
+        let path_route = mem::take(&mut self.route);
+        let route = self.other_route.0.get().map_or(path_route, |route| (*route).to_string());
         metrics::histogram!(
             "pinstripe_http_request_duration_seconds", "listener" => self.listener, "route" => route,
             "method" => self.method, "status" => self.status

@@ -15,7 +15,7 @@ pub use super::{config::HttpConfig, connections::Counts};
 use super::{
     connection::{self, Shared},
     connections::{Connections, Place},
-    observe::observed,
+    observe::observed_behind,
     tls::Tls,
 };
 
@@ -75,11 +75,11 @@ impl Server {
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let Self { listener, name, config, tls, trusted_proxies, counts } = self;
         let drain = config.drain;
+        let router = observed_behind(router, name, &trusted_proxies);
         let places = Connections::new(name, &config, trusted_proxies, counts);
         let requests = Arc::new(Semaphore::new(config.requests_max));
         let connections = TaskTracker::new();
         let end = CancellationToken::new();
-        let router = observed(router, name);
         let shared =
             Shared { router, config, tls, connections: places.clone(), requests, stop: stop.clone() };
         let shared = Arc::new(shared);

@@ -9,7 +9,7 @@ use tracing_subscriber::{
 };
 
 use super::LogFormat;
-use crate::traces::sampled_trace;
+use crate::traces::logged_trace;
 
 /// A format of lines, with `trace_id` in those that are written for a trace that is kept.
 pub(super) struct WithTrace<F> {
@@ -29,7 +29,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(trace) = sampled_trace() else { return self.format.format_event(context, writer, event) };
+        let Some(trace) = logged_trace() else { return self.format.format_event(context, writer, event) };
         let mut line = String::new();
         self.format.format_event(context, Writer::new(&mut line), event)?;
         writer.write_str(&named(&line, self.kind, &trace.to_string()))

@@ -12,8 +12,8 @@ pub struct TracesConfig {
     pub endpoint: String,
     /// Share of the traces beginning here that are kept, 0 to 1.
     pub sampled: f64,
-    /// Requests a second that other processes of the network want kept and that are, at most; 0: none. Beyond that a
-    /// request begins a trace of its own. Others than processes of the network have no say.
+    /// Requests a second that other processes of the network want kept and that are, at most, a quarter of them from one
+    /// client; 0: none. Beyond that a request begins a trace of its own. Others than processes of the network have no say.
     pub parents_rate: f64,
     /// How long one sending may take, and what waits at the end of the process.
     #[serde(with = "humantime_serde")]

@@ -27,7 +27,7 @@ pub(super) struct Steps(Mutex<HashMap<SpanId, Step>>);
 enum Step {
     /// Nothing is known of it yet.
     Begun,
-    /// It called somebody.
+    /// It called somebody, or a line of the log names its trace.
     Busy,
     /// It ends, and nothing came of it.
     Idle,
@@ -47,8 +47,9 @@ impl Steps {
         }
     }
 
-    fn has_child(&self, parent: SpanId) {
-        if let Some(state) = self.0.lock().get_mut(&parent) {
+    /// Something came of the step, whatever it says at its end. Of other spans nothing is noted.
+    pub(super) fn busy(&self, step: SpanId) {
+        if let Some(state) = self.0.lock().get_mut(&step) {
             *state = Step::Busy;
         }
     }
@@ -109,7 +110,7 @@ impl SpanProcessor for Outbox {
         let span = parent.span();
         let said = span.span_context();
         if said.is_valid() && !said.is_remote() {
-            self.steps.has_child(said.span_id());
+            self.steps.busy(said.span_id());
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     pin::Pin,
     task::{self, Poll},
 };
@@ -32,13 +33,17 @@ pub fn here() -> Here {
     Here(TRACING.get().map(|_| Context::current()))
 }
 
-/// The trace that the current task works for, if it is kept.
-pub fn sampled_trace() -> Option<TraceId> {
-    TRACING.get()?;
+/// The trace that a line of the log is written for, if it is kept. A step that logs is kept, so that whoever reads the line
+/// finds its trace.
+pub(crate) fn logged_trace() -> Option<TraceId> {
+    let tracing = TRACING.get()?;
     Context::map_current(|cx| {
         let span = cx.span();
         let said = span.span_context();
-        (said.is_valid() && said.is_sampled()).then(|| said.trace_id())
+        (said.is_valid() && said.is_sampled()).then(|| {
+            tracing.steps.busy(said.span_id());
+            said.trace_id()
+        })
     })
 }
 
@@ -80,21 +85,29 @@ impl Tracing {
 }
 
 impl Span {
-    /// The answering of a request: part of its caller's trace, if the caller is a process of the network. `route` is the
-    /// template of its path.
-    pub fn server(listener: &'static str, method: &'static str, route: &str, headers: &HeaderMap) -> Self {
+    /// The answering of a request: part of its caller's trace, if the caller is a process of the network. What request it is
+    /// is said later ([`Span::request`]). `client`: whom it counts for.
+    pub(crate) fn server(
+        listener: &'static str,
+        headers: &HeaderMap,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Self {
         let Some(tracing) = TRACING.get() else { return Self(None) };
-        let caller = tracing.followed.caller(headers);
-        let attributes = [
-            KeyValue::new("http.request.method", method),
-            KeyValue::new("http.route", route.to_string()),
-            KeyValue::new("listener", listener),
-        ];
-        let builder = SpanBuilder::from_name(format!("{method} {route}"))
+        let caller = tracing.followed.caller(headers, client);
+        let builder = SpanBuilder::from_name("request")
             .with_kind(SpanKind::Server)
-            .with_attributes(attributes)
+            .with_attributes([KeyValue::new("listener", listener)])
             .with_links(caller.link.into_iter().collect());
         tracing.span(builder, &caller.parent.unwrap_or_default())
+    }
+
+    /// Says which request it is that is answered; once, since attributes are added up. `route` is the template of its path.
+    pub(crate) fn request(&self, method: &'static str, route: &str) {
+        if let Some(cx) = &self.0 {
+            cx.span().update_name(format!("{method} {route}"));
+            self.note("http.request.method", method);
+            self.note("http.route", route.to_string());
+        }
     }
 
     /// A call to another process.
@@ -126,7 +139,7 @@ impl Span {
         span
     }
 
-    /// Ends a step; `idle`: it found nothing to do. Calls that it made are something nevertheless.
+    /// Ends a step; `idle`: it found nothing to do. Calls that it made and lines that it logged are something nevertheless.
     pub fn end_step(self, idle: bool) {
         if let (Some(cx), Some(tracing)) = (&self.0, TRACING.get())
             && idle
@@ -242,10 +255,10 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_collector_there_is_nothing() {
-        let span = Span::server("public", "GET", "/x", &HeaderMap::new());
+        let span = Span::server("public", &HeaderMap::new(), || None);
         assert!(span.0.is_none() && span.within(async { here().0.is_none() }).await);
         let mut headers = HeaderMap::new();
         Span::client(&Method::GET, &Uri::from_static("http://a/b")).inject(&mut headers);
-        assert!(headers.is_empty() && sampled_trace().is_none());
+        assert!(headers.is_empty() && logged_trace().is_none());
     }
 }

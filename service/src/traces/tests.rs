@@ -58,12 +58,15 @@ async fn all_that_was_seen_is_sent_at_the_end() {
 async fn steps_that_did_nothing_are_not_kept() {
     let (endpoint, count) = collector(StatusCode::OK).await;
     let (tracer, steps, export) = open(&config(endpoint));
-    for (is_idle, calls) in [(true, 0), (true, 2), (false, 0), (true, 0)] {
+    for (is_idle, calls, lines) in [(true, 0, 0), (true, 2, 0), (false, 0, 0), (true, 0, 3), (true, 0, 0)] {
         let step = Context::new().with_span(tracer.start("step"));
         let id = step.span().span_context().span_id();
         steps.begin(id);
         for _ in 0..calls {
             tracer.start_with_context("call", &step).end();
+        }
+        for _ in 0..lines {
+            steps.busy(id);
         }
         if is_idle {
             steps.idle(id);
@@ -71,7 +74,11 @@ async fn steps_that_did_nothing_are_not_kept() {
         step.span().end();
     }
     export.finish().await;
-    assert_eq!(count.load(Ordering::SeqCst), 4, "one with two calls, and one that did something");
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        5,
+        "one with two calls, one that did something, one that logged"
+    );
     assert_eq!(format!("{steps:?}"), format!("{:?}", Steps::default()), "nothing of them is left");
 }
 

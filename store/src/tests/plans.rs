@@ -19,6 +19,7 @@ use crate::{
     pins::{DELETE_EXPIRED, DELETE_OF_ROOT, DISCOUNT, EXPIRED, NEWEST, ORPHAN, PAGE, STILL_PINNED, UNLINK},
     repairs::due_repairs,
     segments::COLLECTABLE,
+    tallies::TALLIES,
     tus_uploads::{OPEN, OVER, SHOW},
     unpins::QUEUED,
     visits::due_visits,
@@ -68,6 +69,7 @@ fn hot_statements() -> Vec<(&'static str, String)> {
         ("pins", PAGE.to_string()),
         ("expired_pins", EXPIRED.to_string()),
         ("collectable_segments", COLLECTABLE.to_string()),
+        ("tallies", TALLIES.to_string()),
         ("pin", NEWEST.to_string()),
         ("unpin: pins", DELETE_OF_ROOT.to_string()),
         ("unpin: expired", DELETE_EXPIRED.to_string()),
@@ -125,12 +127,20 @@ fn reads_all(line: &str) -> bool {
         && !line.ends_with("pin_jobs_by_time")
 }
 
+/// What is read along a key and left at a LIMIT, or is what such a part of the statement gave.
+const LEFT_EARLY: [(&str, &str); 3] = [
+    ("tallies", "SCAN repairs USING COVERING INDEX sqlite_autoindex_repairs_1"),
+    ("tallies", "SCAN unpins USING COVERING INDEX sqlite_autoindex_unpins_1"),
+    ("tallies", "SCAN b"),
+];
+
 async fn assert_no_scans(db: Db) {
     let Db::Sqlite { read, .. } = &db else { panic!("a case for SQLite") };
     for (name, sql) in hot_statements() {
         let plan = plan(read, &sql).await;
         assert!(!plan.is_empty(), "{name} has no plan");
-        assert!(!plan.iter().any(|line| reads_all(line)), "{name} reads a whole table: {plan:#?}");
+        let whole = |line: &&String| reads_all(line) && !LEFT_EARLY.contains(&(name, line.as_str()));
+        assert!(!plan.iter().any(|line| whole(&line)), "{name} reads a whole table: {plan:#?}");
         let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY"));
         // Only few pins of an account wait.
         assert!(!sorts || ["segments_info", "find_pins"].contains(&name), "{name} sorts: {plan:#?}");

@@ -60,8 +60,12 @@ impl Report {
             );
         }
         let of_network = if let Some(network) = &self.network {
-            // That it is not ready was told above.
-            NetworkStatus { not_ready: None, ..network.clone() }.problems()
+            // That it is not ready was told above, and what monitors said themselves.
+            let mut network = NetworkStatus { not_ready: None, ..network.clone() };
+            if let Some(recorded) = network.recorded.as_mut().filter(|_| !self.monitors.is_empty()) {
+                recorded.breakers.clear();
+            }
+            network.problems()
         } else {
             let without = self.regions.iter().filter(|(_, nodes)| nodes.is_empty_handed());
             without.map(|(region, _)| format!("no node of region {region} is there")).collect()
@@ -125,10 +129,14 @@ fn of_network(network: &NetworkStatus) -> Vec<[String; 2]> {
         "up" => "answers",
         _ => "does not answer",
     };
+    let database = match (network.database.as_str(), &network.recorded) {
+        ("away", _) | ("", None) => "does not answer",
+        (_, None) => "answers, but does not say in time what is recorded",
+        (_, Some(_)) => "answers",
+    };
     let mut rows = vec![
         ["version", &network.version].map(str::to_string),
-        ["database", if network.recorded.is_some() { "answers" } else { "does not answer" }]
-            .map(str::to_string),
+        ["database", database].map(str::to_string),
         ["redis", redis].map(str::to_string),
         [
             "nodes".into(),
@@ -143,6 +151,8 @@ fn of_network(network: &NetworkStatus) -> Vec<[String; 2]> {
 
 fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
     let shown = |count: u64| recorded.shown(count);
+    let not_known = recorded.not_counted.as_ref().map(|why| format!("not known ({why})"));
+    let waiting = |count: Option<u64>| count.map_or_else(|| "not known".to_string(), shown);
     let segments = recorded.segments.iter().fold(String::new(), |mut text, (state, count)| {
         let comma = if text.is_empty() { "" } else { ", " };
         // Writing to a text cannot fail.
@@ -154,19 +164,24 @@ fn of_database(recorded: &RecordedStatus) -> Vec<[String; 2]> {
         None => "none has ever worked".into(),
     };
     let held = recorded.held.as_ref().map_or("goes on".to_string(), |why| format!("held: {why}"));
-    vec![
-        ["monitors".into(), seen],
-        ["segments".into(), segments],
+    let breakers = recorded.breakers.iter();
+    let mut rows = vec![["monitors".to_string(), seen]];
+    rows.extend(
+        breakers.map(|(id, why)| ["monitor".into(), format!("{id}  holds consequences back: {why}")]),
+    );
+    rows.extend([
+        ["segments".into(), not_known.unwrap_or(segments)],
         [
             "waiting".into(),
             format!(
                 "repairs {}, pieces to be dropped {}",
-                shown(recorded.repairs_waiting),
-                shown(recorded.unpins_waiting)
+                waiting(recorded.repairs_waiting),
+                waiting(recorded.unpins_waiting)
             ),
         ],
         ["collection".into(), held],
-    ]
+    ]);
+    rows
 }
 
 /// Regions, in columns as wide as what stands in them.

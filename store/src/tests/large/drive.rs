@@ -11,8 +11,8 @@ use protocol::{
 use super::plans::Plans;
 use crate::{
     BlockAt, Claim, Db, Earning, Event, GroupFilter, GroupTest, Heartbeat, LedgerKind, LogRules, MetaCompare,
-    MetaTest, NameMatch, NewApiKey, NewTusUpload, PieceSlot, PinChange, PinFilter, PinGroup, PinState,
-    TusKind, TusProgress, UploadMetadata, UploadPart, Visit, WaitingPin,
+    MetaTest, MonitorSign, NameMatch, NewApiKey, NewTusUpload, PieceSlot, PinChange, PinFilter, PinGroup,
+    PinState, TusKind, TusProgress, UploadMetadata, UploadPart, Visit, WaitingPin,
     tests::fixtures::{NOW, cid, later, new_node, segment},
 };
 
@@ -117,7 +117,12 @@ async fn watching(d: &Drive<'_>) {
     run!(d.hold_collection(now, "why"));
     run!(d.held());
     run!(d.last_watch());
-    run!(d.tallies(10));
+    let sign = MonitorSign { id: d.fresh("monitor"), seen: now, breaker: None };
+    run!(d.sign_monitor(&sign));
+    run!(d.monitors(10));
+    run!(d.monitor_seen());
+    run!(d.trim_monitors(now, 10));
+    run!(d.tallies(100_000));
     let number = 100 + u8::try_from(d.round).expect("few rounds");
     assert!(run!(d.readmit(&new_node(number), "operator", NOW, NOW)));
 }

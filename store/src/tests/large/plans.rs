@@ -19,14 +19,15 @@ pub(super) const EXPLAINED: &str = "&options[session_preload_libraries]=auto_exp
      &options[auto_explain.log_buffers]=on&options[auto_explain.log_timing]=off\
      &options[auto_explain.log_format]=json&options[auto_explain.log_level]=notice";
 
-/// Tables that may be read whole: a row for each node, for each of what people make by hand, or one.
-const SMALL: [&str; 9] = [
+/// Tables that may be read whole: a row for each node or monitor, for each of what people make by hand, or one.
+const SMALL: [&str; 10] = [
     "nodes",
     "invites",
     "settled_hours",
     "ledger_carry",
     "pin_groups",
     "network_state",
+    "monitors",
     "recovery",
     "pin_log",
     "pin_log_segments",
@@ -37,10 +38,11 @@ const SMALL: [&str; 9] = [
 const PAGES_MAX: u64 = 600;
 
 /// Those that read more by their nature, and why.
-const PAGES_OF: [(&str, u64, &str); 3] = [
+const PAGES_OF: [(&str, u64, &str); 4] = [
     ("remove_group", 2_500, "takes all pins out of a group, and each stands in several indexes"),
     ("earned", 2_500, "a line a day and kind since the node joined, and of each hour of the last months"),
     ("roll_up_ledger", 2_500, "so many lines are deleted"),
+    ("tallies", 200_000, "so many rows are counted, and each is looked at where nobody vacuumed"),
 ];
 
 /// What is known of one statement.

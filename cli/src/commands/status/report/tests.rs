@@ -11,7 +11,8 @@ fn report() -> Report {
     let recorded = RecordedStatus {
         counted_max: 1_000,
         segments: [("live".to_string(), 1_000), ("lost".to_string(), 0)].into(),
-        repairs_waiting: 2,
+        repairs_waiting: Some(2),
+        unpins_waiting: Some(0),
         monitor_seen_ms_ago: Some(3_999),
         events: vec![StatusEvent {
             at: "2026-01-02T03:04:05Z".into(),
@@ -24,6 +25,7 @@ fn report() -> Report {
     };
     let network = NetworkStatus {
         version: "1.2.3".into(),
+        database: "up".into(),
         redis: "off".into(),
         nodes_needed: 16,
         nodes_usable: 19,
@@ -71,8 +73,9 @@ fn what_somebody_should_look_at_comes_last() {
     let mut report = report();
     report.gateways[0].not_ready = Some("starting".into());
     report.monitors[0].breaker = Some("many fail".into());
-    report.network.as_mut().unwrap().recorded = None;
-    report.network.as_mut().unwrap().not_ready = Some("told twice".into());
+    let network = report.network.as_mut().unwrap();
+    (network.recorded, network.database) = (None, "away".into());
+    network.not_ready = Some("told twice".into());
     report.judge();
     let text = report.lines().join("\n");
     let end = "\
@@ -81,6 +84,40 @@ somebody should look at this
   monitor http://b holds consequences back: many fail
   the database does not answer";
     assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn what_a_monitor_elsewhere_holds_back_is_told_once() {
+    let mut report = report();
+    let recorded = report.network.as_mut().unwrap().recorded.as_mut().unwrap();
+    recorded.breakers = [("4bf9".to_string(), "many fail".to_string())].into();
+    report.judge();
+    assert_eq!(report.problems, Vec::<String>::new(), "the monitor was asked itself");
+    report.monitors.clear();
+    report.judge();
+    assert_eq!(report.problems, ["monitor 4bf9 holds consequences back: many fail"]);
+    let text = report.lines().join("\n");
+    assert!(text.contains("\nmonitor     4bf9  holds consequences back: many fail\n"), "{text}");
+}
+
+#[test]
+fn what_was_not_counted_in_time_is_not_shown_as_a_database_that_is_away() {
+    let mut report = report();
+    let recorded = report.network.as_mut().unwrap().recorded.as_mut().unwrap();
+    recorded.segments.clear();
+    (recorded.repairs_waiting, recorded.unpins_waiting) = (None, None);
+    recorded.not_counted = Some("it took too long".into());
+    report.judge();
+    let text = report.lines().join("\n");
+    for line in [
+        "database    answers\n",
+        "segments    not known (it took too long)\n",
+        "waiting     repairs not known, pieces to be dropped not known\n",
+        "monitors    last sign of life 3 s ago\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
 }
 
 #[test]
