@@ -92,7 +92,7 @@ impl DatabaseWatch {
         Err(NoAnswer::Late(tokio::spawn(async move { watch.noted(question.await) })))
     }
 
-    /// Asks for somebody who has nowhere else to look, and waits until the database answers or fails; while it is known to be
+    /// Asks for somebody who has nowhere else to look, or looks there already, and waits until the database answers or fails; while it is known to be
     /// away it is not asked.
     pub(crate) async fn wait_for<T>(
         &self,
@@ -160,7 +160,7 @@ impl DatabaseWatch {
         if has_failed {
             tracing::error!(reason = why, "the database is away: going on with what is known without it");
         } else {
-            tracing::warn!(reason = why, "the database is slow: others are asked first");
+            tracing::warn!(reason = why, "the database is slow: others are asked beside it");
         }
         metrics::gauge!("pinstripe_database_away").set(1.0);
         *state = Some(Absence { has_failed, asked: self.inner.clock.monotonic(), is_open: false });

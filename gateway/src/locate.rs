@@ -19,7 +19,7 @@ use protocol::{
     time::UnixMillis,
 };
 use retrieval::{Found, LocateError, LocateFuture, Locator};
-use service::{clock::Clock, signer::Signer};
+use service::{clock::Clock, signer::Signer, traces::here};
 use store::{BlockAt, Db, Located, SegmentInfo, SegmentPiece};
 use transfer::{PieceSource, SegmentSource};
 
@@ -42,6 +42,8 @@ const REMEMBERED_MAX: u64 = 100_000;
 const FRESH: Duration = Duration::from_secs(5);
 /// For so long it is used when the database does not answer.
 const STALE: Duration = Duration::from_hours(24);
+/// For so long nodes are asked alone when the database is slow.
+const HEAD_START: Duration = Duration::from_millis(300);
 /// Questions to nodes that are remembered, so that none is asked twice in a short time.
 const QUESTIONS_REMEMBERED_MAX: u64 = 10_000;
 /// A reader may fetch a piece this many times over under one order: retries, hedges, other files in the segment.
@@ -126,29 +128,31 @@ impl StoreLocator {
         if let NoAnswer::Failed(error) = &none {
             tracing::warn!(%error, "the database does not say where blocks are");
         }
-        // One that is slow can still say better than what could not be read a moment ago.
-        let only_sure = matches!(none, NoAnswer::Late(_) | NoAnswer::Slow);
-        // One that is slow and not away is waited for while others are asked; whoever knows first is heard.
-        let late = pin!(async {
-            match none {
-                NoAnswer::Late(late) => {
-                    let (this, cids) = (self.clone(), cids.to_vec());
-                    // Its answer is remembered, also when it comes too late for this reader.
-                    let learn = async move { Some(this.learnt(late.await.ok()?.ok()?, &cids, now)) };
-                    tokio::spawn(learn).await.ok()?
-                }
-                NoAnswer::Slow => {
+        // One that is slow and not away is waited for while others are asked, and whoever knows first is heard; it can still say
+        // better than what could not be read a moment ago.
+        let known = match none {
+            NoAnswer::Late(late) => {
+                let (this, asked) = (self.clone(), cids.to_vec());
+                // Its answer is remembered, also when it comes too late for this reader.
+                let learn =
+                    tokio::spawn(async move { Some(this.learnt(late.await.ok()?.ok()?, &asked, now)) });
+                let others = self.known_without_database(cids, root, now, true);
+                first_known(others, async { learn.await.ok()? }).await
+            }
+            NoAnswer::Slow => {
+                let ask = async {
                     let located = self.database.wait_for(question(self.db.clone(), cids.to_vec())).await;
                     Some(self.learnt(located.ok()?, cids, now))
+                };
+                let mut others = pin!(self.known_without_database(cids, root, now, true));
+                // It is spared what nodes say soon: a question that is given up costs it a connection.
+                match tokio::time::timeout(HEAD_START, &mut others).await {
+                    Ok(Some(known)) => Some(known),
+                    Ok(None) => ask.await,
+                    Err(_) => first_known(others, ask).await,
                 }
-                NoAnswer::Away | NoAnswer::Failed(_) => None,
             }
-        });
-        let others = pin!(self.known_without_database(cids, root, now, only_sure));
-        let known = match select(others, late).await {
-            Either::Left((Some(known), _)) | Either::Right((Some(known), _)) => Some(known),
-            Either::Left((None, late)) => late.await,
-            Either::Right((None, others)) => others.await,
+            NoAnswer::Away | NoAnswer::Failed(_) => self.known_without_database(cids, root, now, false).await,
         };
         known.ok_or_else(|| LocateError(format!("{DATABASE_AWAY}, and nobody else who was asked knows")))
     }
@@ -218,17 +222,24 @@ impl StoreLocator {
         }
         let unsure =
             cids.iter().map(|cid| Unsure { cid: cid.clone(), known: self.known_since(cid) }).collect();
-        let ask = async {
-            for places in self.directory.look_up(unsure, &root).await {
-                // One whose clock is ahead has nothing to say that is newer than what the database does.
-                let at = if places.time > now { now - FRESH * 2 } else { places.time };
-                let (blocks, segment) = read(places);
-                self.remember(blocks.into_iter().map(|block| (block, at)).collect(), vec![(segment, at)]);
-            }
-            self.clock.now()
-        };
-        let entry = self.questions.entry(*name.finalize().as_bytes());
-        entry.or_insert_with_if(ask, |asked| now.since(*asked) > FRESH).await;
+        let (this, name) = (self.clone(), *name.finalize().as_bytes());
+        // A task of its own: those who wait for the same are not let down by a reader who has heard enough.
+        let asked = tokio::spawn(here().carry(async move {
+            let ask = async {
+                for places in this.directory.look_up(unsure, &root).await {
+                    // One whose clock is ahead has nothing to say that is newer than what the database does.
+                    let at = if places.time > now { now - FRESH * 2 } else { places.time };
+                    let (blocks, segment) = read(places);
+                    this.remember(blocks.into_iter().map(|block| (block, at)).collect(), vec![(segment, at)]);
+                }
+                this.clock.now()
+            };
+            let entry = this.questions.entry(name);
+            entry.or_insert_with_if(ask, |asked| now.since(*asked) > FRESH).await;
+        }));
+        if asked.await.is_err() {
+            tracing::error!("nodes could not be asked where blocks are");
+        }
     }
 
     /// Remembers what other gateways say of these blocks, unless something newer is known here. Whether they said anything.
@@ -350,6 +361,18 @@ impl StoreLocator {
             })
         });
         Ok(LocateAnswer { blocks: blocks.collect(), segments })
+    }
+}
+
+/// What is known first; nothing when neither knows.
+async fn first_known<T>(
+    one: impl Future<Output = Option<T>>,
+    other: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    match select(pin!(one), pin!(other)).await {
+        Either::Left((Some(known), _)) | Either::Right((Some(known), _)) => Some(known),
+        Either::Left((None, other)) => other.await,
+        Either::Right((None, one)) => one.await,
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use moka::future::Cache;
 use service::{clock::Clock, traces::here};
 use store::StoreError;
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 /// How long an answer is good for.
 const KEPT: Duration = Duration::from_secs(5);
@@ -27,11 +27,8 @@ pub(crate) enum NotKnown {
 /// The last answer, or the question that is open.
 pub(crate) struct Remembered<T> {
     clock: Clock,
-    last: Mutex<Option<Asked<T>>>,
+    last: Cache<(), Answer<T>>,
 }
-
-/// `None` while the question is open.
-type Asked<T> = watch::Receiver<Option<Answer<T>>>;
 
 #[derive(Clone)]
 struct Answer<T> {
@@ -42,7 +39,7 @@ struct Answer<T> {
 
 impl<T: Clone + Send + Sync + 'static> Remembered<T> {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::new(None) }
+        Self { clock, last: Cache::new(1) }
     }
 
     /// The answer, waited for no longer than `within`. A question that takes longer goes on, and whoever comes later waits for
@@ -52,49 +49,34 @@ impl<T: Clone + Send + Sync + 'static> Remembered<T> {
         within: Duration,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, NotKnown> {
-        let mut asked = self.asked(question);
-        match timeout(within, asked.wait_for(Option::is_some)).await {
-            Ok(Ok(answer)) => answer.clone().map_or(Err(NotKnown::Failed), |answer| answer.said),
-            Ok(Err(_)) => Err(NotKnown::Failed),
-            Err(_) => Err(NotKnown::Late),
-        }
-    }
-
-    fn asked(&self, question: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Asked<T> {
-        let mut last = self.last.lock();
-        if let Some(asked) = last.as_ref().filter(|asked| self.is_of_use(asked)) {
-            return asked.clone();
-        }
-        let (tell, asked) = watch::channel(None);
-        *last = Some(asked.clone());
-        let clock = self.clock.clone();
+        let (last, clock) = (self.last.clone(), self.clock.clone());
         // A task of its own: whoever asked first may leave before the answer is there.
-        tokio::spawn(here().carry(async move {
-            let said = match timeout(ASKED_MAX, question).await {
-                Ok(Ok(said)) => Ok(said),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "the database could not say how things are");
-                    Err(NotKnown::Failed)
-                }
-                Err(_) => Err(NotKnown::Late),
+        let answer = tokio::spawn(here().carry(async move {
+            let now = clock.monotonic();
+            let is_over = |answer: &Answer<T>| answer.said.is_err() || now.saturating_sub(answer.at) >= KEPT;
+            let ask = async {
+                let said = match timeout(ASKED_MAX, question).await {
+                    Ok(Ok(said)) => Ok(said),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "the database could not say how things are");
+                        Err(NotKnown::Failed)
+                    }
+                    Err(_) => Err(NotKnown::Late),
+                };
+                Answer { at: clock.monotonic(), said }
             };
-            tell.send_replace(Some(Answer { at: clock.monotonic(), said }));
+            last.entry(()).or_insert_with_if(ask, is_over).await.into_value().said
         }));
-        asked
-    }
-
-    fn is_of_use(&self, asked: &Asked<T>) -> bool {
-        match &*asked.borrow() {
-            // Without its task it would stay open for ever.
-            None => asked.has_changed().is_ok(),
-            Some(answer) => answer.said.is_ok() && self.clock.monotonic().saturating_sub(answer.at) < KEPT,
+        match timeout(within, answer).await {
+            Ok(said) => said.unwrap_or(Err(NotKnown::Failed)),
+            Err(_) => Err(NotKnown::Late),
         }
     }
 
     /// Has the next one ask again.
     #[cfg(test)]
-    pub(crate) fn forget(&self) {
-        *self.last.lock() = None;
+    pub(crate) async fn forget(&self) {
+        self.last.invalidate(&()).await;
     }
 }
 

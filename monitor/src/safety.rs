@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::{ids::NodeId, time::UnixMillis};
-use store::{MonitorSign, Watch};
+use store::{MonitorSign, StoreError, Watch};
 
 use crate::{
     events::{Kind, Note},
@@ -20,8 +20,8 @@ const SIGN_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Beats {
     last: Mutex<Option<UnixMillis>>,
-    /// When it said something of itself, and whether its breaker was open.
-    signed: Mutex<Option<(UnixMillis, bool)>>,
+    /// When it said something of itself, in time that never jumps, and whether its breaker was open.
+    signed: Mutex<Option<(Duration, bool)>>,
 }
 
 impl Inner {
@@ -30,24 +30,28 @@ impl Inner {
         let own = *self.beats.last.lock();
         let watch = self.db.beat(own, self.clock.now(), self.config.safety.away_max).await?;
         *self.beats.last.lock() = Some(watch.beat);
-        self.sign().await?;
         if let Some(held) = watch.held.as_ref().filter(|_| watch.is_new) {
             self.note(vec![Note::new(Kind::CollectionHeld, said(&held.why))]).await;
         }
         metrics::gauge!("pinstripe_collection_held").set(if watch.held.is_some() { 1.0 } else { 0.0 });
+        // Nothing depends on it.
+        if let Err(error) = self.sign().await {
+            tracing::warn!(%error, "this monitor could not say how it is");
+        }
         Ok(watch)
     }
 
     /// Says of this monitor what people who ask a gateway want to know.
-    async fn sign(&self) -> anyhow::Result<()> {
-        let (now, hold) = (self.clock.now(), self.rounds.open());
-        let is_said =
-            |(at, was_open): (UnixMillis, bool)| was_open == hold.is_some() && now.since(at) < SIGN_EVERY;
+    async fn sign(&self) -> Result<(), StoreError> {
+        let (now, hold) = (self.clock.monotonic(), self.rounds.open());
+        let is_said = |(at, was_open): (Duration, bool)| {
+            was_open == hold.is_some() && now.saturating_sub(at) < SIGN_EVERY
+        };
         if self.beats.signed.lock().is_some_and(is_said) {
             return Ok(());
         }
-        let breaker = hold.map(|hold| hold.to_string());
-        self.db.sign_monitor(&MonitorSign { id: self.id.clone(), seen: now, breaker }).await?;
+        let (seen, breaker) = (self.clock.now(), hold.map(|hold| hold.to_string()));
+        self.db.sign_monitor(&MonitorSign { id: self.id.clone(), seen, breaker }).await?;
         *self.beats.signed.lock() = Some((now, hold.is_some()));
         Ok(())
     }

@@ -212,6 +212,7 @@ impl Blocks {
     }
 
     /// The same for somebody who reads what lies below this root ([`Locator::locate`]).
+    #[must_use]
     pub fn under(&self, root: &Cid) -> Self {
         Self { shared: self.shared.clone(), root: Some(root.clone()) }
     }

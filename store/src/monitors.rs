@@ -48,8 +48,8 @@ impl Db {
         Ok(rows.into_iter().map(sign).collect())
     }
 
-    /// When any monitor gave its last sign of life; nothing in a database in which none ever worked, whatever a recovery
-    /// did there.
+    /// When any monitor gave its last sign of life; nothing in a database in which none ever worked, or none did since
+    /// a recovery there.
     pub async fn monitor_seen(&self) -> Result<Option<UnixMillis>, StoreError> {
         // Monitors of versions before 14 of the schema only write the second.
         const SQL: &str = "SELECT MAX(seen_ms) FROM (SELECT seen_ms FROM monitors UNION ALL \

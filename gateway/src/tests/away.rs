@@ -266,6 +266,8 @@ async fn the_node_that_readers_of_a_root_are_sent_to_is_asked_about_all_below_it
     let away = Away::new(|config| {
         config.directory.own_region_max = 1;
         config.directory.elsewhere_max = 0;
+        // Whatever probes take: who comes first is up to the root alone.
+        config.ranking.latency_good = Duration::from_hours(1);
     })
     .await;
     let sent = away.get(Method::GET, "?route=redirect", None).await;
@@ -305,8 +307,12 @@ async fn a_database_that_is_slow_and_not_away_is_asked_beside_nodes_that_do_not_
     }
     let late = gateway.database.ask(std::future::pending::<Result<(), _>>()).await;
     assert!(matches!(late, Err(NoAnswer::Late(_))), "it is slow");
-    let (blocks, _) = gateway.locator.find(std::slice::from_ref(&file), None).await.unwrap();
-    assert_eq!(blocks.len(), 1);
+    // However many want to know, and although most have heard enough when the first nodes could answer.
+    let finds = (0..300).map(|_| gateway.locator.find(std::slice::from_ref(&file), None));
+    let all = tokio::time::timeout(Duration::from_mins(1), futures_util::future::join_all(finds)).await;
+    for found in all.expect("nobody waits for the nodes") {
+        assert_eq!(found.unwrap().0.len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

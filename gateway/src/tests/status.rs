@@ -13,8 +13,8 @@ use crate::routes::status::told;
 
 /// What is said now, and not what was said a moment ago.
 async fn status(world: &World) -> NetworkStatus {
-    world.gateway.status.notes.forget();
-    world.gateway.status.tallies.forget();
+    world.gateway.status.notes.forget().await;
+    world.gateway.status.tallies.forget().await;
     let answer = world.admin(Method::GET, "/v1/admin/status", json!(null)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     serde_json::from_value(answer.json()).unwrap()
