@@ -208,6 +208,8 @@ fn read(reader: &dyn PieceReader, range: Range<u64>, len: u64, mut charge: Charg
         }
         Err(error) => {
             tracing::warn!(piece = %reader.meta().hash, %error, "slice not given");
+            // Before it is said: whoever asks again at once has all that the order allows.
+            drop(charge);
             // Nobody listens any more when the reader has left too.
             let _ = receiver.take(Err(error));
             "failed"
