@@ -37,6 +37,9 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// How long connections may take to end when a process does.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
+/// How long the try may take that finds out why there is no connection to begin with.
+const LAST_TRY_MAX: Duration = Duration::from_secs(2);
+
 /// How often a file of SQLite is opened and migrated, about a second in all: what fails may be another process's doing.
 pub(crate) const START_TRIES: u32 = 20;
 
@@ -189,6 +192,14 @@ impl StoreError {
     }
 }
 
+/// What is wrong with a server that gives no connection, as one more try finds; the pool only says that it waited for long.
+async fn why_no_connection(connect: &PgConnectOptions) -> sqlx::Error {
+    match tokio::time::timeout(LAST_TRY_MAX, PgConnection::connect_with(connect)).await {
+        Ok(Err(error)) => error,
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+    }
+}
+
 impl Db {
     /// Opens the database; a missing SQLite file is created.
     pub async fn open(options: &DbOptions) -> Result<Self, StoreError> {
@@ -203,7 +214,10 @@ impl Db {
             let pool =
                 PgPoolOptions::new().max_connections(config.connections_max).acquire_timeout(config.wait_max);
             let deadline = Deadline::new(config.call_max);
-            let pool = deadline.watch(pool).connect_with(connect).await?;
+            let pool = match deadline.watch(pool).connect_with(connect.clone()).await {
+                Err(sqlx::Error::PoolTimedOut) => return Err(why_no_connection(&connect).await.into()),
+                opened => opened?,
+            };
             return Ok(Self::Postgres { pool, retries_max: config.retries_max, deadline });
         }
         let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off };

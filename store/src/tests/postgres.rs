@@ -191,3 +191,17 @@ fn a_transaction_whose_connection_breaks_is_run_again_whole_and_once() {
         })
     });
 }
+
+#[test]
+fn a_server_that_is_not_there_is_said_to_refuse() {
+    block_on(async {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = nobody.local_addr().expect("its address");
+        drop(nobody);
+        let mut options = DbOptions::new(format!("postgres://somebody:word@{address}/none"));
+        options.config.wait_max = Duration::from_millis(50);
+        let error = Db::open(&options).await.expect_err("nobody listens there");
+        assert!(error.is_unreachable() && error.to_string().contains("refused"), "{error}");
+        assert!(!error.to_string().contains("word"), "{error}");
+    });
+}
