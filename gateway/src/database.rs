@@ -9,12 +9,26 @@ use service::{clock::Clock, http::error::ApiError};
 use store::{Db, StoreError};
 use tokio::task::JoinHandle;
 
-use crate::{config::DirectoryConfig, routes::store_failed};
+use crate::config::DirectoryConfig;
 
 /// What whoever needs the database is told.
 pub(crate) const DATABASE_AWAY: &str = "the metadata store does not answer";
 /// Seconds after which it makes sense to ask again.
 const RETRY_AFTER_SECS: u32 = 5;
+
+/// 503 when the database does not answer; 500 when it answers nonsense.
+pub(crate) fn store_failed(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Database(error) => {
+            tracing::error!(%error, "the metadata store failed");
+            ApiError::unavailable("store_unavailable", DATABASE_AWAY, RETRY_AFTER_SECS)
+        }
+        StoreError::Migrate(_)
+        | StoreError::SchemaTooOld { .. }
+        | StoreError::UrlFile { .. }
+        | StoreError::Malformed { .. } => ApiError::internal(&error.into()),
+    }
+}
 
 /// Shared by all who ask; cheap to clone.
 #[derive(Clone)]

@@ -29,7 +29,7 @@ use service::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{refusals::store_failed, status::StatusMemory};
+pub(crate) use self::status::StatusMemory;
 use crate::{app::Gateway, database::DATABASE_AWAY};
 
 /// JSON bodies of the API, at most. Uploads have a limit of their own.

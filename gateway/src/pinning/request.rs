@@ -7,7 +7,7 @@ use content::Cid;
 use service::http::error::ApiError;
 use store::WaitingPin;
 
-use crate::{app::Gateway, intake::NAME_MAX, upload::new_id};
+use crate::{app::Gateway, database::store_failed, intake::NAME_MAX, upload::new_id};
 
 /// Length of an origin, at most.
 const ORIGIN_MAX: usize = 1_024;
@@ -76,7 +76,7 @@ pub(crate) async fn request(
         deadline: now + gateway.config.pins.give_up_after,
     };
     let max = gateway.config.pins.waiting_max;
-    let created = gateway.db.add_waiting_pin(&pin, max).await.map_err(crate::routes::store_failed)?;
+    let created = gateway.db.add_waiting_pin(&pin, max).await.map_err(store_failed)?;
     let created = created.ok_or_else(|| ApiError {
         status: StatusCode::TOO_MANY_REQUESTS,
         reason: "too_many_waiting",

@@ -11,13 +11,11 @@ use service::http::error::ApiError;
 use shared::Notice;
 use store::{Account, NewApiKey};
 
-use super::{
-    refusals::store_failed,
-    time_text::{parse_rfc3339, rfc3339},
-};
+use super::time_text::{parse_rfc3339, rfc3339};
 use crate::{
     app::Gateway,
     auth::{self, ALL_SCOPES},
+    database::store_failed,
 };
 
 /// Accounts, keys or events shown at once.

@@ -17,13 +17,11 @@ use serde::Deserialize;
 use service::http::error::ApiError;
 use store::{Committed, Outcome, Pin, PinCursor, PinState};
 
-use super::{
-    refusals::store_failed,
-    time_text::{parse_rfc3339, rfc3339},
-};
+use super::time_text::{parse_rfc3339, rfc3339};
 use crate::{
     app::Gateway,
     auth::Scope,
+    database::store_failed,
     intake::{Intake, Packed, Shape},
     upload::{PinRequest, UploadError},
 };

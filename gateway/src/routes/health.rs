@@ -13,8 +13,8 @@ use protocol::{
 use service::http::error::ApiError;
 use store::{SegmentInfo, SegmentPiece};
 
-use super::{files::parse_cid, refusals::store_failed};
-use crate::{app::Gateway, auth::Scope};
+use super::files::parse_cid;
+use crate::{app::Gateway, auth::Scope, database::store_failed};
 
 pub(super) async fn show(
     State(gateway): State<Gateway>,

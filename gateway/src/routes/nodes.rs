@@ -33,8 +33,8 @@ use service::http::error::ApiError;
 use shared::Notice;
 use store::{Earning, Event, Heartbeat, InviteError, LedgerKind, NewNode, NodeRow, PieceSlot};
 
-use super::{refusals::store_failed, time_text::rfc3339};
-use crate::{app::Gateway, auth, routing::UNKNOWN_REGION};
+use super::time_text::rfc3339;
+use crate::{app::Gateway, auth, database::store_failed, routing::UNKNOWN_REGION};
 
 /// Lines of a node's ledger that are shown.
 const HOURS_SHOWN: u32 = 200;

@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use service::http::error::ApiError;
 use store::{PinDetails, PinFilter};
 
-use super::refusals::{json_refusals, store_failed};
+use super::refusals::json_refusals;
 use crate::{
     app::Gateway,
     auth::{Scope, permits},
+    database::store_failed,
     pinning::{Wanted, request},
 };
 use query::{Listed, PinBody};

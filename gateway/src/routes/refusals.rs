@@ -1,5 +1,4 @@
-//! Errors that are alike on all paths: a database that does not answer, and requests that are refused before a handler
-//! sees them.
+//! Requests that are refused before a handler sees them, alike on all paths.
 
 use axum::{
     body::Body,
@@ -8,27 +7,9 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, Limited};
 use service::http::error::ApiError;
-use store::StoreError;
 
-/// Seconds after which it makes sense to ask the database again.
-const RETRY_AFTER_SECS: u32 = 5;
 /// Bytes of a refusal's text that are kept.
 const TEXT_MAX: usize = 4096;
-
-/// 503 when the database does not answer; 500 when it answers nonsense.
-pub(crate) fn store_failed(error: StoreError) -> ApiError {
-    match error {
-        StoreError::Database(error) => {
-            tracing::error!(%error, "the metadata store failed");
-            let details = "the metadata store does not answer";
-            ApiError::unavailable("store_unavailable", details, RETRY_AFTER_SECS)
-        }
-        StoreError::Migrate(_)
-        | StoreError::SchemaTooOld { .. }
-        | StoreError::UrlFile { .. }
-        | StoreError::Malformed { .. } => ApiError::internal(&error.into()),
-    }
-}
 
 /// Gives refusals of the framework, which are plain text, the form of all our errors.
 pub(super) async fn json_refusals(response: Response) -> Response {

@@ -17,7 +17,7 @@ use store::StoreError;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{auth::AuthError, routes::refusals::store_failed, upload::UploadError};
+use crate::{auth::AuthError, database::store_failed, upload::UploadError};
 
 /// A command that was refused or failed. Kubo says 500 of everything; here the status says what it is.
 #[derive(Debug)]

@@ -25,13 +25,11 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
+    database::store_failed,
     intake::pin_name,
     notes::{Notes, check_group, describe, keyvalues},
     pinning,
-    routes::{
-        files::{parse_cid, parse_cursor},
-        refusals::store_failed,
-    },
+    routes::files::{parse_cid, parse_cursor},
 };
 
 /// Has a CID fetched.

@@ -25,12 +25,10 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
+    database::store_failed,
     intake::{Expected, Fields, Said, pin_name},
     notes::{Notes, describe, expires, keyvalues},
-    routes::{
-        files::{parse_cid, parse_cursor},
-        refusals::store_failed,
-    },
+    routes::files::{parse_cid, parse_cursor},
     upload::UploadError,
 };
 

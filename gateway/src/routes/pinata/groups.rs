@@ -21,9 +21,10 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
+    database::store_failed,
     intake::pin_name,
     notes::describe,
-    routes::{files::parse_cursor, refusals::store_failed, time_text::rfc3339_micros},
+    routes::{files::parse_cursor, time_text::rfc3339_micros},
     upload::new_id,
 };
 

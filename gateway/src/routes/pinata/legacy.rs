@@ -19,9 +19,10 @@ use super::{
 use crate::{
     app::Gateway,
     auth::Scope,
+    database::store_failed,
     intake::{Expected, Fields, Intake, Said, kubo_profile, pin_name},
     notes::{Notes, NotesError, describe, keyvalues},
-    routes::{files::parse_cid, refusals::store_failed, time_text::rfc3339_micros},
+    routes::{files::parse_cid, time_text::rfc3339_micros},
     upload::UploadError,
 };
 

@@ -15,10 +15,8 @@ use super::{bad, parse, shown};
 use crate::{
     app::Gateway,
     auth::Scope,
-    routes::{
-        refusals::store_failed,
-        time_text::{parse_rfc3339, rfc3339_micros},
-    },
+    database::store_failed,
+    routes::time_text::{parse_rfc3339, rfc3339_micros},
 };
 
 /// Pins on one page, at most.

@@ -7,9 +7,10 @@ use store::{Committed, PinDetails, PinFilter, PinKind};
 
 use crate::{
     app::Gateway,
+    database::store_failed,
     intake::{Expected, Intake, Late, Root},
     notes::{Notes, check_group, describe, mime_type},
-    routes::{files::refuse_early, refusals::store_failed},
+    routes::files::refuse_early,
     upload::UploadError,
 };
 
