@@ -15,6 +15,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use service::http::{error::ApiError, health_routes, metrics_routes};
+use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::{Inner, Monitor};
@@ -89,13 +90,27 @@ async fn readyz(State(inner): State<Arc<Inner>>) -> Result<&'static str, ApiErro
         Ok(()) => Ok("ok\n"),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            Err(ApiError::unavailable("database_unavailable", "the database does not answer", 5))
+            Err(away())
         }
     }
 }
 
+fn away() -> ApiError {
+    ApiError::unavailable("database_unavailable", "the database does not answer", 5)
+}
+
+/// 503 while the database cannot be reached.
+fn failed(error: impl Into<anyhow::Error>) -> ApiError {
+    let error = error.into();
+    let of_database = error.downcast_ref::<StoreError>();
+    if of_database.is_some_and(|error| error.is_unreachable() || error.is_crowded()) {
+        return away();
+    }
+    ApiError::internal(&error)
+}
+
 async fn status(State(inner): State<Arc<Inner>>) -> Result<Json<Status>, ApiError> {
-    Ok(Json(inner.status().await?))
+    Ok(Json(inner.status().await.map_err(failed)?))
 }
 
 async fn events(
@@ -103,7 +118,7 @@ async fn events(
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Vec<EventInfo>>, ApiError> {
     let limit = query.limit.unwrap_or(100).min(EVENTS_MAX);
-    let events = inner.db.recent_events(limit).await.map_err(anyhow::Error::from)?;
+    let events = inner.db.recent_events(limit).await.map_err(failed)?;
     let info = |event: store::Event| EventInfo {
         at: event.at,
         kind: event.kind,

@@ -42,5 +42,10 @@ async fn status_and_events_are_shown() {
     assert_eq!(get("/healthz").await.0, StatusCode::OK);
     world.db.close().await;
     assert_eq!(get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    for path in ["/v1/status", "/v1/events"] {
+        let (status, body) = get(path).await;
+        let reason = body["error"]["reason"].as_str();
+        assert_eq!((status.as_u16(), reason), (503, Some("database_unavailable")), "{path}");
+    }
     assert_eq!(get("/healthz").await.0, StatusCode::OK);
 }
