@@ -106,8 +106,8 @@ impl DatabaseWatch {
         Err(NoAnswer::Late(tokio::spawn(async move { watch.noted(question.await) })))
     }
 
-    /// Asks for somebody who has nowhere else to look, or looks there already, and waits until the database answers or fails; while it is known to be
-    /// away it is not asked.
+    /// Asks for somebody who has nowhere else to look, or looks there already, and waits until the database answers or fails;
+    /// while it is known to be away it is not asked.
     pub(crate) async fn wait_for<T>(
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
